@@ -1,0 +1,1 @@
+//! `#[derive(Event)]`: the derive behind `varve_core::Event`.

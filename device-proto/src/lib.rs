@@ -1,0 +1,3 @@
+//! The wire of Varve.
+#![no_std]
+#![forbid(unsafe_code)]

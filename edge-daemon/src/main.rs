@@ -1,0 +1,3 @@
+//! The gateway daemon.
+#![forbid(unsafe_code)]
+fn main() {}

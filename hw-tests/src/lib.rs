@@ -1,0 +1,2 @@
+//! Hardware-in-the-loop tests of Varve.
+#![forbid(unsafe_code)]
