@@ -86,9 +86,8 @@ const fn compress(state: [u32; 8], block: &[u8; BLOCK_LEN]) -> [u32; 8] {
 const BLOCK_LEN: usize = 64;
 
 /// The fractional parts of the square roots of the first 8 primes (FIPS 180-4, 5.3.3).
-const INITIAL_STATE: [u32; 8] = [
-    0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19,
-];
+const INITIAL_STATE: [u32; 8] =
+    [0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19];
 
 /// The fractional parts of the cube roots of the first 64 primes (FIPS 180-4, 4.2.2).
 const ROUND_CONSTANTS: [u32; 64] = [

@@ -84,7 +84,9 @@ mod tests {
 
     #[test]
     fn zigzag_keeps_small_numbers_small() {
-        for (signed, folded) in [(0, 0), (-1, 1), (1, 2), (-2, 3), (i64::MAX, u64::MAX - 1), (i64::MIN, u64::MAX)] {
+        for (signed, folded) in
+            [(0, 0), (-1, 1), (1, 2), (-2, 3), (i64::MAX, u64::MAX - 1), (i64::MIN, u64::MAX)]
+        {
             assert_eq!(zigzag(signed), folded);
             assert_eq!(unzigzag(folded), signed);
         }
