@@ -1,6 +1,8 @@
 //! Batches survive the way from the writer to the view, in every shape, and no bytes make the view panic.
 
-use varve_core::{BATCH_EVENTS_MAX, Batch, BatchWriter, Channel, Lane, PushError, TimeColumn};
+use varve_core::{
+    BATCH_EVENTS_MAX, BATCH_EXTENT_MAX, Batch, BatchWriter, Channel, Lane, PushError, TimeColumn,
+};
 
 /// xorshift64*: small, seeded, and the same on every host.
 struct Random(u64);
@@ -155,6 +157,20 @@ fn a_batch_ends_at_256_events_and_a_push_that_fails_changes_nothing() {
     assert_eq!(push(&mut writer, &mut region, &stranger), Err(PushError::Channel));
     let range = writer.seal(&mut region);
     assert_eq!(read(&region[range], TimeColumn::None), vec![event; BATCH_EVENTS_MAX]);
+}
+
+#[test]
+fn a_batch_ends_where_its_extent_no_longer_fits_the_header() {
+    let mut region = vec![0; 20_000];
+    let mut writer = BatchWriter::new(Lane(0), TimeColumn::None);
+    let event = Emitted { channel: Channel(0), ticks: 0, bytes: vec![7; 127] };
+    for _ in 0..129 {
+        push(&mut writer, &mut region, &event).unwrap();
+    }
+    assert_eq!(129 * 127, BATCH_EXTENT_MAX);
+    assert_eq!(push(&mut writer, &mut region, &event), Err(PushError::Full));
+    let range = writer.seal(&mut region);
+    assert_eq!(read(&region[range], TimeColumn::None).len(), 129);
 }
 
 #[test]

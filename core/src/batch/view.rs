@@ -368,4 +368,14 @@ mod tests {
         check(&[0x14, 1, 1, 3, 9, 9, 9, 0, 0, 1, 0, 1, 1], BatchErrorKind::Lengths, 11);
         check(&[0x02, 1, 0, 1, 9, 9, 5], BatchErrorKind::Short, 7);
     }
+
+    #[test]
+    fn runs_that_claim_more_events_than_a_counter_holds_are_refused() {
+        let mut bytes = [0; 4 + 256 * RUN_LEN];
+        bytes[..4].copy_from_slice(&[0x10, 255, 255, 0]);
+        for (index, run) in bytes[4..].chunks_exact_mut(RUN_LEN).enumerate() {
+            run.copy_from_slice(&[(index % 2) as u8, 255]);
+        }
+        check(&bytes, BatchErrorKind::Runs, 6);
+    }
 }
