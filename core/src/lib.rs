@@ -2,22 +2,43 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "alloc")]
+extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
+// The derives name this crate by its path.
+extern crate self as varve_core;
+
+mod archive;
 mod batch;
+mod bounded;
 mod crc32c;
+pub mod descriptor;
+mod event;
 mod sequence;
 mod sha256;
 mod varint;
+#[cfg(feature = "heapless")]
+pub mod with;
 
+pub use archive::{
+    AccessError, ArchiveError, EventSerializer, EventValidator, EventWriter, SCRATCH_LEN, access,
+    archive_into,
+};
 pub use batch::{
     BATCH_EVENTS_MAX, BATCH_EXTENT_MAX, Batch, BatchError, BatchErrorKind, BatchEvent, BatchWriter,
     CHANNELS_MAX, Events, PushError, TimeColumn,
 };
+pub use bounded::{Bound, Bounded, BoundedWith};
 pub use crc32c::{Crc32c, crc32c};
+pub use descriptor::{Described, DescriptorHash, LayoutHash};
+pub use event::{BoundedEvent, Event};
+#[doc(no_inline)]
+pub use rkyv;
 pub use sequence::{
     Channel, DeviceId, DeviceSequence, Epoch, GlobalSequence, Lane, StreamId, StreamSequence,
 };
 pub use sha256::sha256;
 pub use varint::{VARINT_LEN_MAX, read_varint, unzigzag, write_varint, zigzag};
+pub use varve_core_derive::{Described, Event};

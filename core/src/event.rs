@@ -1,0 +1,110 @@
+//! [`Event`]: what can be archived, stored, sent, and understood by who has never seen its type.
+
+use rkyv::{Archive, bytecheck::CheckBytes};
+
+use crate::{
+    DescriptorHash, EventSerializer, EventValidator, LayoutHash,
+    bounded::Bounded,
+    descriptor::{Described, descriptor_of, encode, encoded_len},
+};
+
+/// A value that a log can hold.
+///
+/// Derive it beside rkyv's traits, for a struct or an enum without generics. What it holds must be an event too,
+/// or derive [`Described`], which asks for no stream.
+///
+/// ```
+/// use rkyv::{Archive, Serialize};
+/// use varve_core::Event;
+///
+/// #[derive(Archive, Serialize, Event)]
+/// #[event(stream = "climate")]
+/// struct Climate {
+///     #[event(unit = "Cel", doc = "at the inlet")]
+///     temperature: f32,
+///     #[event(unit = "%")]
+///     humidity: u8,
+/// }
+///
+/// assert_eq!(Climate::STREAM, "climate");
+/// let mut bytes = [0; 5];
+/// assert_eq!(varve_core::archive_into(&Climate { temperature: 21.5, humidity: 40 }, &mut bytes), Ok(5));
+/// assert_eq!(varve_core::access::<Climate>(&bytes).unwrap().humidity, 40);
+/// ```
+///
+/// Numbers (`usize` aside, which has no one size), `bool`, `char`, arrays and options are events as they are; with
+/// the feature `alloc` also `String` and `Vec`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an event",
+    note = "derive it beside rkyv's traits: #[derive(rkyv::Archive, rkyv::Serialize, varve_core::Event)]"
+)]
+pub trait Event:
+    Archive<Archived: Described + for<'a> CheckBytes<EventValidator<'a>>>
+    + for<'a> rkyv::Serialize<EventSerializer<'a>>
+{
+    /// The name of the stream that such events go to unless told otherwise; the derive takes
+    /// `#[event(stream = "…")]`, or else the name of the type in snake case.
+    const STREAM: &'static str;
+
+    /// What the archived bytes mean (FORMAT.md, section 2).
+    const DESCRIPTOR: &'static [u8];
+
+    /// Names the layout: kinds, sizes, and the names of fields and variants.
+    const LAYOUT_HASH: LayoutHash = LayoutHash::of(Self::Archived::TYPE);
+
+    /// Names the descriptor.
+    const DESCRIPTOR_HASH: DescriptorHash = DescriptorHash::of(Self::DESCRIPTOR);
+}
+
+/// An event of a known largest size, which an outbox can make room for.
+///
+/// It is there by itself for every [`Event`] whose parts are all bounded: plain data, and heapless strings and
+/// vectors by the adapter [`Heapless`](crate::with::Heapless); not `String`, `Vec` and `Box`.
+pub trait BoundedEvent: Event + Bounded {
+    /// The most bytes that an archived event takes.
+    const ARCHIVED_LEN_MAX: usize = {
+        assert!(
+            Self::BOUND.scratch_len <= crate::SCRATCH_LEN,
+            "archiving the event's vectors of strings or vectors takes more scratch than SCRATCH_LEN"
+        );
+        size_of::<Self::Archived>() + Self::BOUND.out_of_line_len
+    };
+}
+
+impl<T: Event + Bounded> BoundedEvent for T {}
+
+macro_rules! primitive_events {
+    ($($primitive:ident),* $(,)?) => {
+        $(impl Event for $primitive {
+            const STREAM: &'static str = stringify!($primitive);
+            const DESCRIPTOR: &'static [u8] = {
+                const LEN: usize = encoded_len(<<$primitive as Archive>::Archived as Described>::TYPE);
+                &encode::<LEN>(<<$primitive as Archive>::Archived as Described>::TYPE)
+            };
+        })*
+    };
+}
+
+primitive_events!(bool, char, u8, u16, u32, u64, u128, i8, i16, i32, i64, i128, f32, f64);
+
+impl<T: Event, const N: usize> Event for [T; N] {
+    const STREAM: &'static str = "array";
+    const DESCRIPTOR: &'static [u8] = descriptor_of::<Self::Archived>();
+}
+
+impl<T: Event> Event for Option<T> {
+    const STREAM: &'static str = "option";
+    const DESCRIPTOR: &'static [u8] = descriptor_of::<Self::Archived>();
+}
+
+#[cfg(feature = "alloc")]
+impl Event for alloc::string::String {
+    const STREAM: &'static str = "string";
+    const DESCRIPTOR: &'static [u8] = descriptor_of::<Self::Archived>();
+}
+
+#[cfg(feature = "alloc")]
+impl<T: Event> Event for alloc::vec::Vec<T> {
+    const STREAM: &'static str = "vec";
+    const DESCRIPTOR: &'static [u8] = descriptor_of::<Self::Archived>();
+}
