@@ -1,0 +1,120 @@
+//! A serial line between an emulator and a pseudo-terminal.
+
+use std::{
+    ffi::OsStr,
+    fs::File,
+    io::{self, ErrorKind, Read, Write},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::{ffi::OsStrExt, net::UnixStream},
+    },
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    fs::{OFlags, fcntl_setfl},
+    pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, ptsname, unlockpt},
+    termios::{OptionalActions, tcgetattr, tcsetattr},
+};
+
+/// A line that never waits, like a real one. What the device sends while nobody reads is lost once the terminal's
+/// buffer is full; QEMU by itself would stop the device's time instead.
+pub struct Cable {
+    port: PathBuf,
+    lost: Arc<AtomicU64>,
+    /// Keeps the port alive while no daemon has it open.
+    _port_held_open: OwnedFd,
+}
+
+impl Cable {
+    /// Joins the device's end of the line to a new pseudo-terminal. The line lives until the device hangs up.
+    pub fn plug(device: UnixStream) -> io::Result<Self> {
+        let host = openpt(FLAGS)?;
+        grantpt(&host)?;
+        unlockpt(&host)?;
+        fcntl_setfl(&host, OFlags::NONBLOCK)?;
+        let port = PathBuf::from(OsStr::from_bytes(ptsname(&host, Vec::new())?.to_bytes()));
+        let held_open = ioctl_tiocgptpeer(&host, FLAGS)?;
+        let mut settings = tcgetattr(&held_open)?;
+        settings.make_raw();
+        tcsetattr(&held_open, OptionalActions::Now, &settings)?;
+
+        let lost = Arc::new(AtomicU64::new(0));
+        let line = Line { device, host: File::from(host), lost: Arc::clone(&lost) };
+        thread::Builder::new().name("cable".into()).spawn(move || line.carry())?;
+        Ok(Self { port, lost, _port_held_open: held_open })
+    }
+
+    /// The pseudo-terminal that a daemon opens.
+    pub fn port(&self) -> &Path {
+        &self.port
+    }
+
+    /// How many bytes of the device were lost because nobody read them.
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+}
+
+/// The two ends of a cable, in the thread that carries between them.
+struct Line {
+    device: UnixStream,
+    host: File,
+    lost: Arc<AtomicU64>,
+}
+
+impl Line {
+    /// Carries until either end is gone: the emulator ended, or the test dropped the cable.
+    fn carry(mut self) {
+        while self.wait().is_ok() && self.carry_to_host().is_ok() && self.carry_to_device().is_ok() {}
+    }
+
+    fn wait(&self) -> io::Result<()> {
+        let mut ends = [
+            PollFd::new(&self.device, PollFlags::IN),
+            PollFd::from_borrowed_fd(self.host.as_fd(), PollFlags::IN),
+        ];
+        poll(&mut ends, None)?;
+        Ok(())
+    }
+
+    fn carry_to_host(&mut self) -> io::Result<()> {
+        let mut bytes = [0; CHUNK_LEN];
+        self.device.set_nonblocking(true)?;
+        let len = match self.device.read(&mut bytes) {
+            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+            Ok(len) => len,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let taken = match self.host.write(&bytes[..len]) {
+            Ok(taken) => taken,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
+            Err(error) => return Err(error),
+        };
+        self.lost.fetch_add((len - taken) as u64, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn carry_to_device(&mut self) -> io::Result<()> {
+        let mut bytes = [0; CHUNK_LEN];
+        let len = match self.host.read(&mut bytes) {
+            Ok(len) => len,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        // The emulator reads as long as it runs, and what a host sends is far less than a socket holds.
+        self.device.set_nonblocking(false)?;
+        self.device.write_all(&bytes[..len])
+    }
+}
+
+const FLAGS: OpenptFlags = OpenptFlags::RDWR.union(OpenptFlags::NOCTTY).union(OpenptFlags::CLOEXEC);
+
+const CHUNK_LEN: usize = 1024;
