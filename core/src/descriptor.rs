@@ -19,10 +19,18 @@
 mod described;
 mod encode;
 mod hash;
+#[cfg(feature = "alloc")]
+mod json;
 mod limits;
+#[cfg(feature = "alloc")]
+mod parse;
 mod primitive;
+#[cfg(feature = "alloc")]
+mod schema;
 
 pub use described::{Described, Field, Fields, Type, Variant};
+#[cfg(feature = "alloc")]
+use described::{POINTER_LEN, TAG_LEN};
 pub(crate) use encode::descriptor_of;
 pub use encode::{encode, encoded_len};
 pub use hash::{DescriptorHash, LayoutHash};
@@ -30,6 +38,12 @@ pub use limits::{
     DESCRIPTOR_LEN_MAX, DESCRIPTOR_NODES_MAX, FIELDS_MAX, TEXT_LEN_MAX, TYPE_DEPTH_MAX, TYPE_LEN_MAX,
 };
 pub use primitive::Primitive;
+#[cfg(feature = "alloc")]
+pub use {
+    json::{DecodeError, DecodeErrorKind, JSON_LEN_MAX, LargeIntegers},
+    parse::{DescriptorError, DescriptorErrorKind},
+    schema::{Schema, SchemaField},
+};
 
 /// The version of the descriptor's format: its first byte.
 pub const DESCRIPTOR_VERSION: u8 = 1;
@@ -46,6 +60,8 @@ pub(crate) mod code {
     pub(crate) const ENUM: u8 = 0x27;
     pub(crate) const UNIT: u8 = 0x30;
     pub(crate) const DOC: u8 = 0x31;
+    #[cfg(feature = "alloc")]
+    pub(crate) const ANNOTATION_LAST: u8 = 0x3f;
     pub(crate) const SHAPE_UNIT: u8 = 0;
     pub(crate) const SHAPE_TUPLE: u8 = 1;
     pub(crate) const SHAPE_NAMED: u8 = 2;

@@ -50,7 +50,10 @@ pub trait Event:
     const DESCRIPTOR: &'static [u8];
 
     /// Names the layout: kinds, sizes, and the names of fields and variants.
-    const LAYOUT_HASH: LayoutHash = LayoutHash::of(Self::Archived::TYPE);
+    const LAYOUT_HASH: LayoutHash = {
+        assert!(size_of::<Self::Archived>() == Self::Archived::TYPE.archived_len());
+        LayoutHash::of(Self::Archived::TYPE)
+    };
 
     /// Names the descriptor.
     const DESCRIPTOR_HASH: DescriptorHash = DescriptorHash::of(Self::DESCRIPTOR);

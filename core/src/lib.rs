@@ -32,6 +32,8 @@ pub use batch::{
 };
 pub use bounded::{Bound, Bounded, BoundedWith};
 pub use crc32c::{Crc32c, crc32c};
+#[cfg(feature = "alloc")]
+pub use descriptor::Schema;
 pub use descriptor::{Described, DescriptorHash, LayoutHash};
 pub use event::{BoundedEvent, Event};
 #[doc(no_inline)]

@@ -108,6 +108,62 @@ pub struct Variant {
     pub fields: Fields,
 }
 
+impl Type {
+    /// How many bytes the archived value takes, apart from what it points to.
+    pub const fn archived_len(&self) -> usize {
+        match self {
+            Self::Primitive(primitive) => primitive.archived_len(),
+            Self::String | Self::Vector(_) => 2 * POINTER_LEN,
+            Self::Option(value) => TAG_LEN + value.archived_len(),
+            Self::Boxed(_) => POINTER_LEN,
+            Self::Array { len, element } => *len * element.archived_len(),
+            Self::Tuple(elements) => {
+                let (mut sum, mut i) = (0, 0);
+                while i < elements.len() {
+                    sum += elements[i].archived_len();
+                    i += 1;
+                }
+                sum
+            }
+            Self::Struct { fields, .. } => fields.archived_len(),
+            Self::Enum { variants, .. } => {
+                let (mut longest, mut i) = (0, 0);
+                while i < variants.len() {
+                    let len = variants[i].fields.archived_len();
+                    longest = if len > longest { len } else { longest };
+                    i += 1;
+                }
+                TAG_LEN + longest
+            }
+        }
+    }
+}
+
+impl Fields {
+    /// The fields, none where there are none.
+    pub const fn list(&self) -> &'static [Field] {
+        match self {
+            Self::Unit => &[],
+            Self::Tuple(list) | Self::Named(list) => list,
+        }
+    }
+
+    const fn archived_len(&self) -> usize {
+        let list = self.list();
+        let (mut sum, mut i) = (0, 0);
+        while i < list.len() {
+            sum += list[i].ty.archived_len();
+            i += 1;
+        }
+        sum
+    }
+}
+
+/// The bytes of a relative pointer, and of a length.
+pub(crate) const POINTER_LEN: usize = 4;
+/// The bytes of an option's or an enum's tag.
+pub(crate) const TAG_LEN: usize = 1;
+
 macro_rules! described_primitives {
     ($($archived:ty: $primitive:ident),* $(,)?) => {
         $(impl Described for $archived {
@@ -149,22 +205,31 @@ described_primitives! {
 }
 
 impl Described for ArchivedString {
-    const TYPE: &'static Type = &Type::String;
+    const TYPE: &'static Type = {
+        assert!(size_of::<Self>() == Type::String.archived_len());
+        &Type::String
+    };
 }
 
 impl<T: Described> Described for ArchivedVec<T> {
-    const TYPE: &'static Type = &Type::Vector(T::TYPE);
+    const TYPE: &'static Type = {
+        assert!(size_of::<Self>() == 2 * POINTER_LEN);
+        &Type::Vector(T::TYPE)
+    };
 }
 
 impl<T: Described> Described for ArchivedOption<T> {
     const TYPE: &'static Type = {
-        assert!(size_of::<Self>() == 1 + size_of::<T>());
+        assert!(size_of::<Self>() == TAG_LEN + size_of::<T>());
         &Type::Option(T::TYPE)
     };
 }
 
 impl<T: Described + ArchivePointee> Described for ArchivedBox<T> {
-    const TYPE: &'static Type = &Type::Boxed(T::TYPE);
+    const TYPE: &'static Type = {
+        assert!(size_of::<Self>() == POINTER_LEN);
+        &Type::Boxed(T::TYPE)
+    };
 }
 
 impl<T: Described, const N: usize> Described for [T; N] {

@@ -4,7 +4,7 @@ use core::marker::PhantomData;
 
 use super::{
     DESCRIPTOR_LEN_MAX, DESCRIPTOR_NODES_MAX, DESCRIPTOR_VERSION, Described, FIELDS_MAX, Field, Fields,
-    TEXT_LEN_MAX, TYPE_DEPTH_MAX, Type, Variant, code,
+    TEXT_LEN_MAX, TYPE_DEPTH_MAX, TYPE_LEN_MAX, Type, Variant, code,
 };
 use crate::{VARINT_LEN_MAX, write_varint};
 
@@ -75,6 +75,7 @@ impl<const N: usize> Encoder<N> {
             "the event has more types in it than DESCRIPTOR_NODES_MAX"
         );
         assert!(depth <= TYPE_DEPTH_MAX, "the event's types nest deeper than TYPE_DEPTH_MAX");
+        assert!(ty.archived_len() <= TYPE_LEN_MAX, "an archived value takes more bytes than TYPE_LEN_MAX");
         match ty {
             Type::Primitive(primitive) => self.byte(primitive.code()),
             Type::String => self.byte(code::STRING),
@@ -82,6 +83,7 @@ impl<const N: usize> Encoder<N> {
             Type::Option(value) => self.holder(code::OPTION, value, depth),
             Type::Boxed(value) => self.holder(code::BOXED, value, depth),
             Type::Array { len, element } => {
+                assert!(*len <= TYPE_LEN_MAX, "an array has more elements than TYPE_LEN_MAX");
                 self.byte(code::ARRAY);
                 self.varint(*len);
                 self.ty(element, depth + 1);

@@ -22,7 +22,12 @@ impl LayoutHash {
     /// The hash of a type's layout.
     pub const fn of(ty: &Type) -> Self {
         let form = Encoder::<DESCRIPTOR_LEN_MAX>::run(ty, Detail::Layout);
-        Self(truncated(form.bytes.split_at(form.len).0))
+        Self::of_form(form.bytes.split_at(form.len).0)
+    }
+
+    /// The hash of a layout form's bytes.
+    pub(super) const fn of_form(form: &[u8]) -> Self {
+        Self(truncated(form))
     }
 }
 
