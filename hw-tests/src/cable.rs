@@ -5,7 +5,7 @@ use std::{
     fs::File,
     io::{self, ErrorKind, Read, Write},
     os::{
-        fd::{AsFd, OwnedFd},
+        fd::OwnedFd,
         unix::{ffi::OsStrExt, net::UnixStream},
     },
     path::{Path, PathBuf},
@@ -23,7 +23,7 @@ use rustix::{
     termios::{OptionalActions, tcgetattr, tcsetattr},
 };
 
-/// A line that never waits, like a real one. What the device sends while nobody reads is lost once the terminal's
+/// A line that never waits, like a real one. What is sent while the other end does not read is lost once its
 /// buffer is full; QEMU by itself would stop the device's time instead.
 pub struct Cable {
     port: PathBuf,
@@ -39,6 +39,7 @@ impl Cable {
         grantpt(&host)?;
         unlockpt(&host)?;
         fcntl_setfl(&host, OFlags::NONBLOCK)?;
+        device.set_nonblocking(true)?;
         let port = PathBuf::from(OsStr::from_bytes(ptsname(&host, Vec::new())?.to_bytes()));
         let held_open = ioctl_tiocgptpeer(&host, FLAGS)?;
         let mut settings = tcgetattr(&held_open)?;
@@ -47,7 +48,7 @@ impl Cable {
 
         let lost = Arc::new(AtomicU64::new(0));
         let line = Line { device, host: File::from(host), lost: Arc::clone(&lost) };
-        thread::Builder::new().name("cable".into()).spawn(move || line.carry())?;
+        thread::Builder::new().name("cable".into()).spawn(move || line.carry_all())?;
         Ok(Self { port, lost, _port_held_open: held_open })
     }
 
@@ -56,13 +57,13 @@ impl Cable {
         &self.port
     }
 
-    /// How many bytes of the device were lost because nobody read them.
+    /// How many bytes were lost because nobody read them.
     pub fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
     }
 }
 
-/// The two ends of a cable, in the thread that carries between them.
+/// The two ends of a cable, neither of which is waited for, in the thread that carries between them.
 struct Line {
     device: UnixStream,
     host: File,
@@ -71,47 +72,29 @@ struct Line {
 
 impl Line {
     /// Carries until either end is gone: the emulator ended, or the test dropped the cable.
-    fn carry(mut self) {
-        while self.wait().is_ok() && self.carry_to_host().is_ok() && self.carry_to_device().is_ok() {}
+    fn carry_all(self) -> io::Result<()> {
+        let (device, host) = (&self.device, &self.host);
+        loop {
+            poll(&mut [PollFd::new(device, PollFlags::IN), PollFd::new(host, PollFlags::IN)], None)?;
+            self.carry(device, host)?;
+            self.carry(host, device)?;
+        }
     }
 
-    fn wait(&self) -> io::Result<()> {
-        let mut ends = [
-            PollFd::new(&self.device, PollFlags::IN),
-            PollFd::from_borrowed_fd(self.host.as_fd(), PollFlags::IN),
-        ];
-        poll(&mut ends, None)?;
-        Ok(())
-    }
-
-    fn carry_to_host(&mut self) -> io::Result<()> {
+    fn carry(&self, mut from: impl Read, mut to: impl Write) -> io::Result<()> {
         let mut bytes = [0; CHUNK_LEN];
-        self.device.set_nonblocking(true)?;
-        let len = match self.device.read(&mut bytes) {
+        let len = match from.read(&mut bytes) {
             Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
             Ok(len) => len,
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
             Err(error) => return Err(error),
         };
-        let taken = match self.host.write(&bytes[..len]) {
-            Ok(taken) => taken,
+        let taken = match to.write(&bytes[..len]) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
-            Err(error) => return Err(error),
+            taken => taken?,
         };
         self.lost.fetch_add((len - taken) as u64, Ordering::Relaxed);
         Ok(())
-    }
-
-    fn carry_to_device(&mut self) -> io::Result<()> {
-        let mut bytes = [0; CHUNK_LEN];
-        let len = match self.host.read(&mut bytes) {
-            Ok(len) => len,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        // The emulator reads as long as it runs, and what a host sends is far less than a socket holds.
-        self.device.set_nonblocking(false)?;
-        self.device.write_all(&bytes[..len])
     }
 }
 
