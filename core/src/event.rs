@@ -34,6 +34,15 @@ use crate::{
 ///
 /// Numbers (`usize` aside, which has no one size), `bool`, `char`, arrays and options are events as they are; with
 /// the feature `alloc` also `String` and `Vec`.
+///
+/// What has no layout of its own to describe is refused when it is compiled:
+///
+/// ```compile_fail,E0277
+/// #[derive(rkyv::Archive, rkyv::Serialize, varve_core::Event)]
+/// struct Shared {
+///     readings: std::rc::Rc<u32>, // the layout of `ArchivedRc<…>` cannot be described
+/// }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an event",
     note = "derive it beside rkyv's traits: #[derive(rkyv::Archive, rkyv::Serialize, varve_core::Event)]"
@@ -62,7 +71,36 @@ pub trait Event:
 /// An event of a known largest size, which an outbox can make room for.
 ///
 /// It is there by itself for every [`Event`] whose parts are all bounded: plain data, and heapless strings and
-/// vectors by the adapter [`Heapless`](crate::with::Heapless); not `String`, `Vec` and `Box`.
+/// vectors by the adapter `with::Heapless`; not `String`, `Vec` and `Box`.
+///
+/// ```
+/// # use varve_core::{BoundedEvent, Event};
+/// fn room_for<T: BoundedEvent>() -> usize {
+///     T::ARCHIVED_LEN_MAX
+/// }
+///
+/// #[derive(rkyv::Archive, rkyv::Serialize, Event)]
+/// struct Reading {
+///     value: Option<u32>,
+/// }
+///
+/// assert_eq!(room_for::<Reading>(), 5);
+/// ```
+///
+/// An event that can grow without bound says so where it meets an outbox, and only there:
+///
+/// ```compile_fail,E0277
+/// # use varve_core::{BoundedEvent, Event};
+/// # fn room_for<T: BoundedEvent>() -> usize {
+/// #     T::ARCHIVED_LEN_MAX
+/// # }
+/// #[derive(rkyv::Archive, rkyv::Serialize, Event)]
+/// struct Note {
+///     text: String,
+/// }
+///
+/// room_for::<Note>(); // `String` has no largest archived size
+/// ```
 pub trait BoundedEvent: Event + Bounded {
     /// The most bytes that an archived event takes.
     const ARCHIVED_LEN_MAX: usize = {

@@ -1,5 +1,5 @@
 //! Events as a program meets them: derived, archived, checked, bounded.
-#![cfg(all(feature = "heapless", feature = "alloc"))]
+#![cfg(feature = "alloc")]
 
 use std::time::Duration;
 

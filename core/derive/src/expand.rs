@@ -1,7 +1,7 @@
 //! The code that the derives write.
 
 use proc_macro2::TokenStream;
-use quote::quote;
+use quote::{quote, quote_spanned};
 use syn::{
     Data, DataEnum, DeriveInput, Error, Field, Fields, GenericArgument, Ident, Member, Path, PathArguments,
     Result, Type, ext::IdentExt, spanned::Spanned,
@@ -107,13 +107,9 @@ impl<'a> Part<'a> {
         let name = self.field.ident.as_ref().map(|ident| ident.unraw().to_string()).unwrap_or_default();
         let FieldAttributes { unit, doc, .. } = &self.attributes;
         let archived = self.archived(varve);
+        let ty = quote_spanned!(self.field.ty.span()=> <#archived as #varve::Described>::TYPE);
         quote! {
-            #varve::descriptor::Field {
-                name: #name,
-                unit: #unit,
-                doc: #doc,
-                ty: <#archived as #varve::Described>::TYPE,
-            }
+            #varve::descriptor::Field { name: #name, unit: #unit, doc: #doc, ty: #ty }
         }
     }
 
@@ -263,6 +259,8 @@ fn snake_case(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use syn::parse_quote;
+
     use super::*;
 
     #[test]
@@ -276,5 +274,115 @@ mod tests {
         ] {
             assert_eq!(snake_case(name), expected);
         }
+    }
+
+    fn check_refused(input: DeriveInput, expected: &str) {
+        let error = event(&input).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+
+    #[test]
+    fn a_type_without_one_layout_is_refused_with_a_reason() {
+        check_refused(parse_quote!(union Either { a: u8, b: u16 }), "a union does not say what it holds");
+        check_refused(
+            parse_quote!(
+                struct Pair<T>(T, T);
+            ),
+            "without generics and lifetimes",
+        );
+        check_refused(
+            parse_quote!(
+                struct Text<'a> {
+                    text: &'a str,
+                }
+            ),
+            "without generics and lifetimes",
+        );
+        check_refused(
+            parse_quote!(
+                enum Never {}
+            ),
+            "an enum without variants has no values",
+        );
+    }
+
+    #[test]
+    fn a_field_of_the_host_s_word_is_refused_at_any_depth() {
+        check_refused(
+            parse_quote!(
+                struct Count(usize);
+            ),
+            "`usize` has no one size",
+        );
+        check_refused(
+            parse_quote!(
+                enum Count {
+                    Many { all: Vec<Option<(u8, isize)>> },
+                }
+            ),
+            "`isize` has no one size",
+        );
+        check_refused(
+            parse_quote!(
+                struct Count([core::num::NonZeroUsize; 3]);
+            ),
+            "`NonZeroUsize` has no one size",
+        );
+        assert!(
+            event(&parse_quote!(
+                struct Room([u8; ROOM as usize]);
+            ))
+            .is_ok()
+        );
+    }
+
+    #[test]
+    fn an_attribute_out_of_place_is_refused_with_a_reason() {
+        check_refused(
+            parse_quote!(
+                #[event(unit = "m")]
+                struct Length(f32);
+            ),
+            "a type takes `stream = \"…\"`",
+        );
+        check_refused(
+            parse_quote!(
+                #[event(stream = "")]
+                struct Length(f32);
+            ),
+            "1 to 255 bytes",
+        );
+        check_refused(
+            parse_quote!(
+                struct Length(#[event(stream = "m")] f32);
+            ),
+            "a field takes `unit = \"…\"`",
+        );
+        check_refused(
+            parse_quote!(
+                struct Length(#[event(unit = "")] f32);
+            ),
+            "1 to 255 bytes",
+        );
+        check_refused(
+            parse_quote!(
+                struct Length(#[rkyv(niche)] Option<u8>);
+            ),
+            "a niched option has no description",
+        );
+        check_refused(
+            parse_quote!(
+                enum Length {
+                    #[event(doc = "SI")]
+                    Metric(f32),
+                }
+            ),
+            "on the type or on a field",
+        );
+        let part: DeriveInput = parse_quote!(
+            #[event(stream = "lengths")]
+            struct Length(f32);
+        );
+        assert!(described(&part).unwrap_err().to_string().contains("names a stream"));
     }
 }
