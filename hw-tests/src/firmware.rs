@@ -3,12 +3,11 @@
 use std::{
     env,
     ffi::OsString,
-    io,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::Command,
 };
 
-use crate::NotHere;
+use crate::{NotHere, artifact};
 
 /// Builds the emulated board's firmware and returns the path of its ELF file.
 ///
@@ -22,18 +21,9 @@ use crate::NotHere;
 pub fn build() -> Result<PathBuf, NotHere> {
     let toolchain = Toolchain::from_environment();
     toolchain.require(TARGET)?;
-    let output = toolchain
-        .command("cargo")
-        .args(["build", "--locked", "--release", "--message-format=json-render-diagnostics"])
-        .current_dir(board_directory())
-        .output()
-        .expect("cargo runs, since it runs this test");
-    assert!(
-        output.status.success(),
-        "the firmware does not build:\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Ok(executable(&output).expect("a build of a program names its executable"))
+    let mut cargo = toolchain.command("cargo");
+    cargo.args(["build", "--locked", "--release"]).current_dir(board_directory());
+    Ok(artifact::build(&mut cargo))
 }
 
 /// Where the compiler for firmware is.
@@ -87,17 +77,6 @@ fn path_starting_with(directory: &Path) -> OsString {
 
 fn board_directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../boards/lm3s6965evb")
-}
-
-/// The executable that a build's JSON messages, one a line, name last.
-fn executable(output: &Output) -> io::Result<PathBuf> {
-    output
-        .stdout
-        .split(|&byte| byte == b'\n')
-        .filter_map(|line| serde_json::from_slice::<serde_json::Value>(line).ok())
-        .filter_map(|message| message["executable"].as_str().map(PathBuf::from))
-        .next_back()
-        .ok_or_else(|| io::ErrorKind::NotFound.into())
 }
 
 const TARGET: &str = "thumbv7m-none-eabi";

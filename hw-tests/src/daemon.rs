@@ -1,0 +1,83 @@
+//! `varved`, in a process of its own.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::OnceLock,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::artifact;
+
+/// A running `varved run`; dropped, it is killed.
+pub struct Daemon {
+    process: Child,
+}
+
+impl Daemon {
+    /// Builds the daemon, unless that was done before: so that no board waits for it later.
+    pub fn build() -> &'static Path {
+        static EXECUTABLE: OnceLock<PathBuf> = OnceLock::new();
+        EXECUTABLE.get_or_init(|| {
+            // All of the workspace, so that the features are those of the build under test.
+            let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+            cargo.args(["build", "--locked", "--workspace", "--bin", "varved"]);
+            cargo.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
+            artifact::build(if cfg!(debug_assertions) { &mut cargo } else { cargo.arg("--release") })
+        })
+    }
+
+    /// Starts the daemon on one port.
+    ///
+    /// # Panics
+    /// When its process cannot be started.
+    pub fn start(port: &Path, store: &Path) -> Self {
+        let process = Command::new(Self::build())
+            .arg("run")
+            .arg("--port")
+            .arg(port)
+            .arg("--store")
+            .arg(store)
+            .stdin(Stdio::null())
+            .spawn()
+            .expect("varved starts");
+        Self { process }
+    }
+
+    /// Ends the daemon where it stands, as a power cut would: with `SIGKILL`.
+    pub fn kill(self) {
+        drop(self);
+    }
+
+    /// Stops the daemon until [`resume`](Self::resume): it neither reads nor acknowledges.
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets a paused daemon go on.
+    pub fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// # Panics
+    /// When the daemon has ended by itself.
+    pub fn assert_alive(&mut self) {
+        if let Some(status) = self.process.try_wait().expect("its parent may ask") {
+            panic!("varved ended by itself, with {status}");
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.process), signal).expect("its parent may send it signals");
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // It may have ended by itself, which a test asks for before it lets go.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
