@@ -79,6 +79,20 @@ enum Sending {
     },
 }
 
+/// How far a device is on its way into a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum DeviceState {
+    /// No host has spoken.
+    Apart,
+    /// A host has asked who is there, and has not admitted the device yet.
+    Asking,
+    /// The device is admitted, and does not know yet whether the host knows that it knows.
+    Starting,
+    /// In a session.
+    Live,
+}
+
 /// What a device may want to know of its link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -201,6 +215,16 @@ impl<'o, M: RawMutex, const RING: usize, const SLOTS: usize> DeviceLink<'o, M, R
     /// Whether the device is in a session that the host has confirmed.
     pub fn is_connected(&self) -> bool {
         self.session.as_ref().is_some_and(|session| session.confirmed)
+    }
+
+    /// How far the link is on its way into a session.
+    pub fn state(&self) -> DeviceState {
+        match (&self.session, self.attempt) {
+            (Some(session), _) if session.confirmed => DeviceState::Live,
+            (Some(_), _) => DeviceState::Starting,
+            (None, Some(_)) => DeviceState::Asking,
+            (None, None) => DeviceState::Apart,
+        }
     }
 
     /// The epoch that the device's sequences belong to, with the incarnation of the store that allotted it.

@@ -92,6 +92,21 @@ pub enum HostEvent<'a> {
     Refused(Refusal),
 }
 
+/// How far a host is on its way into a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum HostState {
+    /// Nobody is there yet.
+    Apart,
+    /// A device waits to be admitted.
+    Deciding,
+    /// The device is admitted, and has not accepted yet.
+    Welcoming,
+    /// In a session, whose device may not send yet: descriptors are missing.
+    Fetching,
+    /// In a session.
+    Live,
+}
+
 /// A session that has begun.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
@@ -247,6 +262,11 @@ impl HostLink {
     /// batch: keep [`BATCH_LEN_MAX`](crate::BATCH_LEN_MAX) bytes in reserve. What was granted is never taken back.
     pub fn set_credit(&mut self, lane: Lane, bytes: u32) {
         self.machine.set_credit(lane, bytes);
+    }
+
+    /// How far the link is on its way into a session.
+    pub fn state(&self) -> HostState {
+        self.machine.state()
     }
 
     /// The present session, once it has begun.

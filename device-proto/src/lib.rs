@@ -27,12 +27,12 @@ mod timing;
 pub use admission::{Admission, KnownDevice, KnownEpoch, LaneCursor};
 pub use chain::Chain;
 pub use channel::{ChannelInfo, DESCRIPTOR_LEN_MAX};
-pub use device::{DeviceConfig, DeviceEvent, DeviceLink, DeviceStats};
+pub use device::{DeviceConfig, DeviceEvent, DeviceLink, DeviceState, DeviceStats};
 pub use frame::{
     BATCH_LEN_MAX, FRAME_LEN_MAX, Frame, FrameDecoder, FrameEncoder, FrameError, FrameSource,
     HOST_FRAME_LEN_MAX, Kind, SHORT_SEQUENCE_LEN, Seal, TRAILER_LEN, TRAILER_LEN_MAX,
 };
-pub use host::{ClockSample, HostConfig, HostEvent, HostLink, HostStats, LostReason, Session};
+pub use host::{ClockSample, HostConfig, HostEvent, HostLink, HostState, HostStats, LostReason, Session};
 pub use message::{
     Ack, CHANNEL_NAME_LEN_MAX, DescriptorPiece, Discover, Fetch, Gap, GapReason, HeldLane, Hello,
     HelloChannel, LaneStart, NextSequence, Refusal, Refuse, ResetReason, Start, Status, VERSION_MAX,

@@ -16,7 +16,7 @@ use super::discovery::Discovery;
 use super::fetch::{Fetches, PieceOutcome};
 use super::lane::{HostLane, Verdict};
 use super::outgoing::Outgoing;
-use super::{ClockSample, HostConfig, HostStats, LostReason, Session};
+use super::{ClockSample, HostConfig, HostState, HostStats, LostReason, Session};
 use crate::admission::{Admission, LaneCursor};
 use crate::chain::Chain;
 use crate::frame::{Frame, Kind, SHORT_SEQUENCE_LEN, Seal};
@@ -131,6 +131,16 @@ impl Machine {
 
     pub(super) fn fetched_descriptor(&self, len: usize) -> &[u8] {
         self.fetches.descriptor(len)
+    }
+
+    pub(super) fn state(&self) -> HostState {
+        match self.phase {
+            Phase::Apart => HostState::Apart,
+            Phase::Deciding => HostState::Deciding,
+            Phase::Welcoming { .. } => HostState::Welcoming,
+            Phase::Live { .. } if self.fetches.is_empty() => HostState::Live,
+            Phase::Live { .. } => HostState::Fetching,
+        }
     }
 
     pub(super) fn session(&self) -> Option<u32> {
