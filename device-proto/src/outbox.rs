@@ -139,6 +139,13 @@ impl<M: RawMutex, const RING: usize, const SLOTS: usize> Outbox<M, RING, SLOTS> 
         })
     }
 
+    /// Whether everything that was offered is settled: durable at the host, or in a gap that is. A device may then
+    /// switch itself off and lose nothing.
+    pub fn is_empty(&self) -> bool {
+        let HeldLane { oldest, next } = self.span();
+        oldest == next
+    }
+
     /// Waits until something new is to be sent. One task waits: the one that runs the link.
     pub fn wait_for_news(&self) -> impl Future<Output = ()> + '_ {
         poll_fn(|context| {
