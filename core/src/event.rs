@@ -1,5 +1,8 @@
 //! [`Event`]: what can be archived, stored, sent, and understood by who has never seen its type.
 
+#[cfg(feature = "alloc")]
+use alloc::{string::String, vec::Vec};
+
 use rkyv::{Archive, bytecheck::CheckBytes};
 
 use crate::{
@@ -139,13 +142,13 @@ impl<T: Event> Event for Option<T> {
 }
 
 #[cfg(feature = "alloc")]
-impl Event for alloc::string::String {
+impl Event for String {
     const STREAM: &'static str = "string";
     const DESCRIPTOR: &'static [u8] = descriptor_of::<Self::Archived>();
 }
 
 #[cfg(feature = "alloc")]
-impl<T: Event> Event for alloc::vec::Vec<T> {
+impl<T: Event> Event for Vec<T> {
     const STREAM: &'static str = "vec";
     const DESCRIPTOR: &'static [u8] = descriptor_of::<Self::Archived>();
 }

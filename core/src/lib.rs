@@ -1,11 +1,10 @@
 //! The heart of Varve that firmware and gateway share, and behind the feature `store` the event store.
-#![no_std]
-#![forbid(unsafe_code)]
+#![cfg_attr(not(feature = "std"), no_std)]
+#![cfg_attr(not(feature = "store"), forbid(unsafe_code))]
+#![deny(unsafe_code)]
 
 #[cfg(feature = "alloc")]
 extern crate alloc;
-#[cfg(feature = "std")]
-extern crate std;
 
 // The derives name this crate by its path.
 extern crate self as varve_core;
@@ -18,6 +17,8 @@ pub mod descriptor;
 mod event;
 mod sequence;
 mod sha256;
+#[cfg(feature = "store")]
+mod store;
 mod varint;
 #[cfg(feature = "heapless")]
 pub mod with;
@@ -42,5 +43,7 @@ pub use sequence::{
     Channel, DeviceId, DeviceSequence, Epoch, GlobalSequence, Lane, StreamId, StreamSequence,
 };
 pub use sha256::sha256;
+#[cfg(feature = "store")]
+pub use store::*;
 pub use varint::{VARINT_LEN_MAX, read_varint, unzigzag, write_varint, zigzag};
 pub use varve_core_derive::{Described, Event};

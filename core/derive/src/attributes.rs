@@ -1,7 +1,10 @@
 //! What the attributes on a type and on its fields say.
 
 use proc_macro2::TokenStream;
-use syn::{Attribute, LitStr, Path, Result, Token, Type, meta::ParseNestedMeta, parse_quote};
+use quote::format_ident;
+use syn::{
+    Attribute, Ident, LitStr, Path, Result, Token, Type, ext::IdentExt, meta::ParseNestedMeta, parse_quote,
+};
 
 /// `#[event(stream = "…", crate = "…")]` on the type.
 pub(crate) struct TypeAttributes {
@@ -29,6 +32,23 @@ impl TypeAttributes {
         }
         Ok(parsed)
     }
+}
+
+/// The archived type that `#[derive(Archive)]` makes, or takes by `#[rkyv(archived = …)]` or `#[rkyv(as = …)]`.
+///
+/// It must be named: an implementation for the projection `<T as Archive>::Archived` would conflict with those of
+/// every other crate.
+pub(crate) fn archived_type(name: &Ident, attributes: &[Attribute]) -> Result<Type> {
+    let default = format_ident!("Archived{}", name.unraw());
+    let mut archived: Type = parse_quote!(#default);
+    for_each(attributes, "rkyv", |meta| {
+        if meta.path.is_ident("archived") || meta.path.is_ident("as") {
+            archived = meta.value()?.parse()?;
+            return Ok(());
+        }
+        skip_value(&meta)
+    })?;
+    Ok(archived)
 }
 
 /// `#[event(unit = "…", doc = "…")]` and `#[rkyv(with = …)]` on a field.

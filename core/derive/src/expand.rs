@@ -62,9 +62,10 @@ fn describe(input: &DeriveInput, varve: &Path) -> Result<TokenStream> {
         }
     };
     let bounded = bounded(name, &parts, varve);
+    let archived = attributes::archived_type(name, &input.attrs)?;
     Ok(quote! {
         #[automatically_derived]
-        impl #varve::Described for <#name as #varve::rkyv::Archive>::Archived {
+        impl #varve::Described for #archived {
             const TYPE: &'static #varve::descriptor::Type = { #ty };
         }
 

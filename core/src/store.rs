@@ -1,0 +1,56 @@
+//! The event store: one log in LMDB, large blocks, zero-copy reads.
+//!
+//! [`Varve`] owns a directory and appends; [`VarveView`] reads it, in the same process or beside the owner. Local
+//! events go through a typed [`Stream`]; events of devices, with everything that must land with them, through an
+//! [`Append`]. FORMAT.md, section 5, specifies every stored byte.
+
+mod append;
+mod block;
+mod catalog;
+mod clock;
+mod config;
+mod device;
+mod environment;
+mod error;
+mod event_type;
+mod event_view;
+mod format;
+mod gap_event;
+mod global_reader;
+mod owner_lock;
+mod pinned;
+mod random;
+mod run_index;
+mod schema_cache;
+mod snapshot;
+mod stream;
+mod stream_reader;
+mod tables;
+mod transaction;
+mod varve;
+mod verified;
+mod view;
+#[cfg(feature = "notify")]
+mod watcher;
+mod writer;
+
+pub use append::{APPEND_BYTES_MAX, APPEND_OPERATIONS_MAX, Append, Committed};
+pub use block::{BLOCK_LEN_MAX, EVENT_LEN_MAX};
+pub use clock::{ClockMapping, EventTime, HostClock};
+pub use config::{Config, Durability, MAP_SIZE_MAX};
+pub use device::{
+    DeviceBatch, DeviceGap, DeviceRecord, LaneMark, LaneRecord, Refused, RefusedReason, StreamBinding,
+};
+pub use error::{AppendError, Damage, LayoutMismatch, OpenError, Place, ReadError, StorageError};
+pub use event_view::{EventView, GlobalEvent, Origin};
+pub use format::FORMAT_VERSION;
+pub use gap_event::{ArchivedGapEvent, GapEvent, gap_reason};
+pub use global_reader::{GlobalEvents, GlobalIter, GlobalReader};
+pub use pinned::Pinned;
+pub use snapshot::{Snapshot, StreamInfo};
+pub use stream::{Appended, STREAM_NAME_LEN_MAX, Stream};
+pub use stream_reader::{StreamEvent, StreamEvents, StreamIter, StreamReader};
+pub use varve::Varve;
+pub use view::VarveView;
+#[cfg(feature = "notify")]
+pub use watcher::WriteWatcher;

@@ -1,0 +1,342 @@
+//! The block: many events of many streams in one value, grouped by run.
+//!
+//! ```text
+//! 0              64                 64 + 48 × runs
+//! ┌──────────────┬──────────────────┬───────────────────────────┬─────────────────┬───────┬────────┐
+//! │ header, 64 B │ runs, 48 B each  │ events of run 0, run 1, … │ columns of runs │ order │ ingest │
+//! └──────────────┴──────────────────┴───────────────────────────┴─────────────────┴───────┴────────┘
+//! ```
+//!
+//! A run holds neighbours of one stream with one descriptor and one origin. The parts follow each other without a
+//! gap, so that a block has one form only. FORMAT.md, section 5, specifies every byte.
+
+mod columns;
+mod run;
+mod writer;
+
+pub(super) use columns::{IngestTimes, Pairs, Ticks};
+pub(super) use run::{Origin, Run};
+pub(super) use writer::{BlockWriter, EventMeta, PushError, RunKey};
+
+use super::error::{Damage, Place};
+use super::tables::array;
+use crate::GlobalSequence;
+use columns::check_ends;
+
+/// The largest block in bytes: with LMDB's page header of 16 it fills whole pages of 4 KiB and of 16 KiB.
+pub const BLOCK_LEN_MAX: usize = 4 * 16384 - 16;
+
+/// The largest archived event in bytes.
+pub const EVENT_LEN_MAX: usize = 60 * 1024;
+
+/// A view of a block.
+#[derive(Clone, Copy)]
+pub(super) struct Block<'a> {
+    bytes: &'a [u8],
+    header: Header,
+}
+
+/// The header's fields.
+#[derive(Clone, Copy)]
+struct Header {
+    first: GlobalSequence,
+    events: u32,
+    runs: u16,
+    domain: u32,
+    ingest_min: u64,
+    ingest_max: u64,
+    order_at: usize,
+    ingest_at: usize,
+}
+
+/// Where an event stands in its block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Position {
+    /// The run.
+    pub(super) run: usize,
+    /// The event's place in the run.
+    pub(super) index: usize,
+}
+
+impl<'a> Block<'a> {
+    /// Checks the checksum and the whole structure of `bytes`, which stand at the key `first`.
+    pub(super) fn new_checked(first: GlobalSequence, bytes: &'a [u8]) -> Result<Self, Damage> {
+        let damage = |reason| Damage { place: Place::Block(first), reason };
+        let block = Self::new_trusted(first, bytes)?;
+        if array(bytes, field::CRC) != Some(crc32c::crc32c(&bytes[field::LEN..]).to_le_bytes()) {
+            return Err(damage("its checksum is wrong"));
+        }
+        block.check_structure().map_err(damage)?;
+        Ok(block)
+    }
+
+    /// Takes up a block that was checked before: reads its header alone.
+    ///
+    /// Whatever the bytes are, no method of the view panics: what is out of bounds is damage.
+    pub(super) fn new_trusted(first: GlobalSequence, bytes: &'a [u8]) -> Result<Self, Damage> {
+        let header = Header::parse(bytes).and_then(|header| {
+            if header.first == first { Ok(header) } else { Err("its first event is not that of its key") }
+        });
+        match header {
+            Ok(header) => Ok(Self { bytes, header }),
+            Err(reason) => Err(Damage { place: Place::Block(first), reason }),
+        }
+    }
+
+    /// The global sequence of the first event.
+    pub(super) fn first(&self) -> GlobalSequence {
+        self.header.first
+    }
+
+    /// How many events there are.
+    pub(super) fn len(&self) -> u32 {
+        self.header.events
+    }
+
+    /// The global sequence after the last event.
+    pub(super) fn end(&self) -> Result<GlobalSequence, Damage> {
+        let end = self.header.first.0.checked_add(self.header.events.into());
+        end.map(GlobalSequence).ok_or_else(|| self.damage("its events exceed the number space"))
+    }
+
+    /// How many runs there are.
+    pub(super) fn runs(&self) -> usize {
+        self.header.runs.into()
+    }
+
+    /// The clock domain of the ingest times.
+    pub(super) fn domain(&self) -> u32 {
+        self.header.domain
+    }
+
+    /// The run at `index`.
+    pub(super) fn run(&self, index: usize) -> Result<Run<'a>, Damage> {
+        if index >= self.runs() {
+            return Err(self.damage("it lacks a run"));
+        }
+        Run::parse(self.bytes, field::RUNS + index * run::RUN_LEN).map_err(|reason| self.damage(reason))
+    }
+
+    /// The global order: pairs of a run and how many of its events come next.
+    pub(super) fn order(&self) -> Pairs<'a> {
+        match self.header.order_at {
+            0 => Pairs::one(0, self.header.events),
+            at => Pairs::new(self.bytes.get(at..).unwrap_or_default()),
+        }
+    }
+
+    /// Where the event at `global` stands.
+    pub(super) fn position(&self, global: GlobalSequence) -> Result<Position, Damage> {
+        let mut left = global.0.checked_sub(self.header.first.0).filter(|&n| n < self.header.events.into());
+        let mut left = left.take().ok_or_else(|| self.damage("it lacks an event of its range"))?;
+        let mut order = self.order();
+        let mut seen = vec![0u64; self.runs()];
+        loop {
+            let (run, n) = self.next_pair(&mut order)?;
+            if left < n.into() {
+                return Ok(Position { run, index: (seen[run] + left) as usize });
+            }
+            seen[run] += u64::from(n);
+            left -= u64::from(n);
+        }
+    }
+
+    /// The global sequence of the event at `position`.
+    pub(super) fn global(&self, position: Position) -> Result<GlobalSequence, Damage> {
+        let mut order = self.order();
+        let (mut before, mut index) = (self.header.first.0, position.index as u64);
+        loop {
+            let (run, n) = self.next_pair(&mut order)?;
+            if run == position.run && index < n.into() {
+                return Ok(GlobalSequence(before + index));
+            }
+            if run == position.run {
+                index -= u64::from(n);
+            }
+            before += u64::from(n);
+        }
+    }
+
+    /// The next pair of the order column: a run that exists, and at least one event.
+    pub(super) fn next_pair(&self, order: &mut Pairs<'a>) -> Result<(usize, u32), Damage> {
+        match order.next() {
+            Some((run, n)) if run < u64::from(self.header.runs) => Ok((run as usize, n)),
+            _ => Err(self.damage("its order column breaks off")),
+        }
+    }
+
+    /// When the host took in the events, in µs of the clock domain: pairs of a time and for how many events in a
+    /// row it holds.
+    pub(super) fn ingest_times(&self) -> IngestTimes<'a> {
+        let Header { ingest_min, ingest_at, events, .. } = self.header;
+        match ingest_at {
+            0 => IngestTimes::one(ingest_min, events),
+            at => IngestTimes::new(ingest_min, self.bytes.get(at..).unwrap_or_default()),
+        }
+    }
+
+    /// Damage to this block.
+    pub(super) fn damage(&self, reason: &'static str) -> Damage {
+        Damage { place: Place::Block(self.header.first), reason }
+    }
+
+    /// Walks over every part in order; each must begin where the one before it ends.
+    fn check_structure(&self) -> Result<(), &'static str> {
+        let runs_end = field::RUNS + self.runs() * run::RUN_LEN;
+        let mut at = runs_end;
+        let mut counts = vec![0u32; self.runs()];
+        let mut events = 0u64;
+        for (index, count) in counts.iter_mut().enumerate() {
+            let run = Run::parse(self.bytes, field::RUNS + index * run::RUN_LEN)?;
+            if run.events_at() != at {
+                return Err("a run's events do not follow those before");
+            }
+            at += run.events_len();
+            *count = run.count();
+            events += u64::from(run.count());
+        }
+        if events != u64::from(self.header.events) {
+            return Err("its runs hold another number of events than it names");
+        }
+        for index in 0..self.runs() {
+            let run = Run::parse(self.bytes, field::RUNS + index * run::RUN_LEN)?;
+            at = check_columns(&run, at)?;
+        }
+        at = self.check_order(&mut counts, at)?;
+        at = self.check_ingest(at)?;
+        if at == self.bytes.len() { Ok(()) } else { Err("bytes are left over at its end") }
+    }
+
+    fn check_order(&self, counts: &mut [u32], at: usize) -> Result<usize, &'static str> {
+        if self.runs() == 1 {
+            return if self.header.order_at == 0 { Ok(at) } else { Err("one run needs no order column") };
+        }
+        if self.header.order_at != at {
+            return Err("its order column does not follow the runs");
+        }
+        let mut pairs = Pairs::new(&self.bytes[at..]);
+        let mut left = u64::from(self.header.events);
+        let mut before = None;
+        while left > 0 {
+            let (run, n) = pairs.next().ok_or("its order column breaks off")?;
+            let count = usize::try_from(run).ok().and_then(|run| counts.get_mut(run));
+            let count = count.ok_or("its order column names a run that it lacks")?;
+            if before.replace(run) == Some(run) {
+                return Err("its order column splits a stretch");
+            }
+            *count = count.checked_sub(n).ok_or("its order column overdraws a run")?;
+            left -= u64::from(n);
+        }
+        Ok(at + pairs.read_len())
+    }
+
+    fn check_ingest(&self, at: usize) -> Result<usize, &'static str> {
+        let Header { ingest_min, ingest_max, ingest_at, events, .. } = self.header;
+        if ingest_at == 0 {
+            return if ingest_min == ingest_max { Ok(at) } else { Err("its ingest column is missing") };
+        }
+        if ingest_at != at {
+            return Err("its ingest column does not follow the order");
+        }
+        let mut times = self.ingest_times();
+        let mut left = u64::from(events);
+        while left > 0 {
+            let (time, n) = times.next().ok_or("its ingest column breaks off")?;
+            if !(ingest_min..=ingest_max).contains(&time) {
+                return Err("an ingest time lies outside the block's");
+            }
+            left = left.checked_sub(n.into()).ok_or("its ingest column is too long")?;
+        }
+        Ok(at + times.read_len())
+    }
+}
+
+/// Checks the columns of a run, which begin at `at` if there are any, and returns where they end.
+fn check_columns(run: &Run<'_>, at: usize) -> Result<usize, &'static str> {
+    if run.columns_at() != if run.has_columns() { at } else { 0 } {
+        return Err("a run's columns do not follow those before");
+    }
+    let mut at = at;
+    if run.stride() == 0 {
+        check_ends(run.ends(), run.events_len())?;
+        at += run.ends().len();
+    }
+    if run.is_timed() {
+        let mut ticks = run.ticks();
+        for _ in 0..run.count() {
+            ticks.next().ok_or("a run's ticks break off")?;
+        }
+        at += ticks.read_len();
+    }
+    Ok(at)
+}
+
+impl Header {
+    fn parse(bytes: &[u8]) -> Result<Self, &'static str> {
+        let head: [u8; field::RUNS] = array(bytes, 0).ok_or("it is shorter than its header")?;
+        let u16_at = |at: usize| u16::from_le_bytes([head[at], head[at + 1]]);
+        let u32_at = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+        let u64_at = |at: usize| u64::from(u32_at(at)) | u64::from(u32_at(at + 4)) << 32;
+        if head[field::MAGIC..field::MAGIC + 4] != MAGIC {
+            return Err("its magic number is wrong");
+        }
+        if u16_at(field::VERSION) != VERSION {
+            return Err("its version is unknown");
+        }
+        if u16_at(field::CODEC) != CODEC_PLAIN {
+            return Err("its codec is unknown");
+        }
+        if u32_at(field::LEN) as usize != bytes.len() || bytes.len() > BLOCK_LEN_MAX {
+            return Err("its length is wrong");
+        }
+        if u16_at(field::RESERVED_A) != 0 || u32_at(field::RESERVED_B) != 0 {
+            return Err("its reserved bytes are used");
+        }
+        if u16_at(field::RUN_COUNT) == 0 || u32_at(field::EVENTS) == 0 {
+            return Err("it is empty");
+        }
+        Ok(Self {
+            first: GlobalSequence(u64_at(field::FIRST)),
+            events: u32_at(field::EVENTS),
+            runs: u16_at(field::RUN_COUNT),
+            domain: u32_at(field::DOMAIN),
+            ingest_min: u64_at(field::INGEST_MIN),
+            ingest_max: u64_at(field::INGEST_MAX),
+            order_at: u32_at(field::ORDER_AT) as usize,
+            ingest_at: u32_at(field::INGEST_AT) as usize,
+        })
+    }
+}
+
+const MAGIC: [u8; 4] = *b"VRVB";
+const VERSION: u16 = 0;
+const CODEC_PLAIN: u16 = 0;
+
+mod field {
+    //! Where the fields of a block's header stand.
+    pub(super) const MAGIC: usize = 0;
+    pub(super) const VERSION: usize = 4;
+    pub(super) const CODEC: usize = 6;
+    pub(super) const CRC: usize = 8;
+    pub(super) const LEN: usize = 12;
+    pub(super) const FIRST: usize = 16;
+    pub(super) const EVENTS: usize = 24;
+    pub(super) const RUN_COUNT: usize = 28;
+    pub(super) const RESERVED_A: usize = 30;
+    pub(super) const DOMAIN: usize = 32;
+    pub(super) const INGEST_MIN: usize = 36;
+    pub(super) const INGEST_MAX: usize = 44;
+    pub(super) const ORDER_AT: usize = 52;
+    pub(super) const INGEST_AT: usize = 56;
+    pub(super) const RESERVED_B: usize = 60;
+    pub(super) const RUNS: usize = 64;
+}
+
+// The end of an event is a u16 from its run's first byte.
+const _: () = assert!(BLOCK_LEN_MAX <= u16::MAX as usize);
+// The largest event fits a block of its own, with its header, its run, and every column.
+const _: () =
+    assert!(field::RUNS + run::RUN_LEN + EVENT_LEN_MAX + writer::COLUMNS_LEN_PER_EVENT_MAX <= BLOCK_LEN_MAX);
+
+#[cfg(test)]
+mod tests;

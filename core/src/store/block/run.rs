@@ -1,0 +1,228 @@
+//! A run: neighbours of one stream, with one descriptor and one origin, whose bytes stand together.
+
+use super::columns::Ticks;
+use crate::store::tables::array;
+use crate::{DeviceSequence, Epoch, Lane, StreamSequence};
+
+/// A view of a run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Run<'a> {
+    stream: u32,
+    descriptor: u32,
+    first: StreamSequence,
+    count: u32,
+    stride: usize,
+    timed: bool,
+    origin: Option<Origin>,
+    events_at: usize,
+    columns_at: usize,
+    events: &'a [u8],
+    ends: &'a [u8],
+    ticks: &'a [u8],
+}
+
+/// Where the events of a run come from, if not from this host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Origin {
+    /// The device's number in this store.
+    pub(crate) device: u32,
+    /// The device's epoch.
+    pub(crate) epoch: Epoch,
+    /// The lane.
+    pub(crate) lane: Lane,
+    /// The place of the run's first event in the lane.
+    pub(crate) first: DeviceSequence,
+}
+
+impl<'a> Run<'a> {
+    /// Reads the run whose header stands at `at` of the block `bytes`.
+    pub(super) fn parse(bytes: &'a [u8], at: usize) -> Result<Self, &'static str> {
+        let head: [u8; RUN_LEN] = array(bytes, at).ok_or("a run's header exceeds it")?;
+        let u32_at = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+        let u64_at = |at: usize| u64::from(u32_at(at)) | u64::from(u32_at(at + 4)) << 32;
+        let shape = u32_at(field::SHAPE);
+        if shape & !SHAPE_KNOWN != 0 {
+            return Err("a run's shape is unknown");
+        }
+        let mut run = Self {
+            stream: u32_at(field::STREAM),
+            descriptor: u32_at(field::DESCRIPTOR),
+            first: StreamSequence(u64_at(field::FIRST)),
+            count: u32_at(field::COUNT),
+            stride: (shape & STRIDE_MASK) as usize,
+            timed: shape & SHAPE_TIMED != 0,
+            origin: None,
+            events_at: u32_at(field::EVENTS_AT) as usize,
+            columns_at: u32_at(field::COLUMNS_AT) as usize,
+            events: &[],
+            ends: &[],
+            ticks: &[],
+        };
+        let (device, lane) = (u32_at(field::DEVICE), (shape >> LANE_SHIFT & LANE_MASK) as u8);
+        let (epoch, first) = (u32_at(field::EPOCH), u64_at(field::DEVICE_FIRST));
+        if device != 0 {
+            run.origin =
+                Some(Origin { device, epoch: Epoch(epoch), lane: Lane(lane), first: DeviceSequence(first) });
+        } else if (epoch, first, lane) != (0, 0, 0) {
+            return Err("a run of no device names its place in one");
+        }
+        if run.count == 0 || run.first.0.checked_add(run.count.into()).is_none() {
+            return Err("a run's events are none, or too many");
+        }
+        run.locate(bytes)
+    }
+
+    /// The stream's number in this store.
+    pub(crate) fn stream(&self) -> u32 {
+        self.stream
+    }
+
+    /// The descriptor's number in this store.
+    pub(crate) fn descriptor(&self) -> u32 {
+        self.descriptor
+    }
+
+    /// The place of the first event in the stream.
+    pub(crate) fn first(&self) -> StreamSequence {
+        self.first
+    }
+
+    /// How many events there are.
+    pub(crate) fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// The device that the events come from.
+    pub(crate) fn origin(&self) -> Option<Origin> {
+        self.origin
+    }
+
+    /// Whether each event has ticks.
+    pub(crate) fn is_timed(&self) -> bool {
+        self.timed
+    }
+
+    /// The ticks of the events, in order.
+    pub(crate) fn ticks(&self) -> Ticks<'a> {
+        Ticks::new(self.ticks)
+    }
+
+    /// The bytes of the event at `index`, or `None` past the last or where its end is damaged.
+    pub(crate) fn event(&self, index: usize) -> Option<&'a [u8]> {
+        if index >= self.count as usize {
+            return None;
+        }
+        if self.stride > 0 {
+            return self.events.get(index * self.stride..)?.get(..self.stride);
+        }
+        let start = if index == 0 { 0 } else { self.end(index - 1)? };
+        self.events.get(start..self.end(index)?)
+    }
+
+    pub(super) fn stride(&self) -> usize {
+        self.stride
+    }
+
+    pub(super) fn events_at(&self) -> usize {
+        self.events_at
+    }
+
+    pub(super) fn events_len(&self) -> usize {
+        self.events.len()
+    }
+
+    pub(super) fn columns_at(&self) -> usize {
+        self.columns_at
+    }
+
+    pub(super) fn has_columns(&self) -> bool {
+        self.stride == 0 || self.timed
+    }
+
+    pub(super) fn ends(&self) -> &'a [u8] {
+        self.ends
+    }
+
+    fn end(&self, index: usize) -> Option<usize> {
+        array(self.ends, index * END_LEN).map(|end| u16::from_le_bytes(end).into())
+    }
+
+    /// Finds the events and the columns of the run in the block.
+    fn locate(mut self, bytes: &'a [u8]) -> Result<Self, &'static str> {
+        const EXCEEDED: &str = "a run exceeds it";
+        let count = self.count as usize;
+        let mut events_len = self.stride.checked_mul(count).ok_or(EXCEEDED)?;
+        if self.has_columns() {
+            let columns = bytes.get(self.columns_at..).ok_or(EXCEEDED)?;
+            let ends_len = if self.stride == 0 { count.checked_mul(END_LEN).ok_or(EXCEEDED)? } else { 0 };
+            (self.ends, self.ticks) = columns.split_at_checked(ends_len).ok_or(EXCEEDED)?;
+        }
+        if self.stride == 0 {
+            events_len = self.end(count - 1).ok_or(EXCEEDED)?;
+        }
+        self.events = bytes.get(self.events_at..).and_then(|rest| rest.get(..events_len)).ok_or(EXCEEDED)?;
+        Ok(self)
+    }
+}
+
+/// What the writer puts into a run's header.
+pub(super) struct RunHeader {
+    pub(super) stream: u32,
+    pub(super) descriptor: u32,
+    pub(super) first: StreamSequence,
+    pub(super) count: u32,
+    pub(super) stride: usize,
+    pub(super) timed: bool,
+    pub(super) origin: Option<Origin>,
+    pub(super) events_at: usize,
+    pub(super) columns_at: usize,
+}
+
+impl RunHeader {
+    /// Writes the header behind `out`.
+    pub(super) fn emit(&self, out: &mut Vec<u8>) {
+        let lane = self.origin.map_or(0, |origin| u32::from(origin.lane.0));
+        let timed = if self.timed { SHAPE_TIMED } else { 0 };
+        let shape = self.stride as u32 | lane << LANE_SHIFT | timed;
+        let (device, epoch, first) = match self.origin {
+            Some(origin) => (origin.device, origin.epoch.0, origin.first.0),
+            None => (0, 0, 0),
+        };
+        out.extend(self.stream.to_le_bytes());
+        out.extend(self.descriptor.to_le_bytes());
+        out.extend(self.first.0.to_le_bytes());
+        out.extend(self.count.to_le_bytes());
+        out.extend(shape.to_le_bytes());
+        out.extend((self.events_at as u32).to_le_bytes());
+        out.extend((self.columns_at as u32).to_le_bytes());
+        out.extend(device.to_le_bytes());
+        out.extend(epoch.to_le_bytes());
+        out.extend(first.to_le_bytes());
+    }
+}
+
+/// A run's header.
+pub(super) const RUN_LEN: usize = 48;
+
+/// An end of an event: a u16.
+pub(super) const END_LEN: usize = 2;
+
+const STRIDE_MASK: u32 = 0x00ff_ffff;
+const LANE_SHIFT: u32 = 24;
+const LANE_MASK: u32 = 3;
+const SHAPE_TIMED: u32 = 1 << 26;
+const SHAPE_KNOWN: u32 = STRIDE_MASK | LANE_MASK << LANE_SHIFT | SHAPE_TIMED;
+
+mod field {
+    //! Where the fields of a run's header stand.
+    pub(super) const STREAM: usize = 0;
+    pub(super) const DESCRIPTOR: usize = 4;
+    pub(super) const FIRST: usize = 8;
+    pub(super) const COUNT: usize = 16;
+    pub(super) const SHAPE: usize = 20;
+    pub(super) const EVENTS_AT: usize = 24;
+    pub(super) const COLUMNS_AT: usize = 28;
+    pub(super) const DEVICE: usize = 32;
+    pub(super) const EPOCH: usize = 36;
+    pub(super) const DEVICE_FIRST: usize = 40;
+}

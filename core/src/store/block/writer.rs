@@ -1,0 +1,427 @@
+//! Makes blocks: takes events in global order, and groups them by run.
+
+use std::collections::HashMap;
+
+use super::columns::{TickState, push_varint, varint_len};
+use super::run::{END_LEN, Origin, RUN_LEN, RunHeader};
+use super::{BLOCK_LEN_MAX, CODEC_PLAIN, MAGIC, VERSION, field};
+use crate::{ArchiveError, DeviceSequence, Epoch, GlobalSequence, Lane, StreamSequence, zigzag};
+
+/// A block in the making. Its buffers are used again for the next one.
+#[derive(Debug)]
+pub(crate) struct BlockWriter {
+    first: GlobalSequence,
+    domain: u32,
+    runs: Vec<RunWriter>,
+    /// The run that an event of each key would extend.
+    open: HashMap<RunKey, usize>,
+    /// The run that took the last event, which most often takes the next.
+    latest: usize,
+    events: u32,
+    /// The bytes of the header, the runs' headers, events and columns.
+    runs_len: usize,
+    /// Which run takes how many events.
+    order: PairsWriter,
+    /// How many events came when.
+    ingest: PairsWriter,
+    spare: Vec<RunWriter>,
+}
+
+/// What all events of a run share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct RunKey {
+    /// The stream's number.
+    pub(crate) stream: u32,
+    /// The descriptor's number.
+    pub(crate) descriptor: u32,
+    /// The device's number; 0 for this host.
+    pub(crate) device: u32,
+    /// The device's epoch.
+    pub(crate) epoch: Epoch,
+    /// The device's lane.
+    pub(crate) lane: Lane,
+    /// Whether each event has ticks.
+    pub(crate) timed: bool,
+}
+
+/// What an event brings beside its bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EventMeta {
+    /// Its place in the stream.
+    pub(crate) stream_seq: StreamSequence,
+    /// Its place in the device's lane; 0 for this host.
+    pub(crate) device_seq: DeviceSequence,
+    /// The device's clock; counts where the key is timed.
+    pub(crate) ticks: u64,
+    /// When the host took it in, in µs of the block's clock domain.
+    pub(crate) ingest_us: u64,
+}
+
+/// Why an event did not enter the block, which is as it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PushError {
+    /// The block has no room: finish it and push to the next.
+    Full,
+    /// The event could not be archived.
+    Archive(ArchiveError),
+}
+
+impl BlockWriter {
+    /// A writer of nothing yet; [`BlockWriter::begin`] comes first.
+    pub(crate) fn new() -> Self {
+        Self {
+            first: GlobalSequence(0),
+            domain: 0,
+            runs: Vec::new(),
+            open: HashMap::new(),
+            latest: 0,
+            events: 0,
+            runs_len: field::RUNS,
+            order: PairsWriter::default(),
+            ingest: PairsWriter::default(),
+            spare: Vec::new(),
+        }
+    }
+
+    /// Begins a block whose first event will have the global sequence `first`, forgetting what it held.
+    pub(crate) fn begin(&mut self, first: GlobalSequence, domain: u32) {
+        self.first = first;
+        self.domain = domain;
+        self.spare.append(&mut self.runs);
+        self.spare.truncate(SPARE_RUNS_MAX);
+        self.open.clear();
+        self.latest = 0;
+        self.events = 0;
+        self.runs_len = field::RUNS;
+        self.order.pairs.clear();
+        self.order.len = 0;
+        self.ingest.pairs.clear();
+        self.ingest.len = 0;
+    }
+
+    /// The global sequence of the first event.
+    pub(crate) fn first(&self) -> GlobalSequence {
+        self.first
+    }
+
+    /// How many events it holds.
+    pub(crate) fn len(&self) -> u32 {
+        self.events
+    }
+
+    /// The stream, the first sequence and the number of events of each run.
+    pub(crate) fn runs(&self) -> impl Iterator<Item = (u32, StreamSequence, u32)> {
+        self.runs.iter().map(|run| (run.key.stream, run.first, run.count))
+    }
+
+    /// Lets no run of a device's lane grow further: what comes next does not follow what came before.
+    pub(crate) fn close_runs(&mut self, device: u32, epoch: Epoch, lane: Lane) {
+        self.open.retain(|key, _| (key.device, key.epoch, key.lane) != (device, epoch, lane));
+        self.latest = self.runs.len();
+    }
+
+    /// Adds an event that `archive` writes to the front of the slice it is given, returning how many bytes it
+    /// took: at most `len_max`. Where the slice is shorter and too short, the block is full.
+    pub(crate) fn push(
+        &mut self,
+        key: &RunKey,
+        meta: EventMeta,
+        len_max: usize,
+        archive: impl FnOnce(&mut [u8]) -> Result<usize, ArchiveError>,
+    ) -> Result<(), PushError> {
+        let run = self.find(key, meta.stream_seq);
+        let head_len = if run.is_none() { RUN_LEN } else { 0 };
+        let taken = self.len_bound() + head_len + COLUMNS_LEN_PER_EVENT_MAX;
+        let room = BLOCK_LEN_MAX.checked_sub(taken).ok_or(PushError::Full)?.min(len_max);
+        let index = run.unwrap_or_else(|| self.open_run(*key, &meta));
+        let pushed = self.runs[index].push(meta.ticks, room, BLOCK_LEN_MAX - taken, archive);
+        let added = match pushed {
+            Ok(added) => added,
+            Err(error) => {
+                if run.is_none() {
+                    self.forget_last_run();
+                }
+                return Err(match error {
+                    PushError::Archive(ArchiveError::TooLarge) if room < len_max => PushError::Full,
+                    error => error,
+                });
+            }
+        };
+        if run.is_none() {
+            self.open.insert(*key, index);
+        }
+        self.runs_len += head_len + added;
+        self.latest = index;
+        self.order.add(index as u64);
+        self.ingest.add(meta.ingest_us);
+        self.events += 1;
+        Ok(())
+    }
+
+    /// Writes the block to `out`, replacing what it held.
+    ///
+    /// # Panics
+    ///
+    /// Where it holds no event.
+    pub(crate) fn finish(&self, out: &mut Vec<u8>) {
+        assert!(self.events > 0, "a block holds an event");
+        out.clear();
+        out.resize(field::RUNS, 0);
+        self.emit_runs(out);
+        let order_at = if self.runs.len() > 1 { out.len() } else { 0 };
+        if order_at > 0 {
+            self.order.pairs.iter().for_each(|&(run, n)| push_pair(out, run, n));
+        }
+        let (ingest_min, ingest_max) = self.ingest.bounds();
+        let ingest_at = if ingest_min < ingest_max { out.len() } else { 0 };
+        if ingest_at > 0 {
+            self.emit_ingest(ingest_min, out);
+        }
+        let head = &mut out[..field::RUNS];
+        put(head, field::MAGIC, &MAGIC);
+        put(head, field::VERSION, &VERSION.to_le_bytes());
+        put(head, field::CODEC, &CODEC_PLAIN.to_le_bytes());
+        put(head, field::FIRST, &self.first.0.to_le_bytes());
+        put(head, field::EVENTS, &self.events.to_le_bytes());
+        put(head, field::RUN_COUNT, &(self.runs.len() as u16).to_le_bytes());
+        put(head, field::DOMAIN, &self.domain.to_le_bytes());
+        put(head, field::INGEST_MIN, &ingest_min.to_le_bytes());
+        put(head, field::INGEST_MAX, &ingest_max.to_le_bytes());
+        put(head, field::ORDER_AT, &(order_at as u32).to_le_bytes());
+        put(head, field::INGEST_AT, &(ingest_at as u32).to_le_bytes());
+        seal(out);
+        assert!(out.len() <= BLOCK_LEN_MAX, "the room was counted event by event");
+    }
+
+    /// The run that would take the next event of `key`, if it is the event after the run's last.
+    fn find(&self, key: &RunKey, next: StreamSequence) -> Option<usize> {
+        let takes = |&index: &usize| {
+            let run = self.runs.get(index)?;
+            (run.key == *key && run.next() == next).then_some(index)
+        };
+        takes(&self.latest).or_else(|| self.open.get(key).and_then(takes))
+    }
+
+    fn open_run(&mut self, key: RunKey, meta: &EventMeta) -> usize {
+        let mut run = self.spare.pop().unwrap_or_else(RunWriter::new);
+        run.begin(key, meta);
+        self.runs.push(run);
+        self.runs.len() - 1
+    }
+
+    fn forget_last_run(&mut self) {
+        self.spare.extend(self.runs.pop());
+    }
+
+    /// What [`BlockWriter::finish`] would write at most.
+    fn len_bound(&self) -> usize {
+        self.runs_len + self.order.len + self.ingest.len
+    }
+
+    fn emit_runs(&self, out: &mut Vec<u8>) {
+        let mut events_at = field::RUNS + self.runs.len() * RUN_LEN;
+        let mut columns_at = events_at + self.runs.iter().map(|run| run.events_len).sum::<usize>();
+        for run in &self.runs {
+            let columns_len = run.columns_len();
+            RunHeader {
+                stream: run.key.stream,
+                descriptor: run.key.descriptor,
+                first: run.first,
+                count: run.count,
+                stride: run.stride.unwrap_or(0),
+                timed: run.key.timed,
+                origin: run.origin(),
+                events_at,
+                columns_at: if columns_len > 0 { columns_at } else { 0 },
+            }
+            .emit(out);
+            events_at += run.events_len;
+            columns_at += columns_len;
+        }
+        self.runs.iter().for_each(|run| out.extend_from_slice(&run.events[..run.events_len]));
+        for run in &self.runs {
+            run.ends.iter().for_each(|end| out.extend_from_slice(&end.to_le_bytes()));
+            out.extend_from_slice(&run.ticks);
+        }
+    }
+
+    fn emit_ingest(&self, ingest_min: u64, out: &mut Vec<u8>) {
+        let mut before = ingest_min;
+        for &(time, n) in &self.ingest.pairs {
+            push_pair(out, zigzag(time.wrapping_sub(before) as i64), n);
+            before = time;
+        }
+    }
+}
+
+/// A run in the making.
+#[derive(Debug)]
+struct RunWriter {
+    key: RunKey,
+    first: StreamSequence,
+    device_first: DeviceSequence,
+    count: u32,
+    /// The events, then room that was zeroed once.
+    events: Vec<u8>,
+    events_len: usize,
+    /// The length of every event, while they have one.
+    stride: Option<usize>,
+    /// The end of every event, once their lengths differ.
+    ends: Vec<u16>,
+    ticks: Vec<u8>,
+    tick_state: TickState,
+}
+
+impl RunWriter {
+    fn new() -> Self {
+        Self {
+            key: RunKey { stream: 0, descriptor: 0, device: 0, epoch: Epoch(0), lane: Lane(0), timed: false },
+            first: StreamSequence(0),
+            device_first: DeviceSequence(0),
+            count: 0,
+            events: Vec::new(),
+            events_len: 0,
+            stride: None,
+            ends: Vec::new(),
+            ticks: Vec::new(),
+            tick_state: TickState::default(),
+        }
+    }
+
+    fn begin(&mut self, key: RunKey, meta: &EventMeta) {
+        self.key = key;
+        self.first = meta.stream_seq;
+        self.device_first = meta.device_seq;
+        self.count = 0;
+        self.events_len = 0;
+        self.stride = None;
+        self.ends.clear();
+        self.ticks.clear();
+        self.tick_state = TickState::default();
+    }
+
+    /// The place in the stream that the run's next event must have.
+    fn next(&self) -> StreamSequence {
+        StreamSequence(self.first.0 + u64::from(self.count))
+    }
+
+    fn origin(&self) -> Option<Origin> {
+        let RunKey { device, epoch, lane, .. } = self.key;
+        (device != 0).then_some(Origin { device, epoch, lane, first: self.device_first })
+    }
+
+    fn columns_len(&self) -> usize {
+        self.ends.len() * END_LEN + self.ticks.len()
+    }
+
+    /// Archives an event into at most `room` bytes and returns how many bytes the run has grown by, which are at
+    /// most `grow_max` beside the columns of this event.
+    fn push(
+        &mut self,
+        ticks: u64,
+        room: usize,
+        grow_max: usize,
+        archive: impl FnOnce(&mut [u8]) -> Result<usize, ArchiveError>,
+    ) -> Result<usize, PushError> {
+        let len = archive(self.spare(room)).map_err(PushError::Archive)?;
+        assert!(len <= room, "an archived event stays in its slice");
+        let columns_len = self.columns_len();
+        let is_strided = if self.count == 0 { len > 0 } else { self.stride == Some(len) };
+        if !is_strided {
+            let missing = self.count as usize - self.ends.len();
+            if missing * END_LEN + len > grow_max {
+                return Err(PushError::Full);
+            }
+            self.give_up_stride();
+            self.ends.push((self.events_len + len) as u16);
+        } else if self.count == 0 {
+            self.stride = Some(len);
+        }
+        if self.key.timed {
+            let (value, state) = self.tick_state.encode(ticks);
+            push_varint(&mut self.ticks, value);
+            self.tick_state = state;
+        }
+        self.events_len += len;
+        self.count += 1;
+        Ok(len + self.columns_len() - columns_len)
+    }
+
+    /// Room for an event behind those there are.
+    fn spare(&mut self, room: usize) -> &mut [u8] {
+        let end = self.events_len + room;
+        if self.events.len() < end {
+            self.events.resize(end.next_power_of_two(), 0);
+        }
+        &mut self.events[self.events_len..end]
+    }
+
+    /// Lists the ends of the events so far, which had one length.
+    fn give_up_stride(&mut self) {
+        if let Some(stride) = self.stride.take() {
+            self.ends.extend((1..=self.count as usize).map(|events| (events * stride) as u16));
+        }
+    }
+}
+
+/// Pairs of a value and how many events in a row have it.
+#[derive(Debug, Default)]
+struct PairsWriter {
+    pairs: Vec<(u64, u32)>,
+    /// What the column takes at most.
+    len: usize,
+}
+
+impl PairsWriter {
+    fn add(&mut self, value: u64) {
+        match self.pairs.last_mut() {
+            Some((last, n)) if *last == value => {
+                let before = varint_len((*n).into());
+                *n += 1;
+                self.len += varint_len((*n).into()) - before;
+            }
+            _ => {
+                self.len += self.value_len_max(value) + 1;
+                self.pairs.push((value, 1));
+            }
+        }
+    }
+
+    /// What the value takes at most, whether it is told as it is or as the difference to the one before: the
+    /// first is told against the least of all, which is not known yet.
+    fn value_len_max(&self, value: u64) -> usize {
+        match self.pairs.last() {
+            Some(&(last, _)) => varint_len(value).max(varint_len(zigzag(value.wrapping_sub(last) as i64))),
+            None => crate::VARINT_LEN_MAX,
+        }
+    }
+
+    fn bounds(&self) -> (u64, u64) {
+        let values = self.pairs.iter().map(|&(value, _)| value);
+        (values.clone().min().unwrap_or(0), values.max().unwrap_or(0))
+    }
+}
+
+fn push_pair(out: &mut Vec<u8>, value: u64, n: u32) {
+    push_varint(out, value);
+    push_varint(out, n.into());
+}
+
+fn put(head: &mut [u8], at: usize, bytes: &[u8]) {
+    head[at..at + bytes.len()].copy_from_slice(bytes);
+}
+
+/// Fills in the length and the checksum.
+fn seal(block: &mut [u8]) {
+    let len = block.len() as u32;
+    put(block, field::LEN, &len.to_le_bytes());
+    let crc = crc32c::crc32c(&block[field::LEN..]);
+    put(block, field::CRC, &crc.to_le_bytes());
+}
+
+/// What an event can add beside its bytes: an end, ticks, a pair of the order and one of the ingest times. A pair
+/// is a value and a count of at most 3 bytes, since a block holds less than 2²¹ events.
+pub(super) const COLUMNS_LEN_PER_EVENT_MAX: usize = END_LEN + 3 * crate::VARINT_LEN_MAX + 2 * 3;
+
+/// How many runs' buffers are kept for later blocks.
+const SPARE_RUNS_MAX: usize = 16;

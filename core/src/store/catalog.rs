@@ -1,0 +1,196 @@
+//! The rows that name things: streams, descriptors, layouts.
+
+use heed::RoTxn;
+
+use super::error::{LayoutMismatch, ReadError};
+use super::event_type::EventType;
+use super::tables::{RowError, Tables, array, key12, number};
+use crate::descriptor::Schema;
+use crate::{DescriptorHash, LayoutHash, StreamId, StreamSequence};
+
+/// A stream as its row has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct StreamRow<'t> {
+    /// The name.
+    pub(super) name: &'t str,
+    /// Which stream of the name.
+    pub(super) id: StreamId,
+}
+
+/// A descriptor as its row has it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct DescriptorRow<'t> {
+    /// The hash of the bytes.
+    pub(super) hash: DescriptorHash,
+    /// What the bytes say of the layout, and the bytes; `None` where they are external.
+    pub(super) known: Option<(LayoutHash, &'t [u8])>,
+}
+
+impl<'t> StreamRow<'t> {
+    /// Reads the row of a stream.
+    pub(super) fn get(tables: &Tables, txn: &'t RoTxn<'_>, stream: u32) -> Result<Self, RowError> {
+        let key = stream.to_be_bytes();
+        let row = tables.stream_info.get(txn, &key)?;
+        let row = row.ok_or_else(|| tables.stream_info.damage(&key, "it is missing"))?;
+        Ok(Self::parse(row).ok_or_else(|| tables.stream_info.damage(&key, "it names no stream"))?)
+    }
+
+    /// Reads a row's value.
+    pub(super) fn parse(row: &'t [u8]) -> Option<Self> {
+        let id = StreamId(array(row, 0).map(u64::from_le_bytes)?);
+        Some(Self { id, name: std::str::from_utf8(row.get(8..)?).ok()? })
+    }
+
+    /// The row's value.
+    pub(super) fn to_row(self) -> Vec<u8> {
+        [&self.id.0.to_le_bytes(), self.name.as_bytes()].concat()
+    }
+}
+
+impl<'t> DescriptorRow<'t> {
+    /// Reads the row of a descriptor.
+    pub(super) fn get(tables: &Tables, txn: &'t RoTxn<'_>, descriptor: u32) -> Result<Self, RowError> {
+        let key = descriptor.to_be_bytes();
+        let row = tables.descriptor.get(txn, &key)?;
+        let row = row.ok_or_else(|| tables.descriptor.damage(&key, "it is missing"))?;
+        Ok(Self::parse(row).ok_or_else(|| tables.descriptor.damage(&key, "it is too short"))?)
+    }
+
+    fn parse(row: &'t [u8]) -> Option<Self> {
+        let layout = LayoutHash(array(row, 0)?);
+        let hash = DescriptorHash(array(row, 8)?);
+        let bytes = row.get(16..)?;
+        Some(Self { hash, known: (!bytes.is_empty()).then_some((layout, bytes)) })
+    }
+
+    /// The row's value.
+    pub(super) fn to_row(self) -> Vec<u8> {
+        let (layout, bytes) = self.known.unwrap_or((LayoutHash([0; 8]), &[]));
+        [&layout.0, &self.hash.0, bytes].concat()
+    }
+
+    /// Whether events with this descriptor may be read as `event_type`.
+    pub(super) fn is_readable_as(&self, event_type: &EventType) -> bool {
+        match self.known {
+            Some((layout, _)) => layout == event_type.layout,
+            None => self.hash == event_type.descriptor_hash,
+        }
+    }
+
+    /// Says that events with this descriptor were to be read, or stored, as `event_type`.
+    pub(super) fn mismatch(&self, stream: &str, id: Option<StreamId>, asked: &EventType) -> LayoutMismatch {
+        let schema = self.known.and_then(|(_, bytes)| Schema::parse(bytes).ok());
+        let name = schema.as_ref().map_or("", |schema| schema.name());
+        let name = if name.is_empty() { "a type without a name" } else { name };
+        LayoutMismatch {
+            stream: stream.into(),
+            stream_id: id,
+            stored: (name.into(), self.known.map(|(layout, _)| layout)),
+            asked: (asked.name.into(), asked.layout),
+        }
+    }
+}
+
+/// The number of a stream name.
+pub(super) fn name_number(tables: &Tables, txn: &RoTxn<'_>, name: &str) -> Result<Option<u32>, RowError> {
+    number_at(tables.name.get(txn, name.as_bytes())?, || {
+        tables.name.damage(name.as_bytes(), "it is no number")
+    })
+}
+
+/// The number of a stream of a name.
+pub(super) fn stream_number(
+    tables: &Tables,
+    txn: &RoTxn<'_>,
+    name: u32,
+    id: StreamId,
+) -> Result<Option<u32>, RowError> {
+    let key = key12(name, id.0);
+    number_at(tables.stream_id.get(txn, &key)?, || tables.stream_id.damage(&key, "it is no number"))
+}
+
+/// The number of a descriptor.
+pub(super) fn descriptor_number(
+    tables: &Tables,
+    txn: &RoTxn<'_>,
+    hash: DescriptorHash,
+) -> Result<Option<u32>, RowError> {
+    number_at(tables.hash.get(txn, &hash.0)?, || tables.hash.damage(&hash.0, "it is no number"))
+}
+
+/// The place after the last event of a stream.
+pub(super) fn stream_end(tables: &Tables, txn: &RoTxn<'_>, stream: u32) -> Result<StreamSequence, RowError> {
+    match tables.stream.at_or_before(txn, &key12(stream, u64::MAX))? {
+        Some((key, value)) if number(key, 0) == Some(stream) => {
+            let end = super::run_index::RunIndex::parse(key, value).and_then(|run| run.end());
+            Ok(end.ok_or_else(|| tables.stream.damage(key, "it locates no run"))?)
+        }
+        _ => Ok(StreamSequence(0)),
+    }
+}
+
+/// Whether a stream name holds events of a layout, or would take its first. The mismatch tells of one that it
+/// does hold.
+pub(super) fn check_layout(
+    tables: &Tables,
+    txn: &RoTxn<'_>,
+    stream: &str,
+    name: u32,
+    asked: &EventType,
+) -> Result<(), CheckLayoutError> {
+    if tables.layout.get(txn, &key12(name, u64::from_be_bytes(asked.layout.0)))?.is_some() {
+        return Ok(());
+    }
+    let mut others = tables.layout.within(txn, &name.to_be_bytes())?;
+    let Some(other) = others.next() else { return Ok(()) };
+    let (key, value) = other?;
+    let descriptor = number_at(Some(value), || tables.layout.damage(key, "it is no number"))?.unwrap_or(0);
+    let row = DescriptorRow::get(tables, txn, descriptor)?;
+    if row.is_readable_as(asked) {
+        return Ok(());
+    }
+    Err(CheckLayoutError::Mismatch(row.mismatch(stream, None, asked)))
+}
+
+/// Why a layout does not suit a stream name.
+pub(super) enum CheckLayoutError {
+    Mismatch(LayoutMismatch),
+    Row(RowError),
+}
+
+impl<E: Into<RowError>> From<E> for CheckLayoutError {
+    fn from(error: E) -> Self {
+        Self::Row(error.into())
+    }
+}
+
+impl From<CheckLayoutError> for ReadError {
+    fn from(error: CheckLayoutError) -> Self {
+        match error {
+            CheckLayoutError::Mismatch(mismatch) => Self::LayoutMismatch(mismatch),
+            CheckLayoutError::Row(error) => error.into(),
+        }
+    }
+}
+
+impl From<CheckLayoutError> for super::error::AppendError {
+    fn from(error: CheckLayoutError) -> Self {
+        match error {
+            CheckLayoutError::Mismatch(mismatch) => Self::LayoutMismatch(mismatch),
+            CheckLayoutError::Row(error) => error.into(),
+        }
+    }
+}
+
+fn number_at(
+    row: Option<&[u8]>,
+    damage: impl FnOnce() -> super::error::Damage,
+) -> Result<Option<u32>, RowError> {
+    match row {
+        None => Ok(None),
+        Some(row) => match <[u8; 4]>::try_from(row) {
+            Ok(row) => Ok(Some(u32::from_le_bytes(row))),
+            Err(_) => Err(damage().into()),
+        },
+    }
+}

@@ -1,0 +1,43 @@
+//! How a store is opened.
+
+/// How a store is opened. [`Config::default`] suits a gateway and a test alike.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// Address space to reserve for the data file at first, in bytes; rounded up to whole pages. The store grows
+    /// it by itself when it is full. The default is [`MAP_SIZE_MAX`], or the largest power of two below it that
+    /// the process may map: it costs neither memory nor disk.
+    pub map_size: Option<usize>,
+    /// What a commit promises when it returns.
+    pub durability: Durability,
+    /// How many snapshots may be open at once, over all processes. The default is 1,022.
+    pub readers_max: u32,
+}
+
+/// What a commit promises when it returns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// What was committed is on the disk: it survives a power cut.
+    #[default]
+    Durable,
+    /// Nothing is flushed: a power cut can cost everything, and even leave a broken store. For simulations and
+    /// tests only.
+    Relaxed,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { map_size: None, durability: Durability::Durable, readers_max: READERS_MAX_DEFAULT }
+    }
+}
+
+/// The most address space that a store takes: 1 TiB, or 1 GiB where addresses have 32 bits.
+pub const MAP_SIZE_MAX: usize = if usize::BITS >= 64 { 1usize << (40 % usize::BITS) } else { 1 << 30 };
+
+/// The least that a store is opened with: the tables alone take some pages.
+pub(super) const MAP_SIZE_MIN: usize = 1 << 20;
+
+/// Two pages of LMDB's lock file hold 126 readers; this takes the whole of 64 KiB and leaves room for the header.
+const READERS_MAX_DEFAULT: u32 = 1022;
+
+const _: () = assert!(MAP_SIZE_MIN < MAP_SIZE_MAX);

@@ -1,0 +1,249 @@
+//! The LMDB environment of a store: its map, its tables, and the gate that lets the map grow.
+//!
+//! One of the two files of the crate with unsafe code, the other being `pinned.rs`.
+#![allow(unsafe_code)]
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use heed::{Env, EnvFlags, EnvOpenOptions, MdbError, RoTxn, RwTxn, WithoutTls};
+
+use super::config::{Config, Durability, MAP_SIZE_MAX, MAP_SIZE_MIN};
+use super::error::{AppendError, OpenError, ReadError};
+use super::format;
+use super::owner_lock::OwnerLock;
+use super::tables::Tables;
+
+/// An open LMDB environment with its tables.
+#[derive(Debug)]
+pub(super) struct Environment {
+    env: Env<WithoutTls>,
+    tables: Tables,
+    /// How many snapshots of this process are open: while there is one, the map stays where it is.
+    snapshots: Mutex<usize>,
+    /// Freed after the environment is closed.
+    _owner: Option<OwnerLock>,
+}
+
+/// A read transaction that keeps its environment open and counts as a snapshot.
+pub(super) struct ReadTransaction {
+    txn: Option<RoTxn<'static, WithoutTls>>,
+    environment: Arc<Environment>,
+}
+
+impl Environment {
+    /// Opens the environment in `dir` for its owner, making its tables where it is new.
+    pub(super) fn open(dir: &Path, config: &Config, owner: OwnerLock) -> Result<Self, OpenError> {
+        refuse_foreign_data_file(dir)?;
+        let mut flags = EnvFlags::empty();
+        if config.durability == Durability::Relaxed {
+            flags |= EnvFlags::NO_SYNC;
+        }
+        let env = map(dir, config, flags)?;
+        env.clear_stale_readers()?;
+        let tables = match Tables::open(&env, format::check_version)? {
+            Some(tables) => tables,
+            None if env.unnamed_database_stat().entries == 0 => {
+                let identity = format::new_identity();
+                Tables::create(&env, &identity.each_ref().map(|(key, value)| (*key, value.as_slice())))?
+            }
+            None => {
+                let reason = "it holds another LMDB database, or a table is missing";
+                return Err(OpenError::NotAStore { path: dir.to_path_buf(), reason });
+            }
+        };
+        Ok(Self { env, tables, snapshots: Mutex::new(0), _owner: Some(owner) })
+    }
+
+    /// Opens the environment in `dir` for reading beside its owner.
+    pub(super) fn open_read_only(dir: &Path, config: &Config) -> Result<Self, OpenError> {
+        if !dir.join(DATA_FILE).exists() {
+            return Err(OpenError::NotAStore { path: dir.to_path_buf(), reason: "it has no data file" });
+        }
+        refuse_foreign_data_file(dir)?;
+        let env = map(dir, config, EnvFlags::READ_ONLY)?;
+        let tables = Tables::open(&env, format::check_version)?
+            .ok_or(OpenError::NotAStore { path: dir.to_path_buf(), reason: "its tables are missing" })?;
+        Ok(Self { env, tables, snapshots: Mutex::new(0), _owner: None })
+    }
+
+    /// The tables.
+    pub(super) fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
+    /// The number of the last commit, of whichever process.
+    pub(super) fn last_commit(&self) -> usize {
+        self.env.info().last_txn_id
+    }
+
+    /// Begins a transaction that writes; the writer's lock lets one at a time.
+    pub(super) fn write(&self) -> Result<RwTxn<'_>, heed::Error> {
+        self.env.write_txn()
+    }
+
+    /// Begins a transaction that reads the last committed state.
+    pub(super) fn read(self: &Arc<Self>) -> Result<ReadTransaction, ReadError> {
+        let mut snapshots = self.lock_snapshots();
+        let txn = match self.env.clone().static_read_txn() {
+            Err(heed::Error::Mdb(MdbError::MapResized)) => {
+                self.adopt_map_size(&snapshots)?;
+                self.env.clone().static_read_txn()
+            }
+            Err(heed::Error::Mdb(MdbError::ReadersFull)) => {
+                self.env.clear_stale_readers()?;
+                self.env.clone().static_read_txn()
+            }
+            begun => begun,
+        };
+        let txn = txn.map_err(|error| match error {
+            heed::Error::Mdb(MdbError::ReadersFull) => ReadError::TooManyReaders,
+            heed::Error::Mdb(MdbError::MapResized) => ReadError::MapGrown,
+            error => error.into(),
+        })?;
+        *snapshots += 1;
+        Ok(ReadTransaction { txn: Some(txn), environment: self.clone() })
+    }
+
+    /// Doubles the map. The caller holds the writer's lock and no transaction.
+    pub(super) fn grow(&self) -> Result<(), AppendError> {
+        let snapshots = self.lock_snapshots();
+        let map_size = self.env.info().map_size;
+        let grown = map_size.saturating_mul(2).min(MAP_SIZE_MAX);
+        if *snapshots > 0 || grown <= map_size {
+            return Err(AppendError::MapFull { map_size, snapshots: *snapshots });
+        }
+        // SAFETY: `resize` asks that no transaction of this process is open. The writer's lock, which the caller
+        // holds, keeps writers out; `snapshots` is 0 and stays locked, which keeps readers out.
+        unsafe { self.env.resize(grown)? };
+        Ok(())
+    }
+
+    /// Forgets readers whose process has ended.
+    pub(super) fn clear_stale_readers(&self) -> Result<(), heed::Error> {
+        self.env.clear_stale_readers().map(|_| ())
+    }
+
+    /// Maps as much as the owner, in another process, now does.
+    fn adopt_map_size(&self, snapshots: &MutexGuard<'_, usize>) -> Result<(), ReadError> {
+        if **snapshots > 0 {
+            return Err(ReadError::MapGrown);
+        }
+        // SAFETY: as in `grow`: no snapshot is open and none can begin. Only a process that does not write meets
+        // a map that has grown without it. A size of 0 takes the one that the data file records.
+        unsafe { self.env.resize(0)? };
+        Ok(())
+    }
+
+    fn lock_snapshots(&self) -> MutexGuard<'_, usize> {
+        self.snapshots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ReadTransaction {
+    /// LMDB's transaction.
+    pub(super) fn txn(&self) -> &RoTxn<'static, WithoutTls> {
+        self.txn.as_ref().expect("it is taken only when dropped")
+    }
+}
+
+impl Drop for ReadTransaction {
+    fn drop(&mut self) {
+        let mut snapshots = self.environment.lock_snapshots();
+        self.txn = None;
+        *snapshots -= 1;
+    }
+}
+
+/// Opens the environment with the largest map that the process may have, if the configuration names none.
+fn map(dir: &Path, config: &Config, flags: EnvFlags) -> Result<Env<WithoutTls>, OpenError> {
+    let mut map_size = whole_pages(config.map_size.unwrap_or(MAP_SIZE_MAX).clamp(MAP_SIZE_MIN, MAP_SIZE_MAX));
+    loop {
+        let mut options = EnvOpenOptions::new().read_txn_without_tls();
+        options.map_size(map_size).max_dbs(Tables::COUNT).max_readers(config.readers_max);
+        // SAFETY: the only unsafe flag is NO_SYNC, which gives up durability and which `Durability::Relaxed` asks
+        // for. The map is read-only memory (no WRITEMAP). The files are changed by LMDB alone, under its own
+        // locks: the owner's lock keeps other writers out, and the documentation of `Varve` tells users not to
+        // touch them.
+        let opened = unsafe { options.flags(flags).open(dir) };
+        match opened {
+            Ok(env) => return Ok(env),
+            Err(heed::Error::Io(error)) if is_out_of_addresses(&error) && may_shrink(config, map_size) => {
+                map_size = whole_pages(map_size / 2);
+            }
+            Err(error) => return Err(open_error(dir, error)),
+        }
+    }
+}
+
+/// Whether the process may not map that much: a limit on its address space, a kernel without overcommit.
+fn is_out_of_addresses(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::OutOfMemory | std::io::ErrorKind::InvalidInput)
+}
+
+fn may_shrink(config: &Config, map_size: usize) -> bool {
+    config.map_size.is_none() && map_size / 2 >= MAP_SIZE_MIN
+}
+
+fn whole_pages(len: usize) -> usize {
+    len.next_multiple_of(PAGE_SIZE_MAX)
+}
+
+fn open_error(dir: &Path, error: heed::Error) -> OpenError {
+    let path = dir.to_path_buf();
+    match error {
+        heed::Error::EnvAlreadyOpened => OpenError::OpenHere { path },
+        heed::Error::Mdb(MdbError::Invalid | MdbError::VersionMismatch | MdbError::Corrupted) => {
+            OpenError::NotAStore { path, reason: "its data file is not one of this release's LMDB" }
+        }
+        heed::Error::Io(error) => OpenError::Io { path, error },
+        error => error.into(),
+    }
+}
+
+/// Tells a data file of another word size from damage, which LMDB cannot: the magic number of its first page
+/// stands after a header whose length depends on the size of a page number.
+fn refuse_foreign_data_file(dir: &Path) -> Result<(), OpenError> {
+    let path: PathBuf = dir.join(DATA_FILE);
+    let mut head = [0; MAGIC_AT_64 + 4];
+    let mut file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(OpenError::Io { path, error }),
+    };
+    if file.metadata().is_ok_and(|metadata| metadata.len() == 0) || file.read_exact(&mut head).is_err() {
+        return Ok(());
+    }
+    let is_magic_at = |at: usize| head[at..at + 4] == LMDB_MAGIC.to_ne_bytes();
+    let found = match (is_magic_at(MAGIC_AT_32), is_magic_at(MAGIC_AT_64)) {
+        (true, _) => 32,
+        (_, true) => 64,
+        _ => return Ok(()),
+    };
+    if found == usize::BITS { Ok(()) } else { Err(OpenError::OtherWordSize { found, expected: usize::BITS }) }
+}
+
+/// Makes the names of new files durable.
+pub(super) fn sync_directory(dir: &Path) -> Result<(), OpenError> {
+    let sync = |path: &Path| {
+        File::open(path)
+            .and_then(|directory| directory.sync_all())
+            .map_err(|error| OpenError::Io { path: path.to_path_buf(), error })
+    };
+    sync(dir)?;
+    match fs::canonicalize(dir).ok().as_deref().and_then(Path::parent) {
+        Some(parent) => sync(parent),
+        None => Ok(()),
+    }
+}
+
+const DATA_FILE: &str = "data.mdb";
+
+/// The largest page of the hosts that Varve meets: a map of whole pages of this size suits all of them.
+const PAGE_SIZE_MAX: usize = 64 * 1024;
+
+const LMDB_MAGIC: u32 = 0xBEEF_C0DE;
+const MAGIC_AT_32: usize = 12;
+const MAGIC_AT_64: usize = 16;

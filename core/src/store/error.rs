@@ -1,0 +1,331 @@
+//! What can go wrong: one enum for each family of operations, and the place of every damage.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use crate::descriptor::DescriptorError;
+use crate::{ArchiveError, GlobalSequence, LayoutHash, StreamId};
+
+/// Why a store could not be opened.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The directory or a file in it could not be made or read.
+    Io {
+        /// What was to be opened.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// Another handle owns the directory, in this process or another. Open it for reading, or end the owner.
+    Owned {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// This process has the store open already: read through that handle.
+    OpenHere {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A later release wrote the store: use that release, or a newer one.
+    NewerFormat {
+        /// The version of the store.
+        found: u32,
+        /// The version that this release writes.
+        supported: u32,
+    },
+    /// A machine of another word size wrote the store: its data file can only be read on such a machine.
+    OtherWordSize {
+        /// The bits of the machine that wrote it.
+        found: u32,
+        /// The bits of this one.
+        expected: u32,
+    },
+    /// There is something else in the directory, or nothing to read.
+    NotAStore {
+        /// The directory.
+        path: PathBuf,
+        /// What is amiss.
+        reason: &'static str,
+    },
+    /// A row that the store needs to start is damaged.
+    Corrupt(Damage),
+    /// LMDB or the system below it failed.
+    Storage(StorageError),
+}
+
+/// Why events could not be appended. Nothing of the append was stored.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum AppendError {
+    /// The archived event is larger than the stream's `N`, or than [`EVENT_LEN_MAX`](crate::EVENT_LEN_MAX).
+    EventTooLarge {
+        /// The most bytes that it may take.
+        len_max: usize,
+    },
+    /// The event could not be archived for another reason than its size.
+    Archive(ArchiveError),
+    /// The name of a stream is empty or longer than [`STREAM_NAME_LEN_MAX`](crate::STREAM_NAME_LEN_MAX).
+    StreamName {
+        /// Its length in bytes.
+        len: usize,
+    },
+    /// The stream holds events of another layout.
+    LayoutMismatch(LayoutMismatch),
+    /// What was to be stored as a descriptor is none.
+    Descriptor(DescriptorError),
+    /// A batch names a channel that its table of bindings lacks.
+    UnboundChannel {
+        /// The channel.
+        channel: crate::Channel,
+    },
+    /// The append holds as much as it may: commit it, then go on.
+    Full,
+    /// A number space is used up.
+    Exhausted {
+        /// Which one.
+        space: &'static str,
+    },
+    /// The map is full, and may not grow while snapshots are open in this process: drop them and try again. Also
+    /// where it has reached [`MAP_SIZE_MAX`](crate::MAP_SIZE_MAX).
+    MapFull {
+        /// The size of the map in bytes.
+        map_size: usize,
+        /// How many snapshots are open.
+        snapshots: usize,
+    },
+    /// An earlier commit failed to reach the disk, so that what the disk holds is unknown. Close the store and
+    /// open it again.
+    Poisoned,
+    /// A row that the append needs is damaged.
+    Corrupt(Damage),
+    /// LMDB or the system below it failed.
+    Storage(StorageError),
+}
+
+/// Why events could not be read.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The event has another layout than the one that it was to be read as.
+    LayoutMismatch(LayoutMismatch),
+    /// What is stored is damaged.
+    Corrupt(Damage),
+    /// Every reader slot is taken: drop snapshots and iterators, or raise `Config::readers_max`.
+    TooManyReaders,
+    /// The owner grew the map beyond what this process has mapped, and open snapshots keep it from being mapped
+    /// anew: drop them and try again.
+    MapGrown,
+    /// LMDB or the system below it failed.
+    Storage(StorageError),
+}
+
+/// Something stored that cannot be right, and where it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// Where.
+    pub place: Place,
+    /// What is wrong with it.
+    pub reason: &'static str,
+}
+
+/// A place in a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Place {
+    /// The block that begins with this event.
+    Block(GlobalSequence),
+    /// This event.
+    Event(GlobalSequence),
+    /// A row of a table, by its key.
+    Row {
+        /// The table's name in FORMAT.md, section 5.
+        table: &'static str,
+        /// The key's bytes.
+        key: Vec<u8>,
+    },
+}
+
+/// A stream, the layout that it holds, and the one asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LayoutMismatch {
+    /// The stream's name.
+    pub stream: String,
+    /// Which stream of the name, where it matters.
+    pub stream_id: Option<StreamId>,
+    /// What the stream holds: the type's name and layout; no layout where an external descriptor hides it.
+    pub stored: (String, Option<LayoutHash>),
+    /// What was asked for.
+    pub asked: (String, LayoutHash),
+}
+
+/// A failure of LMDB or of the system below it.
+#[derive(Debug)]
+pub struct StorageError(pub(super) heed::Error);
+
+impl StorageError {
+    /// Whether the disk is full: free some space and try again.
+    pub fn is_disk_full(&self) -> bool {
+        matches!(&self.0, heed::Error::Io(error) if error.kind() == io::ErrorKind::StorageFull)
+    }
+}
+
+impl AppendError {
+    /// What it means that an event of at most `len_max` bytes could not be archived.
+    pub(super) fn of_archive(error: ArchiveError, len_max: usize) -> Self {
+        match error {
+            ArchiveError::TooLarge => Self::EventTooLarge { len_max },
+            error => Self::Archive(error),
+        }
+    }
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io { path, error } => write!(f, "{}: {error}", path.display()),
+            Self::Owned { path } => write!(
+                f,
+                "{}: another process or handle owns this store; open it read-only, or end the owner",
+                path.display()
+            ),
+            Self::OpenHere { path } => {
+                write!(f, "{}: this process has the store open already; read through it", path.display())
+            }
+            Self::NewerFormat { found, supported } => write!(
+                f,
+                "the store has format version {found}, and this release reads up to {supported}; use a newer release"
+            ),
+            Self::OtherWordSize { found, expected } => write!(
+                f,
+                "a {found}-bit machine wrote this store, and this is a {expected}-bit one; read it there"
+            ),
+            Self::NotAStore { path, reason } => write!(f, "{}: not a Varve store: {reason}", path.display()),
+            Self::Corrupt(damage) => damage.fmt(f),
+            Self::Storage(error) => error.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for AppendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::EventTooLarge { len_max } => {
+                write!(f, "the archived event takes more than the {len_max} bytes that its stream allows")
+            }
+            Self::Archive(error) => error.fmt(f),
+            Self::StreamName { len } => {
+                write!(f, "a stream's name has 1 to {} bytes, not {len}", super::STREAM_NAME_LEN_MAX)
+            }
+            Self::LayoutMismatch(mismatch) => mismatch.fmt(f),
+            Self::Descriptor(error) => error.fmt(f),
+            Self::UnboundChannel { channel } => write!(f, "channel {channel} is bound to no stream"),
+            Self::Full => f.write_str("the append is full; commit it and begin another"),
+            Self::Exhausted { space } => write!(f, "no {space} is left"),
+            Self::MapFull { map_size, snapshots } => write!(
+                f,
+                "the map of {map_size} bytes is full and {snapshots} open snapshots keep it from growing; drop them \
+                 and try again"
+            ),
+            Self::Poisoned => {
+                f.write_str("an earlier commit failed to reach the disk; close the store and open it again")
+            }
+            Self::Corrupt(damage) => damage.fmt(f),
+            Self::Storage(error) => error.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LayoutMismatch(mismatch) => mismatch.fmt(f),
+            Self::Corrupt(damage) => damage.fmt(f),
+            Self::TooManyReaders => f.write_str("every reader slot is taken; drop snapshots and iterators"),
+            Self::MapGrown => f.write_str("the owner grew the store; drop open snapshots and try again"),
+            Self::Storage(error) => error.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "damaged {}: {}", self.place, self.reason)
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Block(first) => write!(f, "block of global sequence {first}"),
+            Self::Event(global) => write!(f, "event at global sequence {global}"),
+            Self::Row { table, key } => {
+                write!(f, "row of table {table} at key ")?;
+                key.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+        }
+    }
+}
+
+impl fmt::Display for LayoutMismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "stream `{}`", self.stream)?;
+        if let Some(id) = self.stream_id {
+            write!(f, " {id}")?;
+        }
+        match self.stored.1 {
+            Some(layout) => write!(f, " holds `{}` (layout {layout})", self.stored.0)?,
+            None => write!(f, " holds `{}` (layout not known to the store)", self.stored.0)?,
+        }
+        write!(f, ", not `{}` (layout {})", self.asked.0, self.asked.1)
+    }
+}
+
+impl fmt::Display for StorageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "storage: {}", self.0)
+    }
+}
+
+impl std::error::Error for OpenError {}
+impl std::error::Error for AppendError {}
+impl std::error::Error for ReadError {}
+impl std::error::Error for Damage {}
+impl std::error::Error for StorageError {}
+
+impl From<Damage> for OpenError {
+    fn from(damage: Damage) -> Self {
+        Self::Corrupt(damage)
+    }
+}
+
+impl From<Damage> for AppendError {
+    fn from(damage: Damage) -> Self {
+        Self::Corrupt(damage)
+    }
+}
+
+impl From<Damage> for ReadError {
+    fn from(damage: Damage) -> Self {
+        Self::Corrupt(damage)
+    }
+}
+
+impl From<heed::Error> for OpenError {
+    fn from(error: heed::Error) -> Self {
+        Self::Storage(StorageError(error))
+    }
+}
+
+impl From<heed::Error> for AppendError {
+    fn from(error: heed::Error) -> Self {
+        Self::Storage(StorageError(error))
+    }
+}
+
+impl From<heed::Error> for ReadError {
+    fn from(error: heed::Error) -> Self {
+        Self::Storage(StorageError(error))
+    }
+}

@@ -1,0 +1,48 @@
+//! What a store says of itself: its format, and which store it is.
+
+use heed::RoTxn;
+
+use super::error::{Damage, OpenError, Place};
+use super::random::random_u64;
+use super::tables::{RowError, Tables};
+
+/// The version of the stored format: 0, unreleased, and free to change until it is 1.
+pub const FORMAT_VERSION: u32 = 0;
+
+/// Refuses a store that a later release wrote.
+pub(super) fn check_version(row: &[u8]) -> Result<(), OpenError> {
+    let found = <[u8; 4]>::try_from(row).map(u32::from_le_bytes);
+    match found {
+        Ok(found) if found > FORMAT_VERSION => {
+            Err(OpenError::NewerFormat { found, supported: FORMAT_VERSION })
+        }
+        Ok(_) => Ok(()),
+        Err(_) => Err(OpenError::Corrupt(Damage {
+            place: Place::Row { table: META_TABLE, key: FORMAT_KEY.to_vec() },
+            reason: "it is no version",
+        })),
+    }
+}
+
+/// The rows that name a new store.
+pub(super) fn new_identity() -> [(&'static [u8], Vec<u8>); 2] {
+    [
+        (FORMAT_KEY, FORMAT_VERSION.to_le_bytes().to_vec()),
+        (INCARNATION_KEY, random_u64().to_le_bytes().to_vec()),
+    ]
+}
+
+/// The number that tells a store from all others.
+pub(super) fn read_incarnation(tables: &Tables, txn: &RoTxn<'_>) -> Result<u64, RowError> {
+    let row = tables.meta.get(txn, INCARNATION_KEY)?.and_then(|row| row.try_into().ok());
+    let row = row.ok_or_else(|| tables.meta.damage(INCARNATION_KEY, "the store has no incarnation"))?;
+    Ok(u64::from_le_bytes(row))
+}
+
+/// The table that every version has.
+pub(super) const META_TABLE: &str = "meta";
+
+/// The row of the format's version, which stays where it is in every version.
+pub(super) const FORMAT_KEY: &[u8] = b"format";
+
+const INCARNATION_KEY: &[u8] = b"incarnation";

@@ -1,0 +1,251 @@
+//! Reads the whole log, in global order.
+
+use std::fmt;
+use std::sync::Arc;
+
+use heed::RoRange;
+use heed::types::Bytes;
+
+use super::block::{Block, IngestTimes, Pairs, Run, Ticks};
+use super::catalog::StreamRow;
+use super::error::ReadError;
+use super::event_view::{EventView, GlobalEvent};
+use super::pinned::Pinned;
+use super::snapshot::Snapshot;
+use super::tables::long_number;
+use super::view::Store;
+use crate::{GlobalSequence, StreamSequence};
+
+/// Reads events of all streams in global order. Clones are cheap, and each may go to a thread of its own.
+#[derive(Clone)]
+pub struct GlobalReader {
+    store: Arc<Store>,
+}
+
+/// The log from a place on, as it was when it was asked for. Iterate over a reference.
+#[derive(Debug)]
+pub struct GlobalEvents {
+    snapshot: Snapshot,
+    from: GlobalSequence,
+}
+
+/// Iterates over the log in global order. After an error it ends.
+pub struct GlobalIter<'s> {
+    snapshot: &'s Snapshot,
+    blocks: Option<RoRange<'s, Bytes, Bytes>>,
+    /// The next event must have this place: the log has no gaps.
+    next: GlobalSequence,
+    cursor: Option<BlockCursor<'s>>,
+}
+
+impl GlobalReader {
+    pub(super) fn new(store: Arc<Store>) -> Self {
+        Self { store }
+    }
+
+    /// A copy of the event at `global_seq`; `None` where there is none yet.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Corrupt`] where it is damaged.
+    pub fn get(&mut self, global_seq: GlobalSequence) -> Result<Option<GlobalEvent>, ReadError> {
+        let snapshot = self.snapshot()?;
+        let Some(block) = snapshot.block_at(global_seq)? else { return Ok(None) };
+        let position = block.position(global_seq)?;
+        let run = block.run(position.run)?;
+        let payload = run.event(position.index).ok_or_else(|| block.damage("an event exceeds its run"))?;
+        let stream = snapshot.stream_row(run.stream())?;
+        Ok(Some(GlobalEvent {
+            global_seq,
+            stream_name: stream.name.into(),
+            stream_id: stream.id,
+            stream_seq: StreamSequence(run.first().0 + position.index as u64),
+            payload: payload.to_vec(),
+        }))
+    }
+
+    /// The bytes of the event at `global_seq`, borrowed from the map; `None` where there is none yet.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Corrupt`] where it is damaged.
+    pub fn get_bytes(&mut self, global_seq: GlobalSequence) -> Result<Option<Pinned<'_, [u8]>>, ReadError> {
+        Pinned::find(self.snapshot()?, |snapshot| {
+            let Some(block) = snapshot.block_at(global_seq)? else { return Ok(None) };
+            let position = block.position(global_seq)?;
+            let bytes = block.run(position.run)?.event(position.index);
+            Ok(Some(bytes.ok_or_else(|| block.damage("an event exceeds its run"))?))
+        })
+    }
+
+    /// The events from `from` on.
+    pub fn iter_from(&self, from: GlobalSequence) -> Result<GlobalEvents, ReadError> {
+        Ok(GlobalEvents { snapshot: self.snapshot()?, from })
+    }
+
+    /// Waits for commits to the store.
+    #[cfg(feature = "notify")]
+    pub fn watcher(&self) -> super::watcher::WriteWatcher {
+        super::watcher::WriteWatcher::new(self.store.watermark.clone())
+    }
+
+    fn snapshot(&self) -> Result<Snapshot, ReadError> {
+        Snapshot::new(self.store.clone())
+    }
+}
+
+impl GlobalEvents {
+    /// Iterates over the events, borrowed from the map.
+    pub fn iter(&self) -> Result<GlobalIter<'_>, ReadError> {
+        self.snapshot.iter_from(self.from)
+    }
+
+    /// Copies every event.
+    pub fn collect_all(self) -> Result<Vec<GlobalEvent>, ReadError> {
+        self.iter()?.map(|event| event.map(|event| event.to_event())).collect()
+    }
+}
+
+impl<'s> GlobalIter<'s> {
+    pub(super) fn new(snapshot: &'s Snapshot, from: GlobalSequence) -> Result<Self, ReadError> {
+        let Some(block) = snapshot.block_at(from)? else {
+            return Ok(Self { snapshot, blocks: None, next: from, cursor: None });
+        };
+        let key = block.first().0.to_be_bytes();
+        let blocks = snapshot.tables().block.from(snapshot.txn(), &key)?;
+        let mut iter = Self { snapshot, blocks: Some(blocks), next: block.first(), cursor: None };
+        while iter.next < from {
+            iter.advance()?;
+        }
+        Ok(iter)
+    }
+
+    fn advance(&mut self) -> Result<Option<EventView<'s>>, ReadError> {
+        loop {
+            if let Some(cursor) = &mut self.cursor
+                && let Some(event) = cursor.next(self.snapshot, self.next)?
+            {
+                self.next.0 += 1;
+                return Ok(Some(event));
+            }
+            let Some(blocks) = &mut self.blocks else { return Ok(None) };
+            let Some(row) = blocks.next() else { return Ok(None) };
+            let (key, value) = row?;
+            let table = &self.snapshot.tables().block;
+            let first = long_number(key, 0).map(GlobalSequence);
+            let first = first.ok_or_else(|| table.damage(key, "its key is no sequence"))?;
+            let block = self.snapshot.checked(first, value)?;
+            if block.first() != self.next {
+                return Err(block.damage("it does not follow the block before it").into());
+            }
+            self.cursor = Some(BlockCursor::new(self.snapshot, block)?);
+        }
+    }
+}
+
+impl<'s> Iterator for GlobalIter<'s> {
+    type Item = Result<EventView<'s>, ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let event = self.advance();
+        if event.is_err() {
+            (self.blocks, self.cursor) = (None, None);
+        }
+        event.transpose()
+    }
+}
+
+impl fmt::Debug for GlobalReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GlobalReader").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for GlobalIter<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GlobalIter").field("next", &self.next).finish_non_exhaustive()
+    }
+}
+
+/// The place in a block: in the order column, in the ingest times, and in each run.
+struct BlockCursor<'s> {
+    block: Block<'s>,
+    runs: Vec<RunCursor<'s>>,
+    left: u32,
+    order: Pairs<'s>,
+    /// The run whose turn it is, and how many of its events come next.
+    turn: (usize, u32),
+    ingest: IngestTimes<'s>,
+    /// A time, and how many of the events to come have it.
+    time: (u64, u32),
+}
+
+/// The place in a run.
+struct RunCursor<'s> {
+    run: Run<'s>,
+    stream: StreamRow<'s>,
+    ticks: Ticks<'s>,
+    next: usize,
+}
+
+impl<'s> BlockCursor<'s> {
+    fn new(snapshot: &'s Snapshot, block: Block<'s>) -> Result<Self, ReadError> {
+        let mut runs = Vec::with_capacity(block.runs());
+        for index in 0..block.runs() {
+            let run = block.run(index)?;
+            let stream = snapshot.stream_row(run.stream())?;
+            runs.push(RunCursor { run, stream, ticks: run.ticks(), next: 0 });
+        }
+        Ok(Self {
+            block,
+            runs,
+            left: block.len(),
+            order: block.order(),
+            turn: (0, 0),
+            ingest: block.ingest_times(),
+            time: (0, 0),
+        })
+    }
+
+    /// The next event, whose place is `global_seq`, or `None` after the last.
+    fn next(
+        &mut self,
+        snapshot: &'s Snapshot,
+        global_seq: GlobalSequence,
+    ) -> Result<Option<EventView<'s>>, ReadError> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        if self.turn.1 == 0 {
+            self.turn = self.block.next_pair(&mut self.order)?;
+        }
+        if self.time.1 == 0 {
+            self.time =
+                self.ingest.next().ok_or_else(|| self.block.damage("its ingest column breaks off"))?;
+        }
+        (self.left, self.turn.1, self.time.1) = (self.left - 1, self.turn.1 - 1, self.time.1 - 1);
+        let cursor = &mut self.runs[self.turn.0];
+        let (index, run) = (cursor.next, &cursor.run);
+        let payload =
+            run.event(index).ok_or_else(|| self.block.damage("its order column overdraws a run"))?;
+        let ticks = if run.is_timed() {
+            Some(cursor.ticks.next().ok_or_else(|| self.block.damage("a run's ticks break off"))?)
+        } else {
+            None
+        };
+        cursor.next += 1;
+        Ok(Some(EventView {
+            global_seq,
+            stream_name: cursor.stream.name,
+            stream_id: cursor.stream.id,
+            stream_seq: StreamSequence(run.first().0 + index as u64),
+            payload,
+            snapshot,
+            descriptor: run.descriptor(),
+            origin: run.origin(),
+            ticks,
+            ingest_us: self.time.0,
+            domain: self.block.domain(),
+        }))
+    }
+}

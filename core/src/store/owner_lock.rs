@@ -1,0 +1,35 @@
+//! The lock that makes one process, and one handle in it, the owner of a directory.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::Path;
+
+use super::error::OpenError;
+
+/// Held by the owner of a store for as long as it may write.
+///
+/// The lock belongs to the file behind the path, so that no second path (a link, say) evades it, and the system
+/// frees it when the process ends, however it ends.
+#[derive(Debug)]
+pub(super) struct OwnerLock {
+    _file: File,
+}
+
+impl OwnerLock {
+    /// Becomes the owner of `dir`, or tells that another one is.
+    pub(super) fn acquire(dir: &Path) -> Result<Self, OpenError> {
+        let path = dir.join(FILE_NAME);
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(|error| OpenError::Io { path: path.clone(), error })?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(OpenError::Owned { path: dir.to_path_buf() }),
+            Err(TryLockError::Error(error)) => Err(OpenError::Io { path, error }),
+        }
+    }
+}
+
+const FILE_NAME: &str = "owner.lock";

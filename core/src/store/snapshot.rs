@@ -1,0 +1,237 @@
+//! A snapshot: the log as it was at one moment, for as long as one looks at it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use heed::{RoTxn, WithoutTls};
+
+use super::block::{Block, Origin, Run};
+use super::catalog::{self, DescriptorRow, StreamRow};
+use super::clock::{Domain, EventTime, StoredMapping, mapping_key};
+use super::device::{DeviceRecord, LaneRecord, read_device_row};
+use super::environment::ReadTransaction;
+use super::error::ReadError;
+use super::global_reader::GlobalIter;
+use super::run_index::RunIndex;
+use super::tables::{RowError, Tables, key12, long_number, number};
+use super::transaction::log_end;
+use super::view::Store;
+use crate::descriptor::Schema;
+use crate::{DescriptorHash, DeviceId, Epoch, GlobalSequence, Lane, StreamId, StreamSequence};
+
+/// The log as it was when the snapshot was taken, however long it is looked at. What it lends, it lends from the
+/// map.
+///
+/// A store that is written to grows while a snapshot is open, since no page that it sees is used again: take one
+/// for a task, not for good.
+pub struct Snapshot {
+    read: ReadTransaction,
+    store: Arc<Store>,
+}
+
+/// A stream and how many events it holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamInfo {
+    /// The name.
+    pub name: String,
+    /// Which stream of the name.
+    pub id: StreamId,
+    /// The place of the next event: how many there are.
+    pub next: StreamSequence,
+}
+
+impl Snapshot {
+    pub(super) fn new(store: Arc<Store>) -> Result<Self, ReadError> {
+        Ok(Self { read: store.environment.read()?, store })
+    }
+
+    /// The place of the next event: every event before it is in the snapshot.
+    pub fn next_global_seq(&self) -> Result<GlobalSequence, ReadError> {
+        Ok(log_end(self.tables(), self.txn())?)
+    }
+
+    /// The events from `from` on, in global order.
+    pub fn iter_from(&self, from: GlobalSequence) -> Result<GlobalIter<'_>, ReadError> {
+        GlobalIter::new(self, from)
+    }
+
+    /// Every stream, in the order in which they came to be.
+    pub fn streams(&self) -> Result<impl Iterator<Item = Result<StreamInfo, ReadError>> + '_, ReadError> {
+        let rows = self.tables().stream_info.from(self.txn(), &[])?;
+        Ok(rows.map(|row| {
+            let (key, value) = row?;
+            let stream = number(key, 0).zip(StreamRow::parse(value));
+            let (stream, row) =
+                stream.ok_or_else(|| self.tables().stream_info.damage(key, "it names no stream"))?;
+            let next = catalog::stream_end(self.tables(), self.txn(), stream)?;
+            Ok(StreamInfo { name: row.name.into(), id: row.id, next })
+        }))
+    }
+
+    /// Every device, in the order in which they came to be.
+    pub fn devices(&self) -> Result<impl Iterator<Item = Result<DeviceRecord, ReadError>> + '_, ReadError> {
+        let rows = self.tables().device.from(self.txn(), &[])?;
+        Ok(rows.map(|row| {
+            let (key, value) = row?;
+            let device =
+                number(key, 0).ok_or_else(|| self.tables().device.damage(key, "its key is no number"))?;
+            self.device_record(device, value)
+        }))
+    }
+
+    /// One device; `None` before anything of it was stored.
+    pub fn device(&self, device: DeviceId) -> Result<Option<DeviceRecord>, ReadError> {
+        let tables = self.tables();
+        let key = device.0.to_be_bytes();
+        let Some(row) = tables.device_id.get(self.txn(), &key)? else { return Ok(None) };
+        let number = <[u8; 4]>::try_from(row).map(u32::from_le_bytes);
+        let number = number.map_err(|_| tables.device_id.damage(&key, "it is no number"))?;
+        let key = number.to_be_bytes();
+        let row = tables.device.get(self.txn(), &key)?;
+        let row = row.ok_or_else(|| tables.device.damage(&key, "it is missing"))?;
+        self.device_record(number, row).map(Some)
+    }
+
+    /// The schema of a descriptor; `None` where the store has not its bytes.
+    pub fn schema(&self, hash: DescriptorHash) -> Result<Option<Arc<Schema>>, ReadError> {
+        match catalog::descriptor_number(self.tables(), self.txn(), hash)? {
+            Some(number) => self.schema_of(number),
+            None => Ok(None),
+        }
+    }
+
+    pub(super) fn tables(&self) -> &Tables {
+        self.store.environment.tables()
+    }
+
+    pub(super) fn txn(&self) -> &RoTxn<'static, WithoutTls> {
+        self.read.txn()
+    }
+
+    /// The number of a stream; `None` where it holds nothing.
+    pub(super) fn stream_number(&self, name: &str, id: StreamId) -> Result<Option<u32>, ReadError> {
+        match catalog::name_number(self.tables(), self.txn(), name)? {
+            Some(name) => Ok(catalog::stream_number(self.tables(), self.txn(), name, id)?),
+            None => Ok(None),
+        }
+    }
+
+    /// Checks a block, unless it was checked before.
+    pub(super) fn checked<'s>(&self, first: GlobalSequence, value: &'s [u8]) -> Result<Block<'s>, ReadError> {
+        if self.store.verified.contains(first) {
+            return Ok(Block::new_trusted(first, value)?);
+        }
+        let block = Block::new_checked(first, value)?;
+        self.store.verified.insert(first);
+        Ok(block)
+    }
+
+    /// The block that holds the event at `global`, if it is in the snapshot.
+    pub(super) fn block_at(&self, global: GlobalSequence) -> Result<Option<Block<'_>>, ReadError> {
+        let Some((key, value)) = self.tables().block.at_or_before(self.txn(), &global.0.to_be_bytes())?
+        else {
+            return Ok(None);
+        };
+        let first =
+            long_number(key, 0).ok_or_else(|| self.tables().block.damage(key, "its key is no sequence"))?;
+        let block = self.checked(GlobalSequence(first), value)?;
+        Ok((global < block.end()?).then_some(block))
+    }
+
+    /// The row of the run that holds the event at `seq` of a stream, if it is in the snapshot.
+    pub(super) fn run_at(&self, stream: u32, seq: StreamSequence) -> Result<Option<RunIndex>, ReadError> {
+        let Some((key, value)) = self.tables().stream.at_or_before(self.txn(), &key12(stream, seq.0))? else {
+            return Ok(None);
+        };
+        let index = self.run_index(key, value)?;
+        let holds = index.stream == stream && index.end().is_some_and(|end| seq < end);
+        Ok(holds.then_some(index))
+    }
+
+    /// Reads a row of the index of runs.
+    pub(super) fn run_index(&self, key: &[u8], value: &[u8]) -> Result<RunIndex, ReadError> {
+        let index = RunIndex::parse(key, value);
+        Ok(index.ok_or_else(|| self.tables().stream.damage(key, "it locates no run"))?)
+    }
+
+    /// The run that a row of the index locates, and its block.
+    pub(super) fn run(&self, index: &RunIndex) -> Result<(Block<'_>, Run<'_>), ReadError> {
+        let key = index.block.0.to_be_bytes();
+        let value = self.tables().block.get(self.txn(), &key)?;
+        let value = value.ok_or_else(|| self.tables().block.damage(&key, "it is missing"))?;
+        let block = self.checked(index.block, value)?;
+        let run = block.run(index.run.into())?;
+        if (run.stream(), run.first(), run.count()) != (index.stream, index.first, index.count) {
+            return Err(block.damage("a run is not what the index says").into());
+        }
+        Ok((block, run))
+    }
+
+    pub(super) fn stream_row(&self, stream: u32) -> Result<StreamRow<'_>, ReadError> {
+        Ok(StreamRow::get(self.tables(), self.txn(), stream)?)
+    }
+
+    pub(super) fn descriptor_row(&self, descriptor: u32) -> Result<DescriptorRow<'_>, ReadError> {
+        Ok(DescriptorRow::get(self.tables(), self.txn(), descriptor)?)
+    }
+
+    pub(super) fn schema_of(&self, descriptor: u32) -> Result<Option<Arc<Schema>>, ReadError> {
+        self.store.schemas.get(descriptor, || {
+            let Some((_, bytes)) = self.descriptor_row(descriptor)?.known else { return Ok(None) };
+            let damage = || self.tables().descriptor.damage(&descriptor.to_be_bytes(), "it is no descriptor");
+            Schema::parse(bytes).map(Some).map_err(|_| damage().into())
+        })
+    }
+
+    /// When an event happened that was taken in at `ingest_us` of `domain`.
+    pub(super) fn ingest_time(&self, domain: u32, ingest_us: u64) -> Result<EventTime, ReadError> {
+        Ok(self.domain(domain)?.time(ingest_us.into(), Some(0)))
+    }
+
+    /// When a device's clock showed `ticks`; `None` before it was ever compared with the host's.
+    pub(super) fn device_time(&self, origin: &Origin, ticks: u64) -> Result<Option<EventTime>, ReadError> {
+        let Origin { device, epoch, lane, first } = *origin;
+        let clock = &self.tables().clock;
+        let wanted = mapping_key(device, epoch, lane, first);
+        let mapping = match clock.at_or_before(self.txn(), &wanted)? {
+            Some((key, value)) if key.len() == wanted.len() && key[..9] == wanted[..9] => {
+                StoredMapping::from_row(value).ok_or_else(|| clock.damage(key, "it maps no ticks"))?
+            }
+            _ => return Ok(None),
+        };
+        let domain = self.domain(mapping.domain)?;
+        Ok(Some(domain.time(mapping.host_us(ticks), Some(mapping.uncertainty_us.into()))))
+    }
+
+    pub(super) fn device_id(&self, device: u32) -> Result<DeviceId, ReadError> {
+        let key = device.to_be_bytes();
+        let row = self.tables().device.get(self.txn(), &key)?.and_then(read_device_row);
+        Ok(row.ok_or_else(|| self.tables().device.damage(&key, "it is no device"))?.0)
+    }
+
+    fn domain(&self, domain: u32) -> Result<Domain, ReadError> {
+        let key = domain.to_be_bytes();
+        let row = self.tables().domain.get(self.txn(), &key)?.and_then(Domain::from_row);
+        Ok(row.ok_or_else(|| self.tables().domain.damage(&key, "it is no clock domain"))?)
+    }
+
+    fn device_record(&self, device: u32, row: &[u8]) -> Result<DeviceRecord, ReadError> {
+        let tables = self.tables();
+        let key = device.to_be_bytes();
+        let (id, epoch) =
+            read_device_row(row).ok_or_else(|| tables.device.damage(&key, "it is no device"))?;
+        let history = tables.cursor.within(self.txn(), &key)?.map(|row| {
+            let (key, value) = row?;
+            let lane = number(key, 4).map(Epoch).zip(key.get(8).copied().map(Lane));
+            let lane = lane.and_then(|(epoch, lane)| LaneRecord::from_row(epoch, lane, value));
+            Ok::<_, RowError>(lane.ok_or_else(|| tables.cursor.damage(key, "it is no cursor"))?)
+        });
+        Ok(DeviceRecord { device: id, epoch, history: history.collect::<Result<_, _>>()? })
+    }
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snapshot").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,129 @@
+//! A typed handle that appends local events.
+
+use std::sync::Arc;
+
+use super::error::AppendError;
+use super::event_type::EventType;
+use super::stream_reader::StreamReader;
+use super::transaction::Transaction;
+use super::writer::Writer;
+use crate::{Event, GlobalSequence, StreamId, StreamSequence};
+
+/// The streams of a name, for local events of one type that take at most `N` bytes when archived.
+///
+/// Any number of handles may exist: all append through the store's one writer, each commit on its own.
+#[derive(Debug)]
+pub struct Stream<T: Event, const N: usize> {
+    writer: Arc<Writer>,
+    reader: StreamReader<T>,
+}
+
+/// Where the events of an append stand: side by side, in the stream and in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    first: (StreamSequence, GlobalSequence),
+    len: usize,
+}
+
+impl<T: Event, const N: usize> Stream<T, N> {
+    pub(super) fn new(writer: Arc<Writer>, reader: StreamReader<T>) -> Self {
+        Self { writer, reader }
+    }
+
+    /// The name.
+    pub fn name(&self) -> &str {
+        self.reader.name()
+    }
+
+    /// Appends an event to the stream `id` and returns its places in the stream and in the log. When it returns,
+    /// the event is on the disk.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError::EventTooLarge`] past `N` bytes or [`EVENT_LEN_MAX`](crate::EVENT_LEN_MAX); [`AppendError::LayoutMismatch`] where
+    /// another handle has meanwhile given the name another layout.
+    pub fn append(
+        &mut self,
+        id: StreamId,
+        event: &T,
+    ) -> Result<(StreamSequence, GlobalSequence), AppendError> {
+        let appended = self.append_batch(id, std::slice::from_ref(event))?;
+        Ok(appended.first)
+    }
+
+    /// Appends events to the stream `id` in one transaction: all of them, or none. Until it ends they take about
+    /// as much memory as they take on the disk.
+    ///
+    /// # Errors
+    ///
+    /// As [`Stream::append`].
+    pub fn append_batch(&mut self, id: StreamId, events: &[T]) -> Result<Appended, AppendError> {
+        check_name(self.name())?;
+        let event_type = EventType::of::<T>();
+        let (first, _) =
+            self.writer.commit(|transaction| self.push_all(transaction, id, events, &event_type))?;
+        Ok(Appended { first, len: events.len() })
+    }
+
+    /// A reader of the same streams.
+    pub fn reader(&self) -> StreamReader<T> {
+        self.reader.clone()
+    }
+
+    /// Waits for commits to the store.
+    #[cfg(feature = "notify")]
+    pub fn watcher(&self) -> super::watcher::WriteWatcher {
+        self.reader.watcher()
+    }
+
+    fn push_all(
+        &self,
+        transaction: &mut Transaction<'_>,
+        id: StreamId,
+        events: &[T],
+        event_type: &EventType,
+    ) -> Result<(StreamSequence, GlobalSequence), AppendError> {
+        let target = transaction.local_target(self.name(), id, event_type)?;
+        let first = (transaction.stream_next(target), transaction.next());
+        for event in events {
+            transaction.push_local(target, N, |out| crate::archive_into(event, out))?;
+        }
+        Ok(first)
+    }
+}
+
+impl Appended {
+    /// How many events there are.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The places of the event at `index`.
+    pub fn get(&self, index: usize) -> Option<(StreamSequence, GlobalSequence)> {
+        let (StreamSequence(stream), GlobalSequence(global)) = self.first;
+        let offset = index as u64;
+        (index < self.len).then_some((StreamSequence(stream + offset), GlobalSequence(global + offset)))
+    }
+
+    /// The places of every event, in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (StreamSequence, GlobalSequence)> {
+        let appended = *self;
+        (0..self.len).map(move |index| appended.get(index).expect("it is within the length"))
+    }
+}
+
+/// Refuses a name that is empty or too long.
+pub(super) fn check_name(name: &str) -> Result<(), AppendError> {
+    if (1..=STREAM_NAME_LEN_MAX).contains(&name.len()) {
+        return Ok(());
+    }
+    Err(AppendError::StreamName { len: name.len() })
+}
+
+/// The longest name of a stream in bytes.
+pub const STREAM_NAME_LEN_MAX: usize = 255;

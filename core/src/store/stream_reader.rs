@@ -1,0 +1,339 @@
+//! Reads the events of one stream: one of them, or all from a place on.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use heed::RoRange;
+use heed::types::Bytes;
+
+use super::block::{Block, Position, Run};
+use super::error::{Damage, Place, ReadError};
+use super::event_type::EventType;
+use super::pinned::Pinned;
+use super::run_index::RunIndex;
+use super::snapshot::Snapshot;
+use super::tables::key12;
+use super::view::Store;
+use crate::{Event, StreamId, StreamSequence};
+
+/// Reads the streams of a name as events of type `T`. Clones are cheap, and each may go to a thread of its own.
+pub struct StreamReader<T: Event> {
+    store: Arc<Store>,
+    name: Arc<str>,
+    event_type: PhantomData<fn() -> T>,
+}
+
+/// The events of a stream from a place on, as they were when they were asked for. Iterate over a reference:
+///
+/// ```
+/// # use varve_core::{StreamId, Varve};
+/// # let dir = tempfile::tempdir()?;
+/// # let mut varve = Varve::new(dir.path())?;
+/// # let mut readings = varve.stream::<u16, 2>("readings")?;
+/// # readings.append_batch(StreamId(7), &[650, 651])?;
+/// for event in &readings.reader().iter_stream(StreamId(7), None)? {
+///     let event = event?;
+///     println!("{}: {}", event.stream_seq, event.archived);
+/// }
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct StreamEvents<T: Event> {
+    snapshot: Snapshot,
+    stream: Option<u32>,
+    from: StreamSequence,
+    event_type: PhantomData<fn() -> T>,
+}
+
+/// An event of a stream, borrowed from the map.
+pub struct StreamEvent<'s, T: Event> {
+    /// Its place in the stream.
+    pub stream_seq: StreamSequence,
+    /// The event.
+    pub archived: &'s T::Archived,
+    /// The event's bytes.
+    pub bytes: &'s [u8],
+}
+
+/// Iterates over the events of a stream. After an error it ends.
+pub struct StreamIter<'s, T: Event> {
+    raw: RawIter<'s>,
+    /// The descriptor whose layout was last found to be that of `T`.
+    readable: Option<u32>,
+    event_type: PhantomData<fn() -> T>,
+}
+
+impl<T: Event> StreamReader<T> {
+    pub(super) fn new(store: Arc<Store>, name: Arc<str>) -> Self {
+        Self { store, name, event_type: PhantomData }
+    }
+
+    /// The name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The event at `seq` of the stream `id`, borrowed from the map; `None` where there is none yet.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::LayoutMismatch`] where the event has another layout than `T`; [`ReadError::Corrupt`] where it
+    /// is damaged.
+    pub fn get_archived(
+        &mut self,
+        id: StreamId,
+        seq: StreamSequence,
+    ) -> Result<Option<Pinned<'_, T::Archived>>, ReadError> {
+        Pinned::find(self.snapshot()?, |snapshot| {
+            let Some(mut cursor) = RunCursor::find(snapshot, &self.name, id, seq)? else { return Ok(None) };
+            check_readable::<T>(snapshot, &cursor.run)?;
+            let Some((_, bytes)) = cursor.advance()? else { return Ok(None) };
+            crate::access::<T>(bytes).map(Some).map_err(|_| cursor.damaged_event())
+        })
+    }
+
+    /// The bytes of the event at `seq` of the stream `id`, whatever their layout; `None` where there is none yet.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Corrupt`] where the event is damaged.
+    pub fn get_bytes(
+        &mut self,
+        id: StreamId,
+        seq: StreamSequence,
+    ) -> Result<Option<Pinned<'_, [u8]>>, ReadError> {
+        Pinned::find(self.snapshot()?, |snapshot| {
+            let Some(mut cursor) = RunCursor::find(snapshot, &self.name, id, seq)? else { return Ok(None) };
+            Ok(cursor.advance()?.map(|(_, bytes)| bytes))
+        })
+    }
+
+    /// The events of the stream `id` from `from` on, or from the first.
+    pub fn iter_stream(
+        &self,
+        id: StreamId,
+        from: Option<StreamSequence>,
+    ) -> Result<StreamEvents<T>, ReadError> {
+        let snapshot = self.snapshot()?;
+        let stream = snapshot.stream_number(&self.name, id)?;
+        Ok(StreamEvents { snapshot, stream, from: from.unwrap_or_default(), event_type: PhantomData })
+    }
+
+    /// Waits for commits to the store.
+    #[cfg(feature = "notify")]
+    pub fn watcher(&self) -> super::watcher::WriteWatcher {
+        super::watcher::WriteWatcher::new(self.store.watermark.clone())
+    }
+
+    fn snapshot(&self) -> Result<Snapshot, ReadError> {
+        Snapshot::new(self.store.clone())
+    }
+}
+
+impl<T: Event> Clone for StreamReader<T> {
+    fn clone(&self) -> Self {
+        Self::new(self.store.clone(), self.name.clone())
+    }
+}
+
+impl<T: Event> fmt::Debug for StreamReader<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamReader").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl<T: Event> StreamEvents<T> {
+    /// Iterates over the events, borrowed from the map.
+    pub fn iter(&self) -> StreamIter<'_, T> {
+        StreamIter { raw: self.raw_iter(), readable: None, event_type: PhantomData }
+    }
+
+    /// Copies every event's bytes.
+    pub fn collect_bytes(self) -> Result<Vec<(StreamSequence, Vec<u8>)>, ReadError> {
+        self.raw_iter().map(|event| event.map(|(seq, bytes)| (seq, bytes.to_vec()))).collect()
+    }
+
+    fn raw_iter(&self) -> RawIter<'_> {
+        RawIter {
+            snapshot: &self.snapshot,
+            start: self.stream.map(|stream| (stream, self.from)),
+            rows: None,
+            run: None,
+        }
+    }
+}
+
+impl<'s, T: Event> IntoIterator for &'s StreamEvents<T>
+where
+    T::Archived: 's,
+{
+    type Item = Result<StreamEvent<'s, T>, ReadError>;
+    type IntoIter = StreamIter<'s, T>;
+
+    fn into_iter(self) -> StreamIter<'s, T> {
+        self.iter()
+    }
+}
+
+impl<'s, T: Event> StreamIter<'s, T> {
+    fn advance(&mut self) -> Result<Option<StreamEvent<'s, T>>, ReadError> {
+        let Some((stream_seq, bytes)) = self.raw.advance()? else { return Ok(None) };
+        let Some(cursor) = &self.raw.run else { return Ok(None) };
+        if self.readable != Some(cursor.run.descriptor()) {
+            check_readable::<T>(self.raw.snapshot, &cursor.run)?;
+            self.readable = Some(cursor.run.descriptor());
+        }
+        let archived = crate::access::<T>(bytes).map_err(|_| cursor.damaged_event())?;
+        Ok(Some(StreamEvent { stream_seq, archived, bytes }))
+    }
+}
+
+impl<'s, T: Event> Iterator for StreamIter<'s, T>
+where
+    T::Archived: 's,
+{
+    type Item = Result<StreamEvent<'s, T>, ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let event = self.advance();
+        if event.is_err() {
+            self.raw.end();
+        }
+        event.transpose()
+    }
+}
+
+impl<T: Event> fmt::Debug for StreamEvent<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamEvent")
+            .field("stream_seq", &self.stream_seq)
+            .field("bytes", &self.bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T: Event> fmt::Debug for StreamIter<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamIter").finish_non_exhaustive()
+    }
+}
+
+/// Iterates over the events of a stream, whatever their layouts.
+struct RawIter<'s> {
+    snapshot: &'s Snapshot,
+    /// Where to begin; `None` once begun, or with no stream to read.
+    start: Option<(u32, StreamSequence)>,
+    rows: Option<(u32, RoRange<'s, Bytes, Bytes>)>,
+    run: Option<RunCursor<'s>>,
+}
+
+/// A run and the place in it.
+struct RunCursor<'s> {
+    block: Block<'s>,
+    run: Run<'s>,
+    index: u16,
+    /// The place in the run of the event to come.
+    next: usize,
+}
+
+impl<'s> RunCursor<'s> {
+    /// Finds the event at `seq` of a stream.
+    fn find(
+        snapshot: &'s Snapshot,
+        name: &str,
+        id: StreamId,
+        seq: StreamSequence,
+    ) -> Result<Option<Self>, ReadError> {
+        let Some(stream) = snapshot.stream_number(name, id)? else { return Ok(None) };
+        let Some(row) = snapshot.run_at(stream, seq)? else { return Ok(None) };
+        let (block, run) = snapshot.run(&row)?;
+        Ok(Some(Self { block, run, index: row.run, next: (seq.0 - row.first.0) as usize }))
+    }
+
+    /// The next event, or `None` past the last.
+    fn advance(&mut self) -> Result<Option<(StreamSequence, &'s [u8])>, ReadError> {
+        if self.next >= self.run.count() as usize {
+            return Ok(None);
+        }
+        let bytes = self.run.event(self.next).ok_or_else(|| self.block.damage("an event exceeds its run"))?;
+        let seq = StreamSequence(self.run.first().0 + self.next as u64);
+        self.next += 1;
+        Ok(Some((seq, bytes)))
+    }
+
+    /// Says that the bytes of the event before are not what its descriptor promises.
+    fn damaged_event(&self) -> ReadError {
+        let position = Position { run: self.index.into(), index: self.next.saturating_sub(1) };
+        match self.block.global(position) {
+            Ok(global) => {
+                Damage { place: Place::Event(global), reason: "its bytes are not of its layout" }.into()
+            }
+            Err(damage) => damage.into(),
+        }
+    }
+}
+
+impl<'s> RawIter<'s> {
+    /// The next event, of the next run if this one has ended.
+    fn advance(&mut self) -> Result<Option<(StreamSequence, &'s [u8])>, ReadError> {
+        loop {
+            if let Some(cursor) = &mut self.run
+                && let Some(event) = cursor.advance()?
+            {
+                return Ok(Some(event));
+            }
+            let Some((row, next)) = self.next_run()? else { return Ok(None) };
+            let (block, run) = self.snapshot.run(&row)?;
+            self.run = Some(RunCursor { block, run, index: row.run, next });
+        }
+    }
+
+    /// The next run's row of the index, and where to begin in it.
+    fn next_run(&mut self) -> Result<Option<(RunIndex, usize)>, ReadError> {
+        let mut from = None;
+        if let Some((stream, seq)) = self.start.take() {
+            let first = self.snapshot.run_at(stream, seq)?.map_or(seq, |row| row.first);
+            let rows = self.snapshot.tables().stream.from(self.snapshot.txn(), &key12(stream, first.0))?;
+            self.rows = Some((stream, rows));
+            from = Some(seq);
+        }
+        let Some((stream, rows)) = &mut self.rows else { return Ok(None) };
+        let Some(row) = rows.next() else { return Ok(None) };
+        let (key, value) = row?;
+        let row = self.snapshot.run_index(key, value)?;
+        if row.stream != *stream {
+            return Ok(None);
+        }
+        let skipped = from.map_or(0, |seq| seq.0.saturating_sub(row.first.0));
+        Ok(Some((row, skipped as usize)))
+    }
+
+    /// Ends the iteration.
+    fn end(&mut self) {
+        (self.start, self.rows, self.run) = (None, None, None);
+    }
+}
+
+impl<'s> Iterator for RawIter<'s> {
+    type Item = Result<(StreamSequence, &'s [u8]), ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let event = self.advance();
+        if event.is_err() {
+            self.end();
+        }
+        event.transpose()
+    }
+}
+
+/// Refuses a run whose events have another layout than `T`.
+fn check_readable<T: Event>(snapshot: &Snapshot, run: &Run<'_>) -> Result<(), ReadError> {
+    let row = snapshot.descriptor_row(run.descriptor())?;
+    let asked = EventType::of::<T>();
+    if row.is_readable_as(&asked) {
+        return Ok(());
+    }
+    let stream = snapshot.stream_row(run.stream())?;
+    Err(ReadError::LayoutMismatch(row.mismatch(stream.name, Some(stream.id), &asked)))
+}

@@ -1,0 +1,259 @@
+//! The tables of a store and the shape of their keys. FORMAT.md, section 5, specifies keys and values.
+
+use heed::types::Bytes;
+use heed::{CommitOrAbort, Database, Env, RoTxn, RwTxn, WithoutTls};
+
+use super::error::{Damage, OpenError, Place};
+use super::format::{FORMAT_KEY, META_TABLE};
+
+/// Every table of a store.
+#[derive(Debug)]
+pub(super) struct Tables {
+    /// What the store is.
+    pub(super) meta: Table,
+    /// The events, in blocks, by the first global sequence.
+    pub(super) block: Table,
+    /// Where each run of a stream stands.
+    pub(super) stream: Table,
+    /// The number of each stream name.
+    pub(super) name: Table,
+    /// The number of each stream.
+    pub(super) stream_id: Table,
+    /// The name and id of each stream.
+    pub(super) stream_info: Table,
+    /// The layouts that each stream name holds.
+    pub(super) layout: Table,
+    /// The descriptors.
+    pub(super) descriptor: Table,
+    /// The number of each descriptor.
+    pub(super) hash: Table,
+    /// The devices.
+    pub(super) device: Table,
+    /// The number of each device.
+    pub(super) device_id: Table,
+    /// How far each lane of each epoch of each device is stored.
+    pub(super) cursor: Table,
+    /// How each session's ticks map to the host's time.
+    pub(super) clock: Table,
+    /// How each boot's monotonic time maps to UTC.
+    pub(super) domain: Table,
+}
+
+/// A table: bytes by bytes, in the order of the keys.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Table {
+    /// Its name in LMDB and in FORMAT.md.
+    pub(super) name: &'static str,
+    rows: Rows,
+}
+
+type Rows = Database<'static, Bytes, Bytes>;
+
+/// A row: its key and its value.
+pub(super) type Row<'t> = (&'t [u8], &'t [u8]);
+
+impl Tables {
+    /// How many tables a store can have; the rest are for later versions.
+    pub(super) const COUNT: u32 = 24;
+
+    /// Makes the tables of a new store, with `meta` as the first rows of that table, all in one transaction.
+    pub(super) fn create(env: &Env<WithoutTls>, meta: &[Row<'_>]) -> heed::Result<Self> {
+        let created = env.create_databases_and_commit(env.write_txn()?, |opener, txn| {
+            let mut rows = Vec::with_capacity(NAMES.len());
+            for name in NAMES {
+                let table = opener.create_database::<Bytes, Bytes>(txn, Some(name))?;
+                if name == META_TABLE {
+                    meta.iter().try_for_each(|(key, value)| table.put(txn, key, value))?;
+                }
+                rows.push(table);
+            }
+            Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit(all(rows)))
+        })?;
+        Ok(Self::of(created.unwrap_commit().expect("one was made for each name")))
+    }
+
+    /// Opens the tables, or returns `None` where one is missing. `check` sees the version of the format before any
+    /// other table is looked for, since another version may have other tables.
+    pub(super) fn open(
+        env: &Env<WithoutTls>,
+        check: impl FnOnce(&[u8]) -> Result<(), OpenError>,
+    ) -> Result<Option<Self>, OpenError> {
+        let opened = env.open_databases_and_commit(env.read_txn()?, |opener, txn| {
+            let mut rows = Vec::with_capacity(NAMES.len());
+            if let Some(meta) = opener.open_database::<Bytes, Bytes>(txn, Some(META_TABLE))? {
+                match meta.get(txn, FORMAT_KEY)? {
+                    Some(version) => check(version)?,
+                    None => return Ok(CommitOrAbort::Abort(())),
+                }
+            }
+            for name in NAMES {
+                rows.extend(opener.open_database::<Bytes, Bytes>(txn, Some(name))?);
+            }
+            Ok::<_, OpenError>(CommitOrAbort::Commit(all(rows)))
+        })?;
+        Ok(opened.commit().flatten().map(Self::of))
+    }
+
+    fn of(rows: [Rows; NAMES.len()]) -> Self {
+        let mut tables = NAMES.iter().zip(rows).map(|(name, rows)| Table { name, rows });
+        let mut next = || tables.next().expect("there are as many tables as names");
+        Self {
+            meta: next(),
+            block: next(),
+            stream: next(),
+            name: next(),
+            stream_id: next(),
+            stream_info: next(),
+            layout: next(),
+            descriptor: next(),
+            hash: next(),
+            device: next(),
+            device_id: next(),
+            cursor: next(),
+            clock: next(),
+            domain: next(),
+        }
+    }
+}
+
+impl Table {
+    /// The value at `key`.
+    pub(super) fn get<'t>(&self, txn: &'t RoTxn<'_>, key: &[u8]) -> heed::Result<Option<&'t [u8]>> {
+        self.rows.get(txn, key)
+    }
+
+    /// The last row at or before `key`.
+    pub(super) fn at_or_before<'t>(&self, txn: &'t RoTxn<'_>, key: &[u8]) -> heed::Result<Option<Row<'t>>> {
+        self.rows.get_lower_than_or_equal_to(txn, key)
+    }
+
+    /// The last row of all.
+    pub(super) fn last<'t>(&self, txn: &'t RoTxn<'_>) -> heed::Result<Option<Row<'t>>> {
+        self.rows.last(txn)
+    }
+
+    /// The rows from `key` on.
+    pub(super) fn from<'t>(
+        &self,
+        txn: &'t RoTxn<'_>,
+        key: &[u8],
+    ) -> heed::Result<heed::RoRange<'t, Bytes, Bytes>> {
+        self.rows.range(txn, &(std::ops::Bound::Included(key), std::ops::Bound::Unbounded))
+    }
+
+    /// The rows whose keys begin with `prefix`.
+    pub(super) fn within<'t>(
+        &self,
+        txn: &'t RoTxn<'_>,
+        prefix: &[u8],
+    ) -> heed::Result<heed::RoPrefix<'t, Bytes, Bytes>> {
+        self.rows.prefix_iter(txn, prefix)
+    }
+
+    /// Writes a row.
+    pub(super) fn put(&self, txn: &mut RwTxn<'_>, key: &[u8], value: &[u8]) -> heed::Result<()> {
+        self.rows.put(txn, key, value)
+    }
+
+    /// Writes a row behind all others; an error where it would not be the last.
+    pub(super) fn append(&self, txn: &mut RwTxn<'_>, key: &[u8], value: &[u8]) -> heed::Result<()> {
+        self.rows.put_with_flags(txn, heed::PutFlags::APPEND, key, value)
+    }
+
+    /// The number that the next row takes, in a table whose keys are numbers from 1; `None` where they ran out.
+    pub(super) fn next_number(&self, txn: &RoTxn<'_>) -> Result<Option<u32>, RowError> {
+        match self.last(txn)? {
+            None => Ok(Some(1)),
+            Some((key, _)) => {
+                let last = number(key, 0).ok_or_else(|| self.damage(key, "its key is no number"))?;
+                Ok(last.checked_add(1))
+            }
+        }
+    }
+
+    /// Damage to the row at `key`.
+    pub(super) fn damage(&self, key: &[u8], reason: &'static str) -> Damage {
+        Damage { place: Place::Row { table: self.name, key: key.to_vec() }, reason }
+    }
+}
+
+/// Why a row could not be read.
+#[derive(Debug)]
+pub(super) enum RowError {
+    Damage(Damage),
+    Storage(heed::Error),
+}
+
+macro_rules! from_row_error {
+    ($($error:ident),+) => {
+        $(impl From<RowError> for super::error::$error {
+            fn from(error: RowError) -> Self {
+                match error {
+                    RowError::Damage(damage) => damage.into(),
+                    RowError::Storage(error) => error.into(),
+                }
+            }
+        })+
+    };
+}
+
+from_row_error!(OpenError, AppendError, ReadError);
+
+impl From<Damage> for RowError {
+    fn from(damage: Damage) -> Self {
+        Self::Damage(damage)
+    }
+}
+
+impl From<heed::Error> for RowError {
+    fn from(error: heed::Error) -> Self {
+        Self::Storage(error)
+    }
+}
+
+/// The big-endian number of 4 bytes at `at` of a key.
+pub(super) fn number(key: &[u8], at: usize) -> Option<u32> {
+    array(key, at).map(u32::from_be_bytes)
+}
+
+/// The big-endian number of 8 bytes at `at` of a key.
+pub(super) fn long_number(key: &[u8], at: usize) -> Option<u64> {
+    array(key, at).map(u64::from_be_bytes)
+}
+
+/// The `N` bytes at `at`, or `None` where there are fewer.
+pub(super) fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+    bytes.get(at..)?.first_chunk().copied()
+}
+
+/// The key of a number and an 8-byte place below it.
+pub(super) fn key12(number: u32, place: u64) -> [u8; 12] {
+    let mut key = [0; 12];
+    key[..4].copy_from_slice(&number.to_be_bytes());
+    key[4..].copy_from_slice(&place.to_be_bytes());
+    key
+}
+
+/// The names of the tables, in the order of the fields of [`Tables`].
+const NAMES: [&str; 14] = [
+    "meta",
+    "block",
+    "stream",
+    "name",
+    "stream_id",
+    "stream_info",
+    "layout",
+    "descriptor",
+    "hash",
+    "device",
+    "device_id",
+    "cursor",
+    "clock",
+    "domain",
+];
+
+const _: () = assert!(NAMES.len() <= Tables::COUNT as usize);
+
+fn all<T>(rows: Vec<T>) -> Option<[T; NAMES.len()]> {
+    rows.try_into().ok()
+}

@@ -1,0 +1,103 @@
+//! The handle of a store's owner.
+
+use std::fs;
+use std::ops::Deref;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::append::Append;
+use super::config::Config;
+use super::environment::{Environment, sync_directory};
+use super::error::{OpenError, ReadError};
+use super::owner_lock::OwnerLock;
+use super::stream::Stream;
+use super::view::VarveView;
+use super::writer::Writer;
+use crate::Event;
+
+/// A store that this handle owns: it appends, and reads by all that [`VarveView`] offers.
+///
+/// A directory has one owner, whichever path leads to it; other processes open it with
+/// [`Varve::open_read_only`]. The files in it are LMDB's: while a store is open nobody else may change them, and a
+/// file system over a network will not do.
+///
+/// ```
+/// use varve_core::{StreamId, Varve};
+///
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path();
+/// let mut varve = Varve::new(path)?;
+/// let mut readings = varve.stream::<u16, 2>("readings")?;
+/// let (stream_seq, global_seq) = readings.append(StreamId(7), &650)?;
+/// assert_eq!((stream_seq.0, global_seq.0), (0, 0));
+/// assert_eq!(readings.reader().get_archived(StreamId(7), stream_seq)?.unwrap().to_native(), 650);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Varve {
+    view: VarveView,
+    writer: Arc<Writer>,
+}
+
+impl Varve {
+    /// Opens the store in the directory `path`, making both where they are missing.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::Owned`] where another handle owns it; [`OpenError::NewerFormat`], [`OpenError::OtherWordSize`]
+    /// and [`OpenError::NotAStore`] where this release cannot read what is there.
+    pub fn new(path: impl AsRef<Path>) -> Result<Self, OpenError> {
+        Self::with_config(path, Config::default())
+    }
+
+    /// As [`Varve::new`], with a choice of how.
+    pub fn with_config(path: impl AsRef<Path>, config: Config) -> Result<Self, OpenError> {
+        let dir = path.as_ref();
+        fs::create_dir_all(dir).map_err(|error| OpenError::Io { path: dir.to_path_buf(), error })?;
+        let owner = OwnerLock::acquire(dir)?;
+        let environment = Arc::new(Environment::open(dir, &config, owner)?);
+        sync_directory(dir)?;
+        let view = VarveView::new(environment.clone())?;
+        let writer = Writer::new(
+            environment,
+            #[cfg(feature = "notify")]
+            view.store().watermark.clone(),
+        )?;
+        Ok(Self { view, writer: Arc::new(writer) })
+    }
+
+    /// Opens the store in the directory `path` for reading, beside its owner or without one.
+    pub fn open_read_only(path: impl AsRef<Path>) -> Result<VarveView, OpenError> {
+        VarveView::open(path.as_ref(), &Config::default())
+    }
+
+    /// The streams of a name, for local events of type `T` that take at most `N` bytes when archived.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::LayoutMismatch`] where the name holds events, and none of `T`'s layout. A name that is empty
+    /// or too long is refused by the first append.
+    pub fn stream<T: Event, const N: usize>(&mut self, name: &str) -> Result<Stream<T, N>, ReadError> {
+        let reader = self.view.stream_reader::<T>(name)?;
+        Ok(Stream::new(self.writer.clone(), reader))
+    }
+
+    /// Begins an append of many things that are to be stored together.
+    pub fn begin(&self) -> Append {
+        Append::new(self.writer.clone())
+    }
+
+    /// The store as its readers see it.
+    pub fn view(&self) -> &VarveView {
+        &self.view
+    }
+}
+
+/// Everything that reads.
+impl Deref for Varve {
+    type Target = VarveView;
+
+    fn deref(&self) -> &VarveView {
+        &self.view
+    }
+}

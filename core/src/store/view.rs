@@ -1,0 +1,147 @@
+//! What every reader of a store shares, and the handle that opens it for reading.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::config::Config;
+use super::device::DeviceRecord;
+use super::environment::Environment;
+use super::error::{OpenError, ReadError};
+use super::event_type::EventType;
+use super::format::read_incarnation;
+use super::global_reader::GlobalReader;
+use super::schema_cache::SchemaCache;
+use super::snapshot::{Snapshot, StreamInfo};
+use super::stream_reader::StreamReader;
+use super::verified::VerifiedBlocks;
+#[cfg(feature = "notify")]
+use super::watcher::{Watermark, WriteWatcher};
+use crate::descriptor::Schema;
+use crate::{DescriptorHash, DeviceId, Event, GlobalSequence};
+
+/// A store to read: the half of [`Varve`](crate::Varve) that takes no ownership.
+///
+/// [`Varve::open_read_only`](crate::Varve::open_read_only) opens one beside the owner, in another process. It sees
+/// what was committed when it looks; [`VarveView::last_commit`] tells cheaply whether there is more to see. It
+/// needs to write the file `lock.mdb`, where LMDB keeps its readers.
+#[derive(Clone, Debug)]
+pub struct VarveView {
+    store: Arc<Store>,
+}
+
+/// What the handles, readers and snapshots of one store share.
+#[derive(Debug)]
+pub(super) struct Store {
+    pub(super) environment: Arc<Environment>,
+    pub(super) verified: VerifiedBlocks,
+    pub(super) schemas: SchemaCache,
+    incarnation: u64,
+    #[cfg(feature = "notify")]
+    pub(super) watermark: Arc<Watermark>,
+}
+
+impl VarveView {
+    pub(super) fn open(dir: &Path, config: &Config) -> Result<Self, OpenError> {
+        Self::new(Arc::new(Environment::open_read_only(dir, config)?))
+    }
+
+    pub(super) fn new(environment: Arc<Environment>) -> Result<Self, OpenError> {
+        let read = environment.read().map_err(open_error)?;
+        let incarnation = read_incarnation(environment.tables(), read.txn())?;
+        #[cfg(feature = "notify")]
+        let watermark = {
+            let next = super::transaction::log_end(environment.tables(), read.txn())?;
+            Arc::new(Watermark::new(next))
+        };
+        drop(read);
+        let store = Store {
+            environment,
+            verified: VerifiedBlocks::new(),
+            schemas: SchemaCache::default(),
+            incarnation,
+            #[cfg(feature = "notify")]
+            watermark,
+        };
+        Ok(Self { store: Arc::new(store) })
+    }
+
+    pub(super) fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// The number that tells this store from all others. It is drawn when the store is made.
+    pub fn incarnation(&self) -> u64 {
+        self.store.incarnation
+    }
+
+    /// The log as it is now.
+    pub fn snapshot(&self) -> Result<Snapshot, ReadError> {
+        Snapshot::new(self.store.clone())
+    }
+
+    /// The place of the next event.
+    pub fn next_global_seq(&self) -> Result<GlobalSequence, ReadError> {
+        self.snapshot()?.next_global_seq()
+    }
+
+    /// A number that changes with every commit, of whichever process. To follow a store that another process
+    /// owns, look at it from time to time, and read on where it has changed.
+    pub fn last_commit(&self) -> u64 {
+        self.store.environment.last_commit() as u64
+    }
+
+    /// Reads events of all streams in global order.
+    pub fn global_reader(&self) -> GlobalReader {
+        GlobalReader::new(self.store.clone())
+    }
+
+    /// Reads the streams of a name.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::LayoutMismatch`] where the name holds events, and none of `T`'s layout.
+    pub fn stream_reader<T: Event>(&self, name: &str) -> Result<StreamReader<T>, ReadError> {
+        let snapshot = self.snapshot()?;
+        let (tables, txn) = (snapshot.tables(), snapshot.txn());
+        if let Some(number) = super::catalog::name_number(tables, txn, name)? {
+            super::catalog::check_layout(tables, txn, name, number, &EventType::of::<T>())?;
+        }
+        Ok(StreamReader::new(self.store.clone(), name.into()))
+    }
+
+    /// Every stream. [`Snapshot::streams`] lists them one by one.
+    pub fn streams(&self) -> Result<Vec<StreamInfo>, ReadError> {
+        self.snapshot()?.streams()?.collect()
+    }
+
+    /// Every device. [`Snapshot::devices`] lists them one by one.
+    pub fn devices(&self) -> Result<Vec<DeviceRecord>, ReadError> {
+        self.snapshot()?.devices()?.collect()
+    }
+
+    /// One device; `None` before anything of it was stored.
+    pub fn device(&self, device: DeviceId) -> Result<Option<DeviceRecord>, ReadError> {
+        self.snapshot()?.device(device)
+    }
+
+    /// The schema of a descriptor; `None` where the store has not its bytes.
+    pub fn schema(&self, hash: DescriptorHash) -> Result<Option<Arc<Schema>>, ReadError> {
+        self.snapshot()?.schema(hash)
+    }
+
+    /// Waits for commits of this process: of the owner, that is.
+    #[cfg(feature = "notify")]
+    pub fn watcher(&self) -> WriteWatcher {
+        WriteWatcher::new(self.store.watermark.clone())
+    }
+}
+
+fn open_error(error: ReadError) -> OpenError {
+    match error {
+        ReadError::Corrupt(damage) => OpenError::Corrupt(damage),
+        ReadError::Storage(error) => OpenError::Storage(error),
+        error => {
+            OpenError::Storage(super::error::StorageError(heed::Error::Io(std::io::Error::other(error))))
+        }
+    }
+}
