@@ -17,12 +17,12 @@ impl ShortSequence {
 
     /// The sequence with these low bits that is nearest to `expected`.
     pub(crate) const fn expand(self, expected: DeviceSequence) -> DeviceSequence {
-        let ahead = self.0.wrapping_sub(expected.0 as u16);
-        let above = expected.0.wrapping_add(ahead as u64);
-        if ahead as u64 > IN_FLIGHT_MAX && above >= TURN {
-            DeviceSequence(above - TURN)
+        let ahead = self.0.wrapping_sub(expected.0 as u16) as u64;
+        let behind = TURN - ahead;
+        if ahead > IN_FLIGHT_MAX && behind <= expected.0 {
+            DeviceSequence(expected.0 - behind)
         } else {
-            DeviceSequence(above)
+            DeviceSequence(expected.0.wrapping_add(ahead))
         }
     }
 }

@@ -270,7 +270,8 @@ impl Machine {
             (Some(asked), Phase::Apart | Phase::Live { .. }) => {
                 self.handle_answer(now, asked, &prefix, hello.as_ref(), frame_len)
             }
-            (None, Phase::Apart | Phase::Live { .. }) => {
+            // Unsolicited. An answer to an older question hastens nothing, or a slow line would never catch up.
+            (None, Phase::Apart | Phase::Live { .. }) if prefix.discover == 0 => {
                 self.discovery.hasten(now);
                 Outcome::Taken
             }
