@@ -109,6 +109,20 @@ impl Error for AccessError {}
 
 /// How much stack [`archive_into`] keeps for the vectors of an event; a vector takes 4 bytes of it for each
 /// string or vector in each element, and vectors of plain data take none.
+///
+/// A [`BoundedEvent`](crate::BoundedEvent) that could need more does not compile:
+///
+/// ```compile_fail,E0080
+/// use varve_core::{BoundedEvent, Described, Event, with::Heapless};
+///
+/// #[derive(rkyv::Archive, rkyv::Serialize, Event)]
+/// struct Words(#[rkyv(with = Heapless)] heapless::Vec<Word, 64>);
+///
+/// #[derive(rkyv::Archive, rkyv::Serialize, Described)]
+/// struct Word(#[rkyv(with = Heapless)] heapless::String<16>);
+///
+/// let room = [0; Words::ARCHIVED_LEN_MAX];
+/// ```
 pub const SCRATCH_LEN: usize = 256;
 
 /// What [`Event`] asks of a type's `Serialize`: writes to a slice, scratch from a slice, nothing shared.
@@ -209,3 +223,33 @@ const _: () = {
 
 /// Where this does not compile, another crate of this build selects rkyv's feature `big_endian` (or `aligned`).
 const _VARVE_CORE_NEEDS_RKYVS_FEATURE_LITTLE_ENDIAN: fn(ArchivedU16) -> u16_ule = |number| number;
+
+#[cfg(all(test, feature = "heapless"))]
+mod tests {
+    use super::*;
+    use crate::{Bounded, Described, with::Heapless};
+
+    #[derive(rkyv::Archive, rkyv::Serialize, Event)]
+    struct Lines(#[rkyv(with = Heapless)] heapless::Vec<Words, 3>);
+
+    #[derive(rkyv::Archive, rkyv::Serialize, Described)]
+    struct Words(u8, #[rkyv(with = Heapless)] heapless::Vec<Word, 5>);
+
+    #[derive(rkyv::Archive, rkyv::Serialize, Described)]
+    struct Word(#[rkyv(with = Heapless)] heapless::String<12>);
+
+    #[test]
+    fn a_bounded_event_takes_no_more_scratch_than_its_bound() {
+        let word = || Word("0123456789ab".try_into().unwrap());
+        let words = || Words(1, heapless::Vec::from_iter((0..5).map(|_| word())));
+        let lines = Lines(heapless::Vec::from_iter((0..3).map(|_| words())));
+        let mut out = [0; 1024];
+
+        let needed = 4 * 3 + 4 * 5;
+        let mut scratch = [MaybeUninit::uninit(); Lines::BOUND.scratch_len];
+        assert!((needed..needed + 8).contains(&scratch.len()));
+        assert!(archive_with_scratch(&lines, &mut out, &mut scratch).is_ok());
+        let too_little = archive_with_scratch(&lines, &mut out, &mut scratch[..needed - 1]);
+        assert_eq!(too_little, Err(ArchiveError::Refused));
+    }
+}

@@ -70,6 +70,13 @@ struct OwnedWord(String);
 #[derive(Archive, Serialize, Event)]
 struct Ping;
 
+#[derive(Archive, Serialize, Event)]
+enum Answer {
+    Words([Word; 2]),
+    Word(Word, u8),
+    Nothing,
+}
+
 mod renamed {
     pub(crate) mod inner {
         pub(crate) use varve_core::*;
@@ -140,6 +147,10 @@ fn the_largest_event_fills_its_bound() {
     assert_eq!(archived(&largest).len(), Message::ARCHIVED_LEN_MAX);
     assert_eq!(archived(&plain(Mode::Failed(1, Duration::ZERO))).len(), Plain::ARCHIVED_LEN_MAX);
     assert_eq!(Plain::ARCHIVED_LEN_MAX, 4 + (1 + 1 + 12) + 9 + 12 + 5);
+    let word = || Word("0123456789ab".try_into().unwrap());
+    assert_eq!(archived(&Answer::Words([word(), word()])).len(), Answer::ARCHIVED_LEN_MAX);
+    assert!(archived(&Answer::Word(word(), 1)).len() < Answer::ARCHIVED_LEN_MAX);
+    assert!(archived(&Answer::Nothing).len() < Answer::ARCHIVED_LEN_MAX);
     assert_eq!(<[u16; 4]>::ARCHIVED_LEN_MAX, 8);
     assert_eq!(Ping::ARCHIVED_LEN_MAX, 0);
 }

@@ -21,6 +21,7 @@ pub(crate) fn event(input: &DeriveInput) -> Result<TokenStream> {
     Ok(quote! {
         #described
 
+        #[automatically_derived]
         impl #varve::Event for #name {
             const STREAM: &'static str = #stream;
             const DESCRIPTOR: &'static [u8] = {
@@ -166,21 +167,21 @@ fn describe_enum<'a>(
     let mut all_parts = Vec::new();
     let mut described = Vec::new();
     let mut ends = Vec::new();
-    let mut tag = quote!(0u8);
+    let (mut last_given, mut since_given) = (quote!(0u8), 0u8);
     for variant in &data.variants {
         attributes::refuse(&variant.attrs)?;
         let parts = Part::all(&variant.fields)?;
         if let Some((_, discriminant)) = &variant.discriminant {
-            tag = quote!((#discriminant) as u8);
+            (last_given, since_given) = (quote!((#discriminant) as u8), 0);
         }
         let variant_name = variant.ident.unraw().to_string();
         let fields = describe_fields(&variant.fields, &parts, varve);
         described.push(quote! {
-            #varve::descriptor::Variant { name: #variant_name, tag: #tag, fields: #fields }
+            #varve::descriptor::Variant { name: #variant_name, tag: #last_given + #since_given, fields: #fields }
         });
         let archived = parts.iter().map(|part| part.archived(varve));
         ends.push(quote!(1 #(+ ::core::mem::size_of::<#archived>())*));
-        tag = quote!(#tag + 1);
+        since_given = since_given.wrapping_add(1);
         all_parts.push(parts);
     }
     let ty = quote! {

@@ -82,6 +82,10 @@ fn json_goes_behind_what_is_there() {
     assert_eq!(out, b"event: 7");
     schema.write_json(&[], &mut out).unwrap_err();
     assert_eq!(out, b"event: 7");
+    // The first element is there before the second turns out to be damaged.
+    let flags = Schema::parse(<[bool; 2]>::DESCRIPTOR).unwrap();
+    flags.write_json(&[1, 2], &mut out).unwrap_err();
+    assert_eq!(out, b"event: 7");
 }
 
 #[test]
