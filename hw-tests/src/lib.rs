@@ -14,3 +14,8 @@ pub use cable::Cable;
 pub use daemon::Daemon;
 pub use emulator::Emulator;
 pub use not_here::NotHere;
+
+/// The README's programs compile, and the one that can run does.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
