@@ -1,5 +1,6 @@
 //! The example program of the README of the store that Varve grew from: only the crate's name differs, and `Event`
 //! among the derives.
+#![cfg(feature = "store")]
 
 use rkyv::{Archive, Deserialize, Serialize};
 use tempfile::tempdir;

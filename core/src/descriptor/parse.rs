@@ -101,7 +101,7 @@ impl<'a> Parser<'a> {
             code::VECTOR => Node::Vector(self.element(depth)?),
             code::OPTION => Node::Option(self.element(depth)?),
             code::BOXED => Node::Boxed(self.element(depth)?),
-            code::ARRAY => self.array(depth)?,
+            code::ARRAY => self.array(depth, start)?,
             code::TUPLE => self.tuple(depth)?,
             code::STRUCT => Node::Struct { name: self.type_name()?, fields: self.fields(depth)? },
             code::ENUM => self.variants(depth)?,
@@ -122,13 +122,13 @@ impl<'a> Parser<'a> {
         Ok(Box::new(Element { node, len }))
     }
 
-    /// Neither factor exceeds [`TYPE_LEN_MAX`], so the product that [`Node::len`] computes fits 32 bits and one more.
-    fn array(&mut self, depth: usize) -> Parsed<Node> {
+    /// The product is checked here: on a 32-bit host it may not even fit.
+    fn array(&mut self, depth: usize, start: usize) -> Parsed<Node> {
         let len = self.count(TYPE_LEN_MAX)?;
         let element = self.element(depth)?;
         match len.checked_mul(element.len) {
             Some(_) => Ok(Node::Array { len, element }),
-            None => Err(self.error(DescriptorErrorKind::Limit)),
+            None => Err(DescriptorError { kind: DescriptorErrorKind::Limit, at: start }),
         }
     }
 
