@@ -47,8 +47,13 @@ impl Daemon {
     }
 
     /// Ends the daemon where it stands, as a power cut would: with `SIGKILL`.
-    pub fn kill(self) {
-        drop(self);
+    ///
+    /// # Panics
+    /// When it had ended by itself.
+    pub fn kill(&mut self) {
+        self.assert_alive();
+        self.process.kill().expect("its parent may kill it");
+        self.process.wait().expect("its parent may wait for it");
     }
 
     /// Stops the daemon until [`resume`](Self::resume): it neither reads nor acknowledges.

@@ -3,6 +3,7 @@
 
 mod artifact;
 mod board;
+mod board_account;
 mod cable;
 mod daemon;
 mod emulator;
@@ -10,6 +11,7 @@ pub mod firmware;
 mod not_here;
 
 pub use board::Board;
+pub use board_account::BoardAccount;
 pub use cable::Cable;
 pub use daemon::Daemon;
 pub use emulator::Emulator;
