@@ -1,5 +1,7 @@
 //! The tables of a store and the shape of their keys. FORMAT.md, section 5, specifies keys and values.
 
+use std::ops::Bound;
+
 use heed::types::Bytes;
 use heed::{CommitOrAbort, Database, Env, RoTxn, RwTxn, WithoutTls};
 
@@ -132,13 +134,14 @@ impl Table {
         self.rows.last(txn)
     }
 
-    /// The rows from `key` on.
+    /// The rows from `key` on; all of them where it is empty, which LMDB does not take for a key.
     pub(super) fn from<'t>(
         &self,
         txn: &'t RoTxn<'_>,
         key: &[u8],
     ) -> heed::Result<heed::RoRange<'t, Bytes, Bytes>> {
-        self.rows.range(txn, &(std::ops::Bound::Included(key), std::ops::Bound::Unbounded))
+        let start = if key.is_empty() { Bound::Unbounded } else { Bound::Included(key) };
+        self.rows.range(txn, &(start, Bound::Unbounded))
     }
 
     /// The rows whose keys begin with `prefix`.
