@@ -15,7 +15,8 @@ use rkyv::with::{ArchiveWith, Map};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no largest archived size",
     label = "can grow without bound",
-    note = "an outbox holds only events of a known largest size: use heapless::String<N> and heapless::Vec<T, N> with #[rkyv(with = varve_core::with::Heapless)]"
+    note = "an outbox holds only events of a known largest size: use heapless::String<N> and \
+            heapless::Vec<T, N> with #[rkyv(with = varve_core::with::Heapless)]"
 )]
 pub trait Bounded {
     /// The bound.

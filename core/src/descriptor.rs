@@ -16,9 +16,9 @@
 //! text        varint length, UTF-8
 //! ```
 
-mod described;
+pub(crate) mod described;
 mod encode;
-mod hash;
+pub(crate) mod hash;
 #[cfg(feature = "alloc")]
 mod json;
 mod limits;
@@ -26,23 +26,27 @@ mod limits;
 mod parse;
 mod primitive;
 #[cfg(feature = "alloc")]
-mod schema;
+pub(crate) mod schema;
 
-pub use described::{Described, Field, Fields, Type, Variant};
+use described::Described;
+pub use described::{Field, Fields, Type, Variant};
 #[cfg(feature = "alloc")]
 use described::{POINTER_LEN, TAG_LEN};
 pub(crate) use encode::descriptor_of;
 pub use encode::{encode, encoded_len};
-pub use hash::{DescriptorHash, LayoutHash};
+#[cfg(feature = "alloc")]
+use hash::{DescriptorHash, LayoutHash};
 pub use limits::{
     DESCRIPTOR_LEN_MAX, DESCRIPTOR_NODES_MAX, FIELDS_MAX, TEXT_LEN_MAX, TYPE_DEPTH_MAX, TYPE_LEN_MAX,
 };
 pub use primitive::Primitive;
 #[cfg(feature = "alloc")]
+pub(crate) use schema::Schema;
+#[cfg(feature = "alloc")]
 pub use {
     json::{DecodeError, DecodeErrorKind, JSON_LEN_MAX, LargeIntegers},
     parse::{DescriptorError, DescriptorErrorKind},
-    schema::{Schema, SchemaField},
+    schema::SchemaField,
 };
 
 /// The version of the descriptor's format: its first byte.

@@ -6,9 +6,9 @@ use alloc::{string::String, vec::Vec};
 use rkyv::{Archive, bytecheck::CheckBytes};
 
 use crate::{
-    DescriptorHash, EventSerializer, EventValidator, LayoutHash,
+    Described, DescriptorHash, EventSerializer, EventValidator, LayoutHash,
     bounded::Bounded,
-    descriptor::{Described, descriptor_of, encode, encoded_len},
+    descriptor::{descriptor_of, encode, encoded_len},
 };
 
 /// A value that a log can hold.

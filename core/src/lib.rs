@@ -33,9 +33,10 @@ pub use batch::{
 };
 pub use bounded::{Bound, Bounded, BoundedWith};
 pub use crc32c::{Crc32c, crc32c};
+pub use descriptor::described::Described;
+pub use descriptor::hash::{DescriptorHash, LayoutHash};
 #[cfg(feature = "alloc")]
-pub use descriptor::Schema;
-pub use descriptor::{Described, DescriptorHash, LayoutHash};
+pub use descriptor::schema::Schema;
 pub use event::{BoundedEvent, Event};
 #[doc(no_inline)]
 pub use rkyv;

@@ -31,7 +31,8 @@ use crate::bounded::{Bound, Bounded, BoundedWith};
 /// assert_eq!(Message::ARCHIVED_LEN_MAX, 8 + 8 + 32 + 4 * 2);
 /// ```
 ///
-/// An option of either takes rkyv's `Map<Heapless>`. A value that holds more than `N` is an error when it is deserialized.
+/// An option of either takes rkyv's `Map<Heapless>`. To deserialize a value that holds more than `N` is an error
+/// ([`CapacityExceeded`]).
 pub struct Heapless;
 
 impl<L: LenType, const N: usize> ArchiveWith<String<N, L>> for Heapless {

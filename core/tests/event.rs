@@ -71,6 +71,10 @@ struct OwnedWord(String);
 struct Ping;
 
 #[derive(Archive, Serialize, Event)]
+#[rkyv(archived = StoredReading, derive(Debug), attr(allow(missing_docs)))]
+struct Reading(u16);
+
+#[derive(Archive, Serialize, Event)]
 enum Answer {
     Words([Word; 2]),
     Word(Word, u8),
@@ -133,6 +137,14 @@ fn a_heapless_event_has_the_bytes_and_the_layout_of_an_owned_one() {
     assert_eq!(archived(&message()), archived(&owned));
     assert_eq!(Message::LAYOUT_HASH, OwnedMessage::LAYOUT_HASH);
     assert_ne!(Message::DESCRIPTOR_HASH, OwnedMessage::DESCRIPTOR_HASH);
+}
+
+#[test]
+fn the_archived_type_may_have_a_name_of_its_own() {
+    let bytes = archived(&Reading(513));
+    let read: &StoredReading = access::<Reading>(&bytes).unwrap();
+    assert_eq!(read.0, 513);
+    assert_eq!(<StoredReading as Described>::TYPE.archived_len(), 2);
 }
 
 #[test]

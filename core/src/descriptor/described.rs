@@ -28,7 +28,8 @@ use super::Primitive;
 #[diagnostic::on_unimplemented(
     message = "the layout of `{Self}` cannot be described, so it cannot be part of an event",
     label = "part of an event",
-    note = "events hold numbers, `bool`, `char`, `Duration`, strings, vectors, options, boxes, arrays, tuples, and structs and enums that derive `Event` or `Described`"
+    note = "events hold numbers, `bool`, `char`, `Duration`, strings, vectors, options, boxes, arrays, \
+            tuples, and structs and enums that derive `Event` or `Described`"
 )]
 pub trait Described {
     /// The shape of the archived bytes.

@@ -339,8 +339,8 @@ impl JsonWriter<'_> {
         Ok(u32::from_le_bytes(self.take(at)?) as usize)
     }
 
-    /// Where a pointer leads: the offset at `offset_at` counts from `base`, the first byte of the value that it is part of.
-    /// Claims `len` bytes there, `None` being more than there can be.
+    /// Where a pointer leads: the offset at `offset_at` counts from `base`, the first byte of the value that it is
+    /// part of. Claims `len` bytes there, `None` being more than there can be.
     fn target(&mut self, base: usize, offset_at: usize, len: Option<usize>) -> Result<usize, DecodeError> {
         let out_of_bounds = DecodeError { kind: DecodeErrorKind::Bounds, at: offset_at };
         let offset = i32::from_le_bytes(self.take(offset_at)?);
