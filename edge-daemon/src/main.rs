@@ -1,3 +1,8 @@
-//! The gateway daemon.
+//! `varved`, the gateway daemon. All that it does is in the library of this package.
 #![forbid(unsafe_code)]
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    varve_edge_daemon::main()
+}

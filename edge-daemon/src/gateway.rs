@@ -1,0 +1,152 @@
+//! The daemon put together: ports, their lines, and the writer.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
+use tracing::info;
+use varve_core::Varve;
+
+use crate::counters::{PortCounters, WriterCounters};
+use crate::failure::Failure;
+use crate::port::Port;
+use crate::port_line;
+use crate::serial::Serial;
+use crate::store_view::cannot_open;
+use crate::writer::{StoreError, Writer, WriterPort};
+
+/// How the daemon is to run.
+#[derive(Clone, Debug)]
+pub(crate) struct GatewayConfig {
+    /// The ports, at least one.
+    pub(crate) ports: Vec<PathBuf>,
+    /// Their speed.
+    pub(crate) baud: u32,
+    /// The directory of the store.
+    pub(crate) store: PathBuf,
+    /// How long the first event of a commit may wait for others.
+    pub(crate) commit_window: Duration,
+}
+
+/// A daemon whose store and ports are open.
+#[derive(Debug)]
+pub(crate) struct Gateway {
+    runtime: Runtime,
+    ports: Vec<(Port, Serial)>,
+    writer: Writer,
+    counters: GatewayCounters,
+}
+
+/// What a gateway counts.
+#[derive(Clone, Debug)]
+pub(crate) struct GatewayCounters {
+    /// For each port, in the order of the configuration.
+    pub(crate) ports: Vec<Arc<PortCounters>>,
+    /// For all of them.
+    pub(crate) writer: Arc<WriterCounters>,
+}
+
+impl Gateway {
+    /// Opens the store as its owner, and every port.
+    ///
+    /// # Errors
+    /// The store cannot be opened, a port is not there or in use, or the system refuses what a daemon needs.
+    pub(crate) fn open(config: &GatewayConfig) -> Result<Self, Failure> {
+        let varve = Varve::new(&config.store).map_err(|error| cannot_open(&config.store, &error))?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::new(format!("no event loop: {error}"), "see what the system lacks"))?;
+        let counters = GatewayCounters {
+            ports: config.ports.iter().map(|_| Arc::default()).collect(),
+            writer: Arc::default(),
+        };
+        let (lines, answers, requests) = port_line::lines(config.ports.len());
+        let entered = runtime.enter();
+        let mut ports = Vec::new();
+        for ((path, line), counters) in config.ports.iter().zip(lines).zip(&counters.ports) {
+            let serial = Serial::open(path, config.baud).map_err(|error| {
+                Failure::new(
+                    format!("port {} cannot be opened: {error}", path.display()),
+                    "check the path, who may open it, and that no other program has it",
+                )
+            })?;
+            ports.push((Port::new(path.clone(), config.baud, line, counters.clone()), serial));
+        }
+        drop(entered);
+        let writer_ports =
+            answers.into_iter().zip(&counters.ports).map(|(answers, counters)| WriterPort::new(answers, counters.clone()));
+        let writer =
+            Writer::new(varve, requests, writer_ports.collect(), config.commit_window, counters.writer.clone());
+        Ok(Self { runtime, ports, writer, counters })
+    }
+
+    /// What it counts while it serves.
+    pub(crate) fn counters(&self) -> GatewayCounters {
+        self.counters.clone()
+    }
+
+    /// Serves the ports until `stop`, or until the process is told to end; then commits what was admitted and closes
+    /// the store.
+    ///
+    /// # Errors
+    /// The store failed. The devices keep what was not acknowledged.
+    pub(crate) fn serve(self, stop: impl Future<Output = ()>) -> Result<(), Failure> {
+        let Self { runtime, ports, writer, .. } = self;
+        let (ended, writer_ended) = oneshot::channel();
+        let thread = std::thread::Builder::new().name("writer".into()).spawn(move || {
+            let outcome = writer.run();
+            // Nobody waits for a writer that ends because the ports are gone.
+            let _ = ended.send(());
+            outcome
+        });
+        let thread = thread.map_err(|error| Failure::new(format!("no thread: {error}"), "see what the system lacks"))?;
+        runtime.block_on(serve_ports(ports, stop, writer_ended));
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)).map_err(|error| store_failed(&error))
+    }
+}
+
+async fn serve_ports(
+    ports: Vec<(Port, Serial)>,
+    stop: impl Future<Output = ()>,
+    writer_ended: oneshot::Receiver<()>,
+) {
+    let (stopper, stopped) = watch::channel(false);
+    let mut tasks: JoinSet<()> =
+        ports.into_iter().map(|(port, serial)| port.serve(serial, stopped.clone())).collect();
+    tokio::select! {
+        () = stop => {}
+        () = terminated() => info!("told to end; committing what was admitted"),
+        _ = writer_ended => {}
+    }
+    stopper.send_replace(true);
+    while let Some(outcome) = tasks.join_next().await {
+        outcome.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+    }
+}
+
+/// Waits until the process is told to end: by SIGINT or SIGTERM.
+async fn terminated() {
+    match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
+        (Ok(mut interrupt), Ok(mut terminate)) => {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        }
+        // Without handlers the signals end the process by themselves, and nothing acknowledged is lost.
+        _ => std::future::pending().await,
+    }
+}
+
+fn store_failed(error: &StoreError) -> Failure {
+    Failure::new(
+        format!("the store failed: {error}"),
+        "the devices keep what was not acknowledged; mend the disk and start again",
+    )
+}

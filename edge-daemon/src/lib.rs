@@ -1,0 +1,77 @@
+//! The gateway daemon of Varve, `varved`, as a library: the binary of this package only calls [`main`].
+//!
+//! ```text
+//! port task ─► session (HostLink) ─► bounded queue ─► writer thread (Varve) ─► flush
+//!     ▲                                                                          │
+//!     └────────────────── durable marks, quota given back ◄──────────────────────┘
+//! ```
+//!
+//! **Invariant:** a port task never waits for the disk, and nothing is acknowledged as durable before the flush
+//! that made it so returned.
+#![forbid(unsafe_code)]
+
+mod answers;
+mod backoff;
+mod cli;
+mod counters;
+mod demo;
+mod device_name;
+mod failure;
+mod gateway;
+mod listing;
+mod output;
+mod port;
+mod port_line;
+mod quota;
+mod rate_limit;
+mod request;
+mod run;
+mod seed;
+mod serial;
+mod session;
+mod stdout;
+mod store_view;
+mod tail;
+mod utc;
+mod writer;
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+use crate::cli::{Cli, Command};
+use crate::failure::Failure;
+
+/// Does what the command line of this process says, and tells the exit code: 0 when it was done, 1 when it ended
+/// otherwise, 2 when it could not begin, with one line on standard error that says why and what to do.
+pub fn main() -> ExitCode {
+    let command = Cli::parse().command;
+    start_log(&command);
+    execute(command).unwrap_or_else(|failure| {
+        eprintln!("varved: {failure}");
+        ExitCode::from(Failure::EXIT_CODE)
+    })
+}
+
+fn execute(command: Command) -> Result<ExitCode, Failure> {
+    match command {
+        Command::Run(args) => run::run(args),
+        Command::Tail(args) => tail::tail(&args),
+        Command::Streams(args) => listing::streams(&args),
+        Command::Devices(args) => listing::devices(&args),
+        Command::Demo(args) => demo::demo(&args),
+        Command::SimulateDevice(args) => demo::simulate(&args, &mut io::stdout())
+            .map(|()| ExitCode::SUCCESS)
+            .map_err(|error| Failure::new(format!("the simulated device failed: {error}"), "see what the system lacks")),
+    }
+}
+
+/// Logs to standard error what `VARVED_LOG` asks for, or else what suits the command: a demo shows its own view.
+fn start_log(command: &Command) {
+    let usual = if matches!(command, Command::Run(_)) { "info" } else { "error" };
+    let filter = EnvFilter::builder().with_default_directive(usual.parse().unwrap_or_default());
+    let filter = filter.with_env_var("VARVED_LOG").from_env_lossy();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+}

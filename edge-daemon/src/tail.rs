@@ -1,0 +1,123 @@
+//! `varved tail`: stored events as JSON lines, as they are described, whatever firmware sent them.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use varve_core::{EventView, GlobalSequence, ReadError, StreamId, VarveView};
+
+use crate::cli::TailArgs;
+use crate::failure::Failure;
+use crate::stdout::{Delivery, Lines};
+use crate::store_view::{cannot_read, open_read_only};
+use crate::utc::Utc;
+
+/// Prints the events of a store, and with `--follow` those that become durable until told to stop.
+///
+/// # Errors
+/// The store cannot be read, or standard output failed.
+pub(crate) fn tail(args: &TailArgs) -> Result<ExitCode, Failure> {
+    let view = open_read_only(&args.store)?;
+    let mut tail = Tail { next: GlobalSequence(args.from), selection: Selection::new(args), line: Vec::new() };
+    let mut lines = Lines::new();
+    loop {
+        let seen = view.last_commit();
+        let printed = tail.print_some(&view, &mut lines, args)?;
+        if lines.flush()? == Delivery::Closed || printed == Printed::Closed {
+            return Ok(ExitCode::SUCCESS);
+        }
+        if printed == Printed::Some {
+            continue;
+        }
+        if !args.follow {
+            return Ok(ExitCode::SUCCESS);
+        }
+        while view.last_commit() == seen {
+            if lines.wait(FOLLOW_PERIOD) == Delivery::Closed {
+                return Ok(ExitCode::SUCCESS);
+            }
+        }
+    }
+}
+
+struct Tail {
+    next: GlobalSequence,
+    selection: Selection,
+    line: Vec<u8>,
+}
+
+/// Which events are wanted.
+struct Selection {
+    stream: Option<String>,
+    id: Option<StreamId>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Printed {
+    /// As many as one snapshot is held for; there may be more.
+    Some,
+    /// All that there are.
+    All,
+    /// Nobody reads any more.
+    Closed,
+}
+
+impl Tail {
+    /// Prints what a snapshot shows, but no more than it may be held for.
+    fn print_some(&mut self, view: &VarveView, lines: &mut Lines, args: &TailArgs) -> Result<Printed, Failure> {
+        let unreadable = |error: ReadError| cannot_read(&args.store, &error);
+        let snapshot = view.snapshot().map_err(unreadable)?;
+        let mut seen = 0;
+        for event in snapshot.iter_from(self.next).map_err(unreadable)?.take(EVENTS_PER_SNAPSHOT) {
+            let event = event.map_err(unreadable)?;
+            seen += 1;
+            self.next = GlobalSequence(event.global_seq.0 + 1);
+            if self.selection.takes(&event) {
+                self.line.clear();
+                write_line(&mut self.line, &event).map_err(unreadable)?;
+                if lines.write(&self.line)? == Delivery::Closed {
+                    return Ok(Printed::Closed);
+                }
+            }
+        }
+        Ok(if seen == EVENTS_PER_SNAPSHOT { Printed::Some } else { Printed::All })
+    }
+}
+
+impl Selection {
+    fn new(args: &TailArgs) -> Self {
+        Self { stream: args.stream.clone(), id: args.id.map(StreamId) }
+    }
+
+    fn takes(&self, event: &EventView<'_>) -> bool {
+        self.stream.as_deref().is_none_or(|stream| stream == event.stream_name)
+            && self.id.is_none_or(|id| id == event.stream_id)
+    }
+}
+
+/// Writes an event as one JSON object. One that its descriptor cannot read is shown with the reason, and no event.
+fn write_line(line: &mut Vec<u8>, event: &EventView<'_>) -> Result<(), ReadError> {
+    let EventView { global_seq, stream_id, stream_seq, .. } = event;
+    let name = serde_json::Value::from(event.stream_name);
+    let time = Utc(event.time()?.utc_us);
+    // Writing to memory does not fail.
+    let _ = write!(
+        line,
+        r#"{{"global_seq":{global_seq},"stream":{name},"stream_id":{stream_id},"stream_seq":{stream_seq},"time":"{time}","event":"#
+    );
+    let error = match event.schema()? {
+        Some(schema) => schema.write_json(event.payload, line).err().map(|error| error.to_string()),
+        None => Some(format!("the store has no descriptor {}", event.descriptor_hash()?)),
+    };
+    if let Some(error) = error {
+        let _ = write!(line, r#"null,"error":{}"#, serde_json::Value::from(error));
+    }
+    line.push(b'}');
+    Ok(())
+}
+
+/// How many events are printed from one snapshot: while one is held, the store cannot use its pages again.
+const EVENTS_PER_SNAPSHOT: usize = 4096;
+
+/// How often a store that is followed is looked at.
+const FOLLOW_PERIOD: Duration = Duration::from_millis(20);
