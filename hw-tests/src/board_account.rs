@@ -102,7 +102,7 @@ impl Ledger {
         if origin.epoch > self.epoch {
             self.epoch = origin.epoch;
             self.account.epochs += 1;
-            (self.next_reading, self.next_opening) = (None, None);
+            (self.next_reading, self.next_opening, self.lost_readings) = (None, None, 0);
         }
         *self.stored.entry(origin.epoch).or_default() += 1;
     }

@@ -2,18 +2,21 @@
 
 use std::{
     env,
+    fs::{self, File},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::OnceLock,
+    thread,
 };
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::artifact;
 
-/// A running `varved run`; dropped, it is killed.
+/// A running `varved run`; dropped, it is killed. What it logs is shown where a test fails.
 pub struct Daemon {
     process: Child,
+    log: PathBuf,
 }
 
 impl Daemon {
@@ -29,21 +32,29 @@ impl Daemon {
         })
     }
 
-    /// Starts the daemon on one port.
+    /// Starts the daemon on one port. Its store and its log are in `directory`; the log goes on where there is one.
     ///
     /// # Panics
     /// When its process cannot be started.
-    pub fn start(port: &Path, store: &Path) -> Self {
+    pub fn start(port: &Path, directory: &Path) -> Self {
+        let log = directory.join("varved.log");
+        let log_end = File::options().create(true).append(true).open(&log).expect("a directory of our own");
         let process = Command::new(Self::build())
             .arg("run")
             .arg("--port")
             .arg(port)
             .arg("--store")
-            .arg(store)
+            .arg(Self::store(directory))
             .stdin(Stdio::null())
+            .stderr(log_end)
             .spawn()
             .expect("varved starts");
-        Self { process }
+        Self { process, log }
+    }
+
+    /// The store of the daemon that was started with `directory`.
+    pub fn store(directory: &Path) -> PathBuf {
+        directory.join("store")
     }
 
     /// Ends the daemon where it stands, as a power cut would: with `SIGKILL`.
@@ -84,5 +95,8 @@ impl Drop for Daemon {
         // It may have ended by itself, which a test asks for before it lets go.
         let _ = self.process.kill();
         let _ = self.process.wait();
+        if thread::panicking() {
+            eprintln!("varved said:\n{}", fs::read_to_string(&self.log).unwrap_or_default());
+        }
     }
 }

@@ -34,6 +34,8 @@ impl Emulator {
     pub fn start(firmware: &Path, directory: &Path) -> io::Result<(Self, UnixStream)> {
         let socket = directory.join("uart");
         let log = directory.join("emulator.log");
+        // QEMU does not take a name that is there, as it is after a reset.
+        let _ = fs::remove_file(&socket);
         let process = Command::new(QEMU)
             .args(["-machine", "lm3s6965evb", "-nographic", "-monitor", "none", "-nic", "none"])
             .args(["-semihosting-config", "enable=on,target=native"])
@@ -43,7 +45,7 @@ impl Emulator {
             .arg(firmware)
             .stdin(Stdio::null())
             .stdout(File::create(&log)?)
-            .stderr(File::create(directory.join("emulator.err"))?)
+            .stderr(Stdio::null())
             .spawn()?;
         let mut emulator = Self { process, log };
         let uart = emulator.connect(&socket)?;
@@ -55,6 +57,13 @@ impl Emulator {
         let status = self.process.try_wait().ok()??;
         let log = fs::read(&self.log).unwrap_or_default();
         Some(format!("the firmware ended with {status}; its log: {}", String::from_utf8_lossy(&log)))
+    }
+
+    /// Ends the emulator at once, as when the power goes.
+    pub fn stop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 
     fn connect(&mut self, socket: &Path) -> io::Result<UnixStream> {
@@ -72,9 +81,7 @@ impl Emulator {
 
 impl Drop for Emulator {
     fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        self.stop();
     }
 }
 

@@ -52,11 +52,24 @@ fn a_killed_daemon_loses_and_doubles_nothing() {
     assert_eq!(account.epochs, 1, "the board went on with its epoch: {account:?}");
 }
 
-/// A board, the daemon that listens to it, and the daemon's store.
+#[test]
+fn a_board_that_was_reset_ends_its_epoch_as_unknown() {
+    let test = "a_board_that_was_reset_ends_its_epoch_as_unknown";
+    let Some(mut rig) = Rig::start(test) else { return };
+    let before = rig.wait_until("events come", |account| account.temperatures >= 100);
+    if let Err(real) = rig.board.reset() {
+        return real.skip(test);
+    }
+    let more = before.temperatures + 300;
+    let after = rig.wait_until("events come again", |account| account.temperatures >= more);
+    assert_eq!((after.epochs, after.ends_unknown), (2, 1), "{after:?}");
+}
+
+/// A board, the daemon that listens to it, and the directory that the daemon works in.
 struct Rig {
     daemon: Daemon,
     board: Board,
-    store: TempDir,
+    directory: TempDir,
 }
 
 impl Rig {
@@ -64,14 +77,14 @@ impl Rig {
     fn start(test: &str) -> Option<Self> {
         Daemon::build();
         let board = Board::connect().map_err(|lacking| lacking.skip(test)).ok()?;
-        let store = tempfile::tempdir().expect("a temporary directory");
-        let daemon = Daemon::start(board.port(), store.path());
-        Some(Self { daemon, board, store })
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let daemon = Daemon::start(board.port(), directory.path());
+        Some(Self { daemon, board, directory })
     }
 
     fn kill_and_restart_daemon(&mut self) {
         self.daemon.kill();
-        self.daemon = Daemon::start(self.board.port(), self.store.path());
+        self.daemon = Daemon::start(self.board.port(), self.directory.path());
     }
 
     /// Balances the account again and again until it is as expected.
@@ -91,7 +104,7 @@ impl Rig {
 
     fn account(&self) -> BoardAccount {
         // The daemon may not have made the store yet.
-        let view = Varve::open_read_only(self.store.path()).ok();
+        let view = Varve::open_read_only(Daemon::store(self.directory.path())).ok();
         let snapshot = view.map(|view| view.snapshot().expect("a store can be read beside its owner"));
         snapshot.as_ref().map(BoardAccount::balance).unwrap_or_default()
     }
