@@ -65,6 +65,7 @@ impl VarveView {
         Ok(Self { store: Arc::new(store) })
     }
 
+    #[cfg(feature = "notify")]
     pub(super) fn store(&self) -> &Arc<Store> {
         &self.store
     }
