@@ -279,9 +279,6 @@ impl<M: RawMutex, const RING: usize, const SLOTS: usize> DeviceLink<'_, M, RING,
         }
         // The host's nonce is new each time, so that the device's own is, however poor its seed.
         self.nonces.stir(u64::from(discover.nonce) << 32 ^ now);
-        if self.attempt.is_none() {
-            self.attempt = Some(self.nonces.next());
-        }
         self.discovered = Some(discover.nonce);
         true
     }
@@ -332,6 +329,7 @@ impl<M: RawMutex, const RING: usize, const SLOTS: usize> DeviceLink<'_, M, RING,
             return false;
         }
         count(&mut self.stats.refusals);
+        self.attempt = None;
         self.leave(now + self.rate.ms(HANDSHAKE_RETRY_MAX_MS), DeviceEvent::Refused(refuse.reason));
         true
     }
@@ -404,12 +402,10 @@ impl<M: RawMutex, const RING: usize, const SLOTS: usize> DeviceLink<'_, M, RING,
         self.outbox.release(durable);
     }
 
-    /// Ends the session or the attempt; the device speaks up at `retry`.
+    /// Ends the session, if there is one; the device speaks up at `retry`.
     fn leave(&mut self, retry: u64, why: DeviceEvent) {
         self.give_up_frame();
         self.session = None;
-        self.attempt = None;
-        self.discovered = None;
         self.linger_end = None;
         self.unsolicited = Repetition::starting(retry);
         self.tell(why);
@@ -459,6 +455,9 @@ impl<M: RawMutex, const RING: usize, const SLOTS: usize> DeviceLink<'_, M, RING,
     }
 
     fn begin_hello(&mut self, now: u64, discover: u32) {
+        if discover != 0 && self.attempt.is_none() {
+            self.attempt = Some(self.nonces.next());
+        }
         let head = HelloHead {
             version_min: VERSION_MIN,
             version_max: VERSION_MAX,

@@ -43,6 +43,7 @@ pub struct HostConfig {
 /// What happened on a link.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
+#[expect(clippy::large_enum_variant, reason = "an event is looked at once, where it was made")]
 pub enum HostEvent<'a> {
     /// A device wants to be admitted. Answer with [`HostLink::admit`] or [`HostLink::refuse`], now or later.
     Hello(Hello<'a>),

@@ -301,3 +301,113 @@ pub const PUSHERS_MAX: usize = 4;
 
 /// What a batch of one event has besides it at most: header, lengths, channel run, ticks.
 const BATCH_OVERHEAD_MAX: usize = 5 + 2 + 2 + varve_core::VARINT_LEN_MAX;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    extern crate std;
+    use core::pin::pin;
+    use core::task::Context;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    use embassy_sync::blocking_mutex::raw::NoopRawMutex;
+
+    type SmallOutbox = Outbox<NoopRawMutex, 512, 8>;
+
+    static CHANNELS: [ChannelInfo; 2] = [ChannelInfo::of::<u32>(0), ChannelInfo::of::<[u8; 200]>(0)];
+
+    #[derive(Default)]
+    struct Wakes(AtomicUsize);
+
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn outbox() -> SmallOutbox {
+        Outbox::new(&CHANNELS, TimeColumn::Delta)
+    }
+
+    fn fill(outbox: &SmallOutbox) -> Dropped {
+        let channel = outbox.channel::<u32>(0).unwrap();
+        loop {
+            if let Err(dropped) = channel.try_push(0, &7) {
+                return dropped;
+            }
+        }
+    }
+
+    #[test]
+    fn a_channel_takes_only_its_own_type_and_only_what_fits_a_batch() {
+        let outbox = outbox();
+        assert!(outbox.channel::<u32>(0).is_some());
+        assert!(outbox.channel::<i32>(0).is_none());
+        assert!(outbox.channel::<u32>(1).is_none());
+        assert!(outbox.channel::<[u8; 200]>(1).is_none(), "a batch here has 170 bytes");
+        assert!(outbox.channel::<u32>(2).is_none());
+    }
+
+    #[test]
+    fn what_was_offered_is_held_or_dropped() {
+        let outbox = outbox();
+        let dropped = fill(&outbox);
+        let stats = outbox.stats();
+        assert_eq!(dropped.reason, GapReason::OutboxFull);
+        assert_eq!((stats.offered, stats.dropped), (dropped.sequence.0 + 1, 1));
+        assert_eq!(stats.held_events, dropped.sequence.0);
+        assert!(stats.held_bytes > 300);
+    }
+
+    #[test]
+    fn a_push_waits_for_room_and_allots_nothing_before() {
+        let outbox = outbox();
+        let dropped = fill(&outbox);
+        let channel = outbox.channel::<u32>(0).unwrap();
+        let wakes = Arc::new(Wakes::default());
+        let waker = wakes.clone().into();
+        let mut context = Context::from_waker(&waker);
+        let mut push = pin!(channel.push(0, &8));
+        assert!(push.as_mut().poll(&mut context).is_pending());
+        assert_eq!(outbox.stats().offered, dropped.sequence.0 + 1);
+        outbox.release(dropped.sequence);
+        assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
+        let pushed = push.as_mut().poll(&mut context);
+        assert_eq!(pushed, Poll::Ready(Ok(DeviceSequence(dropped.sequence.0 + 1))));
+    }
+
+    #[test]
+    fn the_runner_hears_of_the_first_event_and_of_a_full_batch() {
+        let outbox = outbox();
+        let channel = outbox.channel::<u32>(0).unwrap();
+        let wakes = Arc::new(Wakes::default());
+        let waker = wakes.clone().into();
+        let mut context = Context::from_waker(&waker);
+        let mut poll = || pin!(outbox.wait_for_news()).poll(&mut context).is_ready();
+        assert!(!poll());
+        channel.try_push(0, &1).unwrap();
+        assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
+        assert!(poll() && !poll());
+        channel.try_push(0, &2).unwrap();
+        assert!(!poll(), "a second event of the same batch is no news");
+        while outbox.lock(|shared| shared.ring.open_len()) > 1 {
+            assert!(!poll());
+            channel.try_push(0, &3).unwrap();
+        }
+        assert!(poll());
+    }
+
+    #[test]
+    fn an_outbox_is_empty_when_all_is_settled() {
+        let outbox = outbox();
+        assert!(outbox.is_empty());
+        let dropped = fill(&outbox);
+        outbox.release(dropped.sequence);
+        assert!(!outbox.is_empty(), "the gap is not settled");
+        outbox.release(DeviceSequence(dropped.sequence.0 + 1));
+        assert!(outbox.is_empty());
+    }
+}

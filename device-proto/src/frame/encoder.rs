@@ -210,3 +210,107 @@ const BLOCK_LEN: usize = 255;
 
 const _: () = assert!(PIECE_LEN >= TRAILER_LEN && PIECE_LEN <= u8::MAX as usize);
 const _: () = assert!(BLOCK_LEN <= u8::MAX as usize);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nonce::mix;
+
+    extern crate std;
+    use std::{vec, vec::Vec};
+
+    fn encode(encoder: &mut FrameEncoder, mut source: &[u8], piece_len: usize) -> Vec<u8> {
+        let mut wire = Vec::new();
+        let mut piece = vec![0; piece_len];
+        encoder.begin(Seal::Session(9));
+        while !encoder.is_idle() {
+            let len = encoder.poll(&mut source, &mut piece);
+            wire.extend(&piece[..len]);
+        }
+        wire
+    }
+
+    fn sealed(bytes: &[u8]) -> Vec<u8> {
+        let mut crc = Seal::Session(9).begin();
+        crc.update(bytes);
+        [bytes, &crc.finish().to_le_bytes()].concat()
+    }
+
+    /// Bytes of which about one in `zero_in` is zero.
+    fn content(len: usize, zero_in: u64) -> Vec<u8> {
+        (0..len as u64)
+            .map(|at| if mix(at ^ zero_in).is_multiple_of(zero_in) { 0 } else { mix(at) as u8 | 1 })
+            .collect()
+    }
+
+    #[test]
+    fn any_content_in_pieces_of_any_size_is_decoded_by_the_cobs_crate() {
+        let mut encoder = FrameEncoder::new();
+        for len in [0, 1, 2, 59, 60, 64, 249, 250, 251, 253, 254, 255, 503, 504, 505, 1_287] {
+            for zero_in in [1, 2, 300, u64::MAX] {
+                let content = content(len, zero_in);
+                let whole = encode(&mut encoder, &content, 4_096);
+                let (end, body) = whole.split_last().unwrap();
+                assert_eq!((*end, body.contains(&0)), (0, false));
+                assert_eq!(cobs::decode_vec(body).unwrap(), sealed(&content), "{len} bytes");
+                for piece_len in [1, 7, 255] {
+                    assert_eq!(encode(&mut encoder, &content, piece_len), whole);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn cobs_adds_a_byte_for_every_254_at_most() {
+        let mut encoder = FrameEncoder::new();
+        for len in 0..1_300 {
+            let wire = encode(&mut encoder, &content(len, u64::MAX), 4_096);
+            assert!(wire.len() <= len + TRAILER_LEN + (len + TRAILER_LEN) / 254 + 2);
+        }
+    }
+
+    #[test]
+    fn an_abandoned_frame_is_cut_by_a_zero_and_the_next_one_is_whole() {
+        let content = [7; 300];
+        let mut encoder = FrameEncoder::new();
+        let mut wire = [0; 100];
+        encoder.begin(Seal::Handshake);
+        assert_eq!(encoder.poll(&mut &content[..], &mut wire), 100);
+        encoder.abort();
+        assert!(!encoder.is_idle());
+        let next = encode(&mut encoder, &[1, 2, 3], 64);
+        assert_eq!(next[0], 0);
+        assert_eq!(cobs::decode_vec(&next[1..next.len() - 1]).unwrap(), sealed(&[1, 2, 3]));
+        assert!(encoder.is_idle());
+    }
+
+    #[test]
+    fn an_abandoned_frame_ends_even_if_none_follows() {
+        let mut encoder = FrameEncoder::new();
+        let mut wire = [0; 10];
+        encoder.begin(Seal::Handshake);
+        encoder.poll(&mut &[7; 300][..], &mut wire);
+        encoder.abort();
+        assert_eq!(encoder.poll(&mut &[][..], &mut wire), 1);
+        assert_eq!((wire[0], encoder.is_idle()), (0, true));
+    }
+
+    #[test]
+    fn a_frame_of_which_nothing_has_left_is_given_up_without_a_trace() {
+        let mut encoder = FrameEncoder::new();
+        encoder.begin(Seal::Handshake);
+        encoder.abort();
+        assert!(encoder.is_idle());
+        assert_eq!(encoder.poll(&mut &[1][..], &mut [0; 10]), 0);
+    }
+
+    #[test]
+    fn a_frame_apart_follows_a_zero() {
+        let mut encoder = FrameEncoder::new();
+        let mut wire = [9; 32];
+        encoder.begin_apart(Seal::Session(9));
+        let len = encoder.poll(&mut &[1, 2][..], &mut wire);
+        assert_eq!(wire[0], 0);
+        assert_eq!(cobs::decode_vec(&wire[1..len - 1]).unwrap(), sealed(&[1, 2]));
+    }
+}

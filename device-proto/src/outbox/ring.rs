@@ -262,3 +262,196 @@ fn chain_after(bytes: &[u8], held: &mut Held, chain: Chain) -> Chain {
 const SLOTS_MIN: usize = 4;
 /// Room for three batches of one event of a few bytes.
 const BYTES_MIN: usize = 192;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nonce::mix;
+
+    extern crate std;
+    use std::vec::Vec;
+
+    use varve_core::Batch;
+
+    type SmallRing = Ring<400, 6>;
+
+    const CHANNEL: Channel = Channel(0);
+
+    fn push<const B: usize, const S: usize>(ring: &mut Ring<B, S>, event: &[u8]) -> Option<DeviceSequence> {
+        ring.try_push(CHANNEL, 0, &mut |room| {
+            room.get_mut(..event.len())?.copy_from_slice(event);
+            Some(event.len())
+        })
+    }
+
+    fn held<const B: usize, const S: usize>(ring: &Ring<B, S>) -> Vec<Held> {
+        ring.held.iter().copied().collect()
+    }
+
+    /// The events of a held batch.
+    fn events<const B: usize, const S: usize>(ring: &Ring<B, S>, held: &Held) -> Vec<Vec<u8>> {
+        let What::Batch { offset, len, .. } = held.what else {
+            return Vec::new();
+        };
+        let mut bytes = std::vec![0; usize::from(len)];
+        ring.copy(offset as usize, &mut bytes);
+        Batch::new_checked(&bytes).unwrap().events().map(|event| event.bytes.to_vec()).collect()
+    }
+
+    /// Pushes until nothing fits.
+    fn fill(ring: &mut SmallRing) -> u64 {
+        let mut pushed = 0;
+        while push(ring, &[7; 20]).is_some() {
+            pushed += 1;
+        }
+        pushed
+    }
+
+    #[test]
+    fn the_oldest_are_released_and_make_room() {
+        let mut ring = SmallRing::new(TimeColumn::None);
+        let full = fill(&mut ring);
+        let oldest = held(&ring)[0];
+        assert!(!ring.release(DeviceSequence(oldest.end().0 - 1)), "part of a batch is not released");
+        assert!(ring.release(oldest.end()));
+        assert_eq!(ring.span(), HeldLane { oldest: oldest.end(), next: DeviceSequence(full) });
+        assert!(push(&mut ring, &[8; 20]).is_some());
+    }
+
+    #[test]
+    fn a_drop_is_recorded_however_full_it_is() {
+        let mut ring = SmallRing::new(TimeColumn::None);
+        let full = fill(&mut ring);
+        for lost in 0..100_000 {
+            assert_eq!(ring.skip(GapReason::OutboxFull), DeviceSequence(full + lost));
+        }
+        let gap = *held(&ring).last().unwrap();
+        assert_eq!((gap.first, gap.count), (DeviceSequence(full), 100_000));
+    }
+
+    #[test]
+    fn a_gap_that_was_sent_does_not_grow() {
+        let mut ring = SmallRing::new(TimeColumn::None);
+        ring.skip(GapReason::OutboxFull);
+        assert_eq!(ring.take(DeviceSequence(0)).unwrap().count, 1);
+        ring.skip(GapReason::OutboxFull);
+        assert_eq!(held(&ring).iter().map(|held| held.count).collect::<Vec<_>>(), [1, 1]);
+    }
+
+    #[test]
+    fn a_gap_in_the_last_slot_is_not_sent() {
+        let mut ring = SmallRing::new(TimeColumn::None);
+        for at in 0..5 {
+            ring.skip(GapReason::OutboxFull);
+            assert!(ring.take(DeviceSequence(at)).is_some());
+        }
+        ring.skip(GapReason::OutboxFull);
+        assert_eq!(ring.take(DeviceSequence(5)), None);
+        ring.skip(GapReason::Unarchivable);
+        assert!(ring.release(DeviceSequence(1)));
+        assert_eq!(ring.take(DeviceSequence(5)).unwrap().count, 2);
+        assert_eq!(ring.skip(GapReason::OutboxFull), DeviceSequence(7));
+    }
+
+    #[test]
+    fn gaps_of_two_reasons_are_two_while_there_is_room() {
+        let mut ring = SmallRing::new(TimeColumn::None);
+        ring.skip(GapReason::OutboxFull);
+        ring.skip(GapReason::Unarchivable);
+        assert_eq!(held(&ring).len(), 2);
+    }
+
+    #[test]
+    fn the_chain_is_the_same_before_and_after_what_led_to_it_is_released() {
+        let mut ring = SmallRing::new(TimeColumn::None);
+        push(&mut ring, b"one");
+        ring.skip(GapReason::OutboxFull);
+        push(&mut ring, b"two");
+        ring.seal();
+        let end = ring.span().next;
+        let batch_crc = |n: usize| {
+            let What::Batch { offset, len, .. } = held(&ring)[n].what else { unreachable!() };
+            crc32c(&ring.bytes[offset as usize..][..usize::from(len)])
+        };
+        let expected = Chain::START
+            .after_batch(batch_crc(0))
+            .after_gap(DeviceSequence(1), 1, GapReason::OutboxFull)
+            .after_batch(batch_crc(2));
+        assert_eq!(ring.chain_at(end), (end, expected));
+        ring.release(DeviceSequence(2));
+        assert_eq!(ring.chain_at(end), (end, expected));
+        ring.release(end);
+        assert_eq!(ring.chain_at(end), (end, expected));
+    }
+
+    #[test]
+    fn a_sequence_inside_a_batch_is_no_boundary() {
+        let mut ring = SmallRing::new(TimeColumn::None);
+        push(&mut ring, b"one");
+        push(&mut ring, b"two");
+        ring.seal();
+        assert_eq!([0, 1, 2].map(|at| ring.is_boundary(DeviceSequence(at))), [true, false, true]);
+        assert_eq!(ring.chain_at(DeviceSequence(1)), (DeviceSequence(0), Chain::START));
+    }
+
+    #[test]
+    fn renumbering_starts_at_0_with_what_is_held() {
+        let mut ring = SmallRing::new(TimeColumn::None);
+        let full = fill(&mut ring);
+        let oldest = held(&ring)[0].end();
+        ring.release(oldest);
+        let before = held(&ring);
+        ring.renumber();
+        assert_eq!(
+            ring.span(),
+            HeldLane { oldest: DeviceSequence(0), next: DeviceSequence(full - oldest.0) }
+        );
+        assert_eq!(held(&ring)[1].first.0, before[1].first.0 - oldest.0);
+        assert_eq!(ring.chain_at(DeviceSequence(0)), (DeviceSequence(0), Chain::START));
+    }
+
+    /// Random pushes, drops, seals and releases against a list.
+    #[test]
+    fn what_is_held_is_what_was_pushed() {
+        let mut ring = SmallRing::new(TimeColumn::Delta);
+        let mut expected: Vec<Option<Vec<u8>>> = Vec::new();
+        let mut wrapped = 0;
+        for step in 0..50_000u64 {
+            let random = mix(step);
+            match random % 8 {
+                0 => ring.seal(),
+                1 => {
+                    let count = (random >> 8) % (held(&ring).len() as u64 + 1);
+                    let durable = held(&ring).get(count as usize).map(|held| held.first);
+                    ring.release(durable.unwrap_or_default());
+                    let tail = ring.tail().unwrap_or(0);
+                    wrapped += u64::from(ring.head < tail);
+                }
+                _ => {
+                    let event = std::vec![random as u8; 1 + (random >> 16) as usize % 40];
+                    let pushed = push(&mut ring, &event);
+                    let sequence = pushed.unwrap_or_else(|| ring.skip(GapReason::OutboxFull));
+                    assert_eq!(sequence.0, expected.len() as u64);
+                    expected.push(pushed.map(|_| event));
+                }
+            }
+            if step % 64 == 0 {
+                check_held(&ring, &expected);
+            }
+        }
+        assert!(wrapped > 100, "the ring wrapped {wrapped} times");
+        assert!(expected.iter().filter(|event| event.is_none()).count() > 100);
+    }
+
+    fn check_held(ring: &SmallRing, expected: &[Option<Vec<u8>>]) {
+        let mut next = ring.span().oldest;
+        for held in held(ring) {
+            assert_eq!(held.first, next);
+            next = held.end();
+            let expected = expected[held.first.0 as usize..held.end().0 as usize].iter();
+            let events = events(ring, &held);
+            assert_eq!(expected.flatten().cloned().collect::<Vec<_>>(), events);
+        }
+        assert_eq!(next.0 + ring.open_len() as u64, ring.span().next.0);
+    }
+}

@@ -32,7 +32,7 @@ fn check(seed: u64, faults: Faults) {
 #[test]
 fn nothing_is_lost_or_doubled_on_a_bad_line() {
     for seed in 1..=20 {
-        println!("seed {seed}");
+        eprintln!("seed {seed}");
         check(seed, Faults::all(10 * (seed % 6)));
     }
 }
@@ -40,7 +40,7 @@ fn nothing_is_lost_or_doubled_on_a_bad_line() {
 #[test]
 fn every_life_of_a_resetting_device_is_conserved() {
     for seed in 100..110 {
-        println!("seed {seed}");
+        eprintln!("seed {seed}");
         let mut random = Random(seed);
         let mut pair = Pair::new(seed);
         pair.to_host.faults = Faults::all(20);

@@ -146,7 +146,7 @@ impl Pair {
 
     /// Until the host has made all durable and the device knows it.
     pub(crate) fn drain(&mut self) {
-        self.run_until("drained", |pair| pair.device.is_connected() && pair.outbox.stats().held_events == 0);
+        self.run_until("drained", |pair| pair.device.is_connected() && pair.outbox.is_empty());
         self.run(100_000);
     }
 

@@ -100,7 +100,7 @@ fn check_long_gap(len: u64) {
         assert!(pair.push(2).is_err());
     }
     pair.to_device.faults.lost = 0;
-    pair.run_until("room", |pair| pair.outbox.stats().held_events == 0);
+    pair.run_until("room", |pair| pair.outbox.is_empty());
     for value in 0..300 {
         pair.push(value).unwrap();
     }
