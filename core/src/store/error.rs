@@ -108,6 +108,11 @@ pub enum AppendError {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ReadError {
+    /// The name of a stream is empty or longer than [`STREAM_NAME_LEN_MAX`](crate::STREAM_NAME_LEN_MAX).
+    StreamName {
+        /// Its length in bytes.
+        len: usize,
+    },
     /// The event has another layout than the one that it was to be read as.
     LayoutMismatch(LayoutMismatch),
     /// What is stored is damaged.
@@ -158,6 +163,12 @@ pub struct LayoutMismatch {
     pub stored: (String, Option<LayoutHash>),
     /// What was asked for.
     pub asked: (String, LayoutHash),
+}
+
+/// A stream's name of a length that none may have.
+#[derive(Debug)]
+pub(super) struct NameError {
+    pub(super) len: usize,
 }
 
 /// A failure of LMDB or of the system below it.
@@ -215,9 +226,7 @@ impl fmt::Display for AppendError {
                 write!(f, "the archived event takes more than the {len_max} bytes that its stream allows")
             }
             Self::Archive(error) => error.fmt(f),
-            Self::StreamName { len } => {
-                write!(f, "a stream's name has 1 to {} bytes, not {len}", super::STREAM_NAME_LEN_MAX)
-            }
+            Self::StreamName { len } => NameError { len: *len }.fmt(f),
             Self::LayoutMismatch(mismatch) => mismatch.fmt(f),
             Self::Descriptor(error) => error.fmt(f),
             Self::UnboundChannel { channel } => write!(f, "channel {channel} is bound to no stream"),
@@ -240,6 +249,7 @@ impl fmt::Display for AppendError {
 impl fmt::Display for ReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::StreamName { len } => NameError { len: *len }.fmt(f),
             Self::LayoutMismatch(mismatch) => mismatch.fmt(f),
             Self::Corrupt(damage) => damage.fmt(f),
             Self::TooManyReaders => f.write_str("every reader slot is taken; drop snapshots and iterators"),
@@ -279,6 +289,24 @@ impl fmt::Display for LayoutMismatch {
             None => write!(f, " holds `{}` (layout not known to the store)", self.stored.0)?,
         }
         write!(f, ", not `{}` (layout {})", self.asked.0, self.asked.1)
+    }
+}
+
+impl fmt::Display for NameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a stream's name has 1 to {} bytes, not {}", super::STREAM_NAME_LEN_MAX, self.len)
+    }
+}
+
+impl From<NameError> for AppendError {
+    fn from(NameError { len }: NameError) -> Self {
+        Self::StreamName { len }
+    }
+}
+
+impl From<NameError> for ReadError {
+    fn from(NameError { len }: NameError) -> Self {
+        Self::StreamName { len }
     }
 }
 

@@ -57,7 +57,7 @@ impl Snapshot {
 
     /// Every stream, in the order in which they came to be.
     pub fn streams(&self) -> Result<impl Iterator<Item = Result<StreamInfo, ReadError>> + '_, ReadError> {
-        let rows = self.tables().stream_info.from(self.txn(), &[])?;
+        let rows = self.tables().stream_info.all(self.txn())?;
         Ok(rows.map(|row| {
             let (key, value) = row?;
             let stream = number(key, 0).zip(StreamRow::parse(value));
@@ -70,7 +70,7 @@ impl Snapshot {
 
     /// Every device, in the order in which they came to be.
     pub fn devices(&self) -> Result<impl Iterator<Item = Result<DeviceRecord, ReadError>> + '_, ReadError> {
-        let rows = self.tables().device.from(self.txn(), &[])?;
+        let rows = self.tables().device.all(self.txn())?;
         Ok(rows.map(|row| {
             let (key, value) = row?;
             let device =

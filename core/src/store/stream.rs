@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::error::AppendError;
+use super::error::{AppendError, NameError};
 use super::event_type::EventType;
 use super::stream_reader::StreamReader;
 use super::transaction::Transaction;
@@ -58,7 +58,6 @@ impl<T: Event, const N: usize> Stream<T, N> {
     ///
     /// As [`Stream::append`].
     pub fn append_batch(&mut self, id: StreamId, events: &[T]) -> Result<Appended, AppendError> {
-        check_name(self.name())?;
         let event_type = EventType::of::<T>();
         let (first, _) =
             self.writer.commit(|transaction| self.push_all(transaction, id, events, &event_type))?;
@@ -118,11 +117,9 @@ impl Appended {
 }
 
 /// Refuses a name that is empty or too long.
-pub(super) fn check_name(name: &str) -> Result<(), AppendError> {
-    if (1..=STREAM_NAME_LEN_MAX).contains(&name.len()) {
-        return Ok(());
-    }
-    Err(AppendError::StreamName { len: name.len() })
+pub(super) fn check_name(name: &str) -> Result<(), NameError> {
+    let len = name.len();
+    if (1..=STREAM_NAME_LEN_MAX).contains(&len) { Ok(()) } else { Err(NameError { len }) }
 }
 
 /// The longest name of a stream in bytes.

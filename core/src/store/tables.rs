@@ -134,14 +134,18 @@ impl Table {
         self.rows.last(txn)
     }
 
-    /// The rows from `key` on; all of them where it is empty, which LMDB does not take for a key.
+    /// Every row.
+    pub(super) fn all<'t>(&self, txn: &'t RoTxn<'_>) -> heed::Result<heed::RoIter<'t, Bytes, Bytes>> {
+        self.rows.iter(txn)
+    }
+
+    /// The rows from `key` on.
     pub(super) fn from<'t>(
         &self,
         txn: &'t RoTxn<'_>,
         key: &[u8],
     ) -> heed::Result<heed::RoRange<'t, Bytes, Bytes>> {
-        let start = if key.is_empty() { Bound::Unbounded } else { Bound::Included(key) };
-        self.rows.range(txn, &(start, Bound::Unbounded))
+        self.rows.range(txn, &(Bound::Included(key), Bound::Unbounded))
     }
 
     /// The rows whose keys begin with `prefix`.

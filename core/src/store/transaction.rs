@@ -51,6 +51,16 @@ struct OpenLane {
     record: LaneRecord,
 }
 
+/// How events of a device stand to what is stored of their lane.
+enum Standing {
+    /// They come next; the device's number and the lane as it is.
+    Next(u32, LaneRecord),
+    /// They were stored before.
+    Stored,
+    /// They do not follow.
+    Refused,
+}
+
 impl<'w> Transaction<'w> {
     /// Begins a transaction whose events are taken in at `now_us` of the clock domain `domain`.
     pub(super) fn begin(
@@ -165,7 +175,14 @@ impl<'w> Transaction<'w> {
         batch: &Batch<'_>,
         mut target: impl FnMut(&mut Self, Channel) -> Result<Option<Target>, AppendError>,
     ) -> Result<(), AppendError> {
-        let Some((device, record)) = self.following(place, batch.len() as u64)? else { return Ok(()) };
+        let (device, record) = match self.standing(place, batch.len() as u64)? {
+            Standing::Next(device, record) => (device, record),
+            Standing::Stored => {
+                self.committed.duplicates += batch.len() as u64;
+                return Ok(());
+            }
+            Standing::Refused => return Ok(()),
+        };
         let mut targets: [Option<Target>; CHANNELS_MAX] = [None; CHANNELS_MAX];
         for event in batch.events() {
             let slot = &mut targets[usize::from(event.channel.0)];
@@ -203,7 +220,7 @@ impl<'w> Transaction<'w> {
     pub(super) fn device_gap(&mut self, gap: &DeviceGap) -> Result<(), AppendError> {
         let DeviceGap { device, epoch, lane, first, len, reason, .. } = *gap;
         let place = Place { device, epoch, lane, first };
-        let Some((number, _)) = self.following(&place, len)? else { return Ok(()) };
+        let Standing::Next(number, _) = self.standing(&place, len)? else { return Ok(()) };
         self.pass(&place, number, len, Some(gap.chain))?;
         self.push_gap(&GapEvent::new(device, epoch, lane, first, len, reason), gap.ingest_us)
     }
@@ -352,37 +369,36 @@ impl<'w> Transaction<'w> {
         Ok(())
     }
 
-    /// Decides whether `len` events at `place` are to be stored now. What was stored before is counted, what
-    /// does not follow is refused.
-    fn following(&mut self, place: &Place, len: u64) -> Result<Option<(u32, LaneRecord)>, AppendError> {
+    /// Tells how `len` events at `place` stand to what is stored of their lane, and lists them where they are
+    /// refused.
+    fn standing(&mut self, place: &Place, len: u64) -> Result<Standing, AppendError> {
         let device = self.device(place.device)?;
         let is_latest = self.latest_epoch(device)? == place.epoch;
         if !is_latest && !self.is_lane_known(place, device)? {
-            self.refuse(place, DeviceSequence(0), RefusedReason::EpochNotOpen);
-            return Ok(None);
+            return Ok(self.refuse(place, DeviceSequence(0), RefusedReason::EpochNotOpen));
         }
         let record = *self.lane(place, device)?;
         let Some(end) = place.first.checked_add(len) else {
-            self.refuse(place, record.next, RefusedReason::Exhausted);
-            return Ok(None);
+            return Ok(self.refuse(place, record.next, RefusedReason::Exhausted));
         };
-        if len > 0 && end <= record.next {
-            self.committed.duplicates += len;
+        let reason = if len > 0 && end <= record.next {
+            return Ok(Standing::Stored);
         } else if place.first > record.next {
-            self.refuse(place, record.next, RefusedReason::Ahead);
+            RefusedReason::Ahead
         } else if place.first < record.next {
-            self.refuse(place, record.next, RefusedReason::Straddles);
+            RefusedReason::Straddles
         } else if record.closed || !is_latest {
-            self.refuse(place, record.next, RefusedReason::EpochNotOpen);
+            RefusedReason::EpochNotOpen
         } else {
-            return Ok(Some((device, record)));
-        }
-        Ok(None)
+            return Ok(Standing::Next(device, record));
+        };
+        Ok(self.refuse(place, record.next, reason))
     }
 
-    fn refuse(&mut self, place: &Place, next: DeviceSequence, reason: RefusedReason) {
+    fn refuse(&mut self, place: &Place, next: DeviceSequence, reason: RefusedReason) -> Standing {
         let Place { device, epoch, lane, first } = *place;
         self.committed.refused.push(Refused { lane: LaneMark { device, epoch, lane, next }, first, reason });
+        Standing::Refused
     }
 
     /// Moves a lane past `len` lost events.

@@ -17,8 +17,8 @@ use crate::Event;
 
 /// A store that this handle owns: it appends, and reads by all that [`VarveView`] offers.
 ///
-/// A directory has one owner, whichever path leads to it; other processes open it with
-/// [`Varve::open_read_only`]. The files in it are LMDB's: while a store is open nobody else may change them, and a
+/// A directory has one owner, whichever path leads to it, until the last stream, append, reader and snapshot of this
+/// handle is dropped; other processes open it with [`Varve::open_read_only`]. The files in it are LMDB's: while a store is open nobody else may change them, and a
 /// file system over a network will not do.
 ///
 /// ```
@@ -75,8 +75,8 @@ impl Varve {
     ///
     /// # Errors
     ///
-    /// [`ReadError::LayoutMismatch`] where the name holds events, and none of `T`'s layout. A name that is empty
-    /// or too long is refused by the first append.
+    /// [`ReadError::StreamName`]; [`ReadError::LayoutMismatch`] where the name holds events, and none of `T`'s
+    /// layout.
     pub fn stream<T: Event, const N: usize>(&mut self, name: &str) -> Result<Stream<T, N>, ReadError> {
         let reader = self.view.stream_reader::<T>(name)?;
         Ok(Stream::new(self.writer.clone(), reader))

@@ -12,10 +12,14 @@ use super::format::read_incarnation;
 use super::global_reader::GlobalReader;
 use super::schema_cache::SchemaCache;
 use super::snapshot::{Snapshot, StreamInfo};
+use super::stream::check_name;
 use super::stream_reader::StreamReader;
 use super::verified::VerifiedBlocks;
 #[cfg(feature = "notify")]
-use super::watcher::{Watermark, WriteWatcher};
+use super::{
+    transaction::log_end,
+    watcher::{Watermark, WriteWatcher},
+};
 use crate::descriptor::Schema;
 use crate::{DescriptorHash, DeviceId, Event, GlobalSequence};
 
@@ -50,7 +54,8 @@ impl VarveView {
         let incarnation = read_incarnation(environment.tables(), read.txn())?;
         #[cfg(feature = "notify")]
         let watermark = {
-            let next = super::transaction::log_end(environment.tables(), read.txn())?;
+            // A log whose end is damaged opens all the same, to be read up to there.
+            let next = log_end(environment.tables(), read.txn()).unwrap_or_default();
             Arc::new(Watermark::new(next))
         };
         drop(read);
@@ -100,8 +105,10 @@ impl VarveView {
     ///
     /// # Errors
     ///
-    /// [`ReadError::LayoutMismatch`] where the name holds events, and none of `T`'s layout.
+    /// [`ReadError::StreamName`]; [`ReadError::LayoutMismatch`] where the name holds events, and none of `T`'s
+    /// layout.
     pub fn stream_reader<T: Event>(&self, name: &str) -> Result<StreamReader<T>, ReadError> {
+        check_name(name)?;
         let snapshot = self.snapshot()?;
         let (tables, txn) = (snapshot.tables(), snapshot.txn());
         if let Some(number) = super::catalog::name_number(tables, txn, name)? {

@@ -1,0 +1,160 @@
+//! Damage is an error with a place, never absence, and it stays where it is.
+
+use std::fs;
+use std::ops::Range;
+use std::path::Path;
+
+use heed::EnvOpenOptions;
+use heed::types::Bytes;
+use varve_core::{Damage, GlobalSequence, OpenError, Place, ReadError, StreamId, StreamSequence, Varve};
+
+use crate::{Door, Reading, door, new_dir, open, reading};
+
+/// Where the blocks stand in the data file.
+fn blocks(file: &[u8]) -> Vec<Range<usize>> {
+    let starts = (0..file.len() - 64).filter(|&at| file[at..].starts_with(b"VRVB\0\0\0\0"));
+    starts.map(|at| at..at + u32::from_le_bytes(file[at + 12..][..4].try_into().unwrap()) as usize).collect()
+}
+
+fn damage_of<T>(result: Result<T, ReadError>) -> Damage {
+    match result {
+        Err(ReadError::Corrupt(damage)) => damage,
+        Err(error) => panic!("{error}"),
+        Ok(_) => panic!("the damage was not seen"),
+    }
+}
+
+#[test]
+fn a_flipped_bit_anywhere_in_a_block_is_an_error_with_its_place() {
+    let dir = new_dir();
+    {
+        let mut varve = open(&dir);
+        varve.stream::<Reading, 32>("readings").unwrap().append_batch(StreamId(1), &[reading(1); 3]).unwrap();
+        let mut doors = varve.stream::<Door, 64>("doors").unwrap();
+        doors.append_batch(StreamId(1), &[door("Ada"), door("Bartholomew")]).unwrap();
+    }
+    let data = dir.path().join("data.mdb");
+    let good = fs::read(&data).unwrap();
+    let second = blocks(&good).into_iter().find(|block| good[block.start + 16] == 3).unwrap();
+    for bit in (second.start * 8..second.end * 8).step_by(5) {
+        let mut file = good.clone();
+        file[bit / 8] ^= 1 << (bit % 8);
+        fs::write(&data, file).unwrap();
+        let varve = Varve::open_read_only(dir.path()).unwrap();
+        let mut doors = varve.stream_reader::<Door>("doors").unwrap();
+        let place = Place::Block(GlobalSequence(3));
+        assert_eq!(damage_of(doors.get_bytes(StreamId(1), StreamSequence(1))).place, place);
+        assert_eq!(damage_of(doors.get_archived(StreamId(1), StreamSequence(0))).place, place);
+        assert_eq!(damage_of(varve.global_reader().get(GlobalSequence(4))).place, place);
+        assert_eq!(damage_of(doors.iter_stream(StreamId(1), None).unwrap().collect_bytes()).place, place);
+        let snapshot = varve.snapshot().unwrap();
+        let mut events = snapshot.iter_from(GlobalSequence(0)).unwrap();
+        assert_eq!(events.by_ref().take(3).filter(Result::is_ok).count(), 3, "what is whole is read");
+        assert_eq!(damage_of(events.next().unwrap()).place, place);
+        assert!(events.next().is_none(), "an error ends the iteration");
+    }
+}
+
+/// The checksum of a device's event holds whatever the device archived: the type is checked each time.
+#[test]
+fn an_event_that_its_device_archived_wrongly_is_an_error_with_its_place() {
+    let dir = new_dir();
+    let mut varve = open(&dir);
+    let mut append = varve.begin();
+    append.open_epoch(crate::DEVICE, varve_core::Epoch(1)).unwrap();
+    append.descriptor(<Door as varve_core::Event>::DESCRIPTOR).unwrap();
+    let good = crate::archived(&door("Ada"));
+    let mut two = good.clone();
+    two[0] = 2; // a bool of 2
+    let events = [(0, 0, good), (0, 0, two)];
+    let batch = crate::sealed(crate::LANE, varve_core::TimeColumn::None, &events);
+    let channels = [crate::binding::<Door>("doors", StreamId(1))];
+    append.device_batch(crate::device_batch(&channels, 0, &batch)).unwrap();
+    append.commit().unwrap();
+    let mut doors = varve.stream::<Door, 64>("doors").unwrap().reader();
+    assert!(doors.get_archived(StreamId(1), StreamSequence(0)).unwrap().is_some());
+    let place = Place::Event(GlobalSequence(1));
+    assert_eq!(damage_of(doors.get_archived(StreamId(1), StreamSequence(1))).place, place);
+    let events = doors.iter_stream(StreamId(1), None).unwrap();
+    assert_eq!(damage_of(events.iter().last().unwrap()).place, place);
+    let snapshot = varve.snapshot().unwrap();
+    let event = snapshot.iter_from(GlobalSequence(1)).unwrap().next().unwrap().unwrap();
+    assert_eq!(damage_of(event.archived::<Door>()).place, place);
+    assert_eq!(doors.get_bytes(StreamId(1), StreamSequence(1)).unwrap().unwrap().len(), event.payload.len());
+}
+
+/// Changes rows of a closed store behind its back.
+fn edit(dir: &Path, table: &str, change: impl Fn(&[u8], &mut Vec<u8>)) {
+    // SAFETY: the store is closed, and nobody else knows of the directory.
+    #[allow(unsafe_code)]
+    let env = unsafe { EnvOpenOptions::new().max_dbs(32).open(dir) }.unwrap();
+    let mut txn = env.write_txn().unwrap();
+    let rows = env.create_databases_and_commit(txn, |opener, txn| {
+        opener.create_database::<Bytes, Bytes>(txn, Some(table)).map(heed::CommitOrAbort::<_, ()>::Commit)
+    });
+    let rows = rows.unwrap().unwrap_commit();
+    txn = env.write_txn().unwrap();
+    let pairs = rows.iter(&txn).unwrap().map(|row| row.map(|(key, value)| (key.to_vec(), value.to_vec())));
+    for (key, mut value) in pairs.collect::<Result<Vec<_>, _>>().unwrap() {
+        change(&key, &mut value);
+        rows.put(&mut txn, &key, &value).unwrap();
+    }
+    txn.commit().unwrap();
+    env.prepare_for_closing().wait();
+}
+
+pub(crate) fn set_format(dir: &Path, version: u32) {
+    edit(dir, "meta", |key, value| {
+        if key == b"format" {
+            *value = version.to_le_bytes().to_vec();
+        }
+    });
+}
+
+fn some_store() -> tempfile::TempDir {
+    let dir = new_dir();
+    let mut varve = open(&dir);
+    varve.stream::<Door, 64>("doors").unwrap().append(StreamId(1), &door("Ada")).unwrap();
+    dir
+}
+
+#[test]
+fn a_damaged_row_is_an_error_that_names_the_row() {
+    let read = |dir: &tempfile::TempDir| -> Result<(), ReadError> {
+        let varve = Varve::open_read_only(dir.path()).unwrap();
+        let mut doors = varve.stream_reader::<Door>("doors")?;
+        doors.get_archived(StreamId(1), StreamSequence(0))?.map(drop).expect("damage is not absence");
+        let snapshot = varve.snapshot()?;
+        for event in snapshot.iter_from(GlobalSequence(0))? {
+            let event = event?;
+            event.time()?;
+            event.schema()?.expect("damage is not absence");
+        }
+        varve.streams()?;
+        Ok(())
+    };
+    for table in ["name", "stream_id", "stream_info", "stream", "descriptor", "domain", "block"] {
+        let dir = some_store();
+        read(&dir).unwrap();
+        edit(dir.path(), table, |_, value| value.truncate(3));
+        let damage = damage_of(read(&dir));
+        match damage.place {
+            Place::Row { table: named, .. } => assert_eq!(named, table),
+            place => assert_eq!((place, table), (Place::Block(GlobalSequence(0)), "block")),
+        }
+    }
+    let dir = some_store();
+    edit(dir.path(), "stream", |_, value| value[10] += 1);
+    assert_eq!(damage_of(read(&dir)).place, Place::Block(GlobalSequence(0)), "index and block must agree");
+}
+
+#[test]
+fn a_store_without_its_identity_does_not_open() {
+    let dir = some_store();
+    edit(dir.path(), "meta", |key, value| {
+        if key == b"incarnation" {
+            value.truncate(1);
+        }
+    });
+    assert!(matches!(Varve::new(dir.path()), Err(OpenError::Corrupt(_))));
+}

@@ -1,0 +1,133 @@
+//! Who may open a directory, and what is refused.
+
+use std::fs;
+
+use varve_core::{Config, FORMAT_VERSION, OpenError, StreamId, Varve};
+
+use crate::{damage::set_format, new_dir, open};
+
+#[test]
+fn a_directory_has_one_owner_whichever_path_leads_to_it() {
+    let dir = new_dir();
+    let path = dir.path().join("store");
+    let varve = Varve::new(&path).unwrap();
+    let link = dir.path().join("link");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    for path in [path.clone(), link.clone(), path.join("../store")] {
+        let error = Varve::new(&path).unwrap_err();
+        assert!(matches!(&error, OpenError::Owned { path: named } if *named == path), "{error}");
+        assert!(error.to_string().contains("open it read-only"), "{error}");
+    }
+    drop(varve);
+    Varve::new(&link).unwrap();
+}
+
+#[test]
+fn a_store_stays_owned_until_its_last_handle_is_gone() {
+    let dir = new_dir();
+    let mut varve = open(&dir);
+    let stream = varve.stream::<u64, 8>("numbers").unwrap();
+    drop(varve);
+    assert!(matches!(Varve::new(dir.path()), Err(OpenError::Owned { .. })));
+    let events = stream.reader().iter_stream(StreamId(0), None).unwrap();
+    drop(stream);
+    assert!(matches!(Varve::new(dir.path()), Err(OpenError::Owned { .. })));
+    drop(events);
+    open(&dir);
+}
+
+#[test]
+fn a_store_keeps_its_identity_and_each_has_its_own() {
+    let (one, other) = (new_dir(), new_dir());
+    let incarnation = open(&one).incarnation();
+    assert_eq!(open(&one).incarnation(), incarnation);
+    assert_eq!(Varve::open_read_only(one.path()).unwrap().incarnation(), incarnation);
+    assert_ne!(open(&other).incarnation(), incarnation);
+}
+
+#[test]
+fn a_newer_store_is_refused_with_both_versions() {
+    let dir = new_dir();
+    drop(open(&dir));
+    set_format(dir.path(), FORMAT_VERSION + 3);
+    for error in [Varve::new(dir.path()).unwrap_err(), Varve::open_read_only(dir.path()).unwrap_err()] {
+        let expected = (FORMAT_VERSION + 3, FORMAT_VERSION);
+        assert!(
+            matches!(error, OpenError::NewerFormat { found, supported } if (found, supported) == expected),
+            "{error}"
+        );
+    }
+    set_format(dir.path(), FORMAT_VERSION);
+    open(&dir);
+}
+
+/// The first page of LMDB's data file: the number of the page, then its magic number after a header whose length
+/// depends on the machine's word size.
+#[test]
+fn a_store_of_another_word_size_is_named() {
+    let dir = new_dir();
+    let mut page = vec![0; 8192];
+    page[12..16].copy_from_slice(&0xBEEF_C0DEu32.to_ne_bytes());
+    fs::write(dir.path().join("data.mdb"), page).unwrap();
+    for error in [Varve::new(dir.path()).unwrap_err(), Varve::open_read_only(dir.path()).unwrap_err()] {
+        assert!(matches!(error, OpenError::OtherWordSize { found: 32, expected: 64 }), "{error}");
+    }
+}
+
+#[test]
+fn what_is_no_store_is_left_alone() {
+    let garbage = new_dir();
+    fs::write(garbage.path().join("data.mdb"), vec![7; 10_000]).unwrap();
+    let error = Varve::new(garbage.path()).unwrap_err();
+    assert!(matches!(error, OpenError::NotAStore { .. }), "{error}");
+    assert_eq!(fs::read(garbage.path().join("data.mdb")).unwrap(), vec![7; 10_000]);
+
+    let foreign = new_dir();
+    // SAFETY: nobody else knows of the directory.
+    #[allow(unsafe_code)]
+    let env = unsafe { heed::EnvOpenOptions::new().max_dbs(1).open(foreign.path()) }.unwrap();
+    let txn = env.write_txn().unwrap();
+    env.create_databases_and_commit(txn, |opener, txn| {
+        use heed::types::Bytes;
+        opener.create_database::<Bytes, Bytes>(txn, Some("mine")).map(heed::CommitOrAbort::<_, ()>::Commit)
+    })
+    .unwrap();
+    env.prepare_for_closing().wait();
+    let error = Varve::new(foreign.path()).unwrap_err();
+    assert!(matches!(error, OpenError::NotAStore { .. }), "{error}");
+
+    let file = new_dir();
+    let path = file.path().join("file");
+    fs::write(&path, b"a file").unwrap();
+    assert!(matches!(Varve::new(&path), Err(OpenError::Io { .. })));
+}
+
+#[test]
+fn there_is_nothing_to_read_where_no_store_is() {
+    let dir = new_dir();
+    for path in [dir.path().to_path_buf(), dir.path().join("missing")] {
+        let error = Varve::open_read_only(&path).unwrap_err();
+        assert!(matches!(error, OpenError::NotAStore { .. }), "{error}");
+    }
+    assert!(fs::read_dir(dir.path()).unwrap().next().is_none(), "a reader makes nothing");
+}
+
+#[test]
+fn the_owners_process_reads_through_the_owner() {
+    let dir = new_dir();
+    let varve = open(&dir);
+    assert!(matches!(Varve::open_read_only(dir.path()), Err(OpenError::OpenHere { .. })));
+    varve.view().clone().snapshot().unwrap();
+}
+
+#[test]
+fn readers_have_a_bound_with_a_name() {
+    let dir = new_dir();
+    let mut config = Config::default();
+    config.readers_max = 4;
+    let varve = Varve::with_config(dir.path(), config).unwrap();
+    let snapshots: Vec<_> = (0..4).map(|_| varve.snapshot().unwrap()).collect();
+    assert!(matches!(varve.snapshot(), Err(varve_core::ReadError::TooManyReaders)));
+    drop(snapshots);
+    varve.snapshot().unwrap();
+}
