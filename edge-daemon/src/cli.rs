@@ -97,9 +97,12 @@ pub(crate) struct DemoArgs {
     /// Keeps the store in this directory, which must not hold one yet
     #[arg(long, value_name = "DIR")]
     pub(crate) store: Option<PathBuf>,
-    /// Offers as many events as a line of so many baud can carry
+    /// The baud of each line; events are offered as fast as it carries them
     #[arg(long, value_name = "N", default_value_t = 921_600)]
     pub(crate) pace_baud: u32,
+    /// How much of each line the events fill before any is sent again [default: 100, with faults 40]
+    #[arg(long, value_name = "PERCENT", value_parser = value_parser!(u8).range(1..=200))]
+    pub(crate) load: Option<u8>,
     /// Offers events for so long instead of a number of them
     #[arg(long, value_name = "S", conflicts_with = "events")]
     pub(crate) seconds: Option<u64>,
@@ -114,9 +117,12 @@ pub(crate) struct SimulateDeviceArgs {
     /// How many events to offer
     #[arg(long, value_name = "N")]
     pub(crate) events: u64,
-    /// The baud of the line, which sets how fast events are offered and sent
+    /// The baud of the line
     #[arg(long, value_name = "N", default_value_t = 115_200)]
     pub(crate) baud: u32,
+    /// How much of the line the events fill before any is sent again
+    #[arg(long, value_name = "PERCENT", default_value_t = 100, value_parser = value_parser!(u8).range(1..=200))]
+    pub(crate) load: u8,
     /// Faults on the line, drawn from this seed
     #[arg(long, value_name = "SEED")]
     pub(crate) faults: Option<u64>,

@@ -31,7 +31,7 @@ use fleet::{Fleet, Orders};
 #[cfg(test)]
 pub(crate) use pty::Pty;
 pub(crate) use simulated_device::simulate;
-use simulated_device::{WIRE_BYTES_PER_EVENT, device_id};
+use simulated_device::{device_id, events_per_second};
 use usage::{disk_bytes, process_cpu, process_memory_kib};
 use view::{Row, Snapshot, View};
 
@@ -54,7 +54,8 @@ pub(crate) fn demo(args: &DemoArgs) -> Result<ExitCode, Failure> {
         commit_window: COMMIT_WINDOW,
     })?;
     let mut view = View::new(args.json);
-    let memory_start = daemon.watch(&mut fleet, |snapshot| tell(view.show(&mut out, snapshot)), orders.events)?;
+    let memory_start =
+        daemon.watch(&mut fleet, |snapshot| tell(view.show(&mut out, snapshot)), orders.events)?;
     let mut account = daemon.finish(memory_start)?;
     account.seed = orders.faults;
     account.add_devices(&fleet, home.path())?;
@@ -113,7 +114,10 @@ impl Daemon {
     }
 
     fn snapshot(&self, fleet: &Fleet, events: u64) -> Snapshot {
-        let row = |((port, device), counters): ((PathBuf, &fleet::Device), &std::sync::Arc<crate::counters::PortCounters>)| Row {
+        let row = |((port, device), counters): (
+            (PathBuf, &fleet::Device),
+            &std::sync::Arc<crate::counters::PortCounters>,
+        )| Row {
             port,
             progress: device.progress(),
             durable: counters.events.get(),
@@ -210,11 +214,14 @@ impl Home {
 
 impl Orders {
     fn of(args: &DemoArgs) -> Self {
-        let events_per_second = u64::from(args.pace_baud) / 10 / WIRE_BYTES_PER_EVENT;
+        // A line with faults needs room to carry events again.
+        let load = args.load.unwrap_or(if args.faults { 40 } else { 100 });
+        let per_second = events_per_second(args.pace_baud, load);
         Self {
             devices: args.devices,
-            events: args.seconds.map_or(args.events, |seconds| seconds.saturating_mul(events_per_second)),
+            events: args.seconds.map_or(args.events, |seconds| seconds.saturating_mul(per_second)),
             baud: args.pace_baud,
+            load,
             faults: args.faults.then_some(args.seed),
         }
     }

@@ -79,10 +79,17 @@ impl Gateway {
             ports.push((Port::new(path.clone(), config.baud, line, counters.clone()), serial));
         }
         drop(entered);
-        let writer_ports =
-            answers.into_iter().zip(&counters.ports).map(|(answers, counters)| WriterPort::new(answers, counters.clone()));
-        let writer =
-            Writer::new(varve, requests, writer_ports.collect(), config.commit_window, counters.writer.clone());
+        let writer_ports = answers
+            .into_iter()
+            .zip(&counters.ports)
+            .map(|(answers, counters)| WriterPort::new(answers, counters.clone()));
+        let writer = Writer::new(
+            varve,
+            requests,
+            writer_ports.collect(),
+            config.commit_window,
+            counters.writer.clone(),
+        );
         Ok(Self { runtime, ports, writer, counters })
     }
 
@@ -105,9 +112,13 @@ impl Gateway {
             let _ = ended.send(());
             outcome
         });
-        let thread = thread.map_err(|error| Failure::new(format!("no thread: {error}"), "see what the system lacks"))?;
+        let thread = thread
+            .map_err(|error| Failure::new(format!("no thread: {error}"), "see what the system lacks"))?;
         runtime.block_on(serve_ports(ports, stop, writer_ended));
-        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)).map_err(|error| store_failed(&error))
+        thread
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            .map_err(|error| store_failed(&error))
     }
 }
 

@@ -62,9 +62,11 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
         Command::Streams(args) => listing::streams(&args),
         Command::Devices(args) => listing::devices(&args),
         Command::Demo(args) => demo::demo(&args),
-        Command::SimulateDevice(args) => demo::simulate(&args, &mut io::stdout())
-            .map(|()| ExitCode::SUCCESS)
-            .map_err(|error| Failure::new(format!("the simulated device failed: {error}"), "see what the system lacks")),
+        Command::SimulateDevice(args) => {
+            demo::simulate(&args, &mut io::stdout()).map(|()| ExitCode::SUCCESS).map_err(|error| {
+                Failure::new(format!("the simulated device failed: {error}"), "see what the system lacks")
+            })
+        }
     }
 }
 

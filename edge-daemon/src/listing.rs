@@ -2,8 +2,7 @@
 
 use std::process::ExitCode;
 
-use serde_json::json;
-use varve_core::{DeviceRecord, StreamInfo};
+use varve_core::{DeviceRecord, LaneRecord, StreamInfo};
 
 use crate::cli::StoreArgs;
 use crate::device_name::DeviceName;
@@ -29,10 +28,10 @@ pub(crate) fn devices(args: &StoreArgs) -> Result<ExitCode, Failure> {
     print(devices.iter().map(device_line))
 }
 
-fn print(values: impl Iterator<Item = serde_json::Value>) -> Result<ExitCode, Failure> {
+fn print(rows: impl Iterator<Item = String>) -> Result<ExitCode, Failure> {
     let mut lines = Lines::new();
-    for value in values {
-        if lines.write(value.to_string().as_bytes())? == Delivery::Closed {
+    for row in rows {
+        if lines.write(row.as_bytes())? == Delivery::Closed {
             return Ok(ExitCode::SUCCESS);
         }
     }
@@ -40,23 +39,51 @@ fn print(values: impl Iterator<Item = serde_json::Value>) -> Result<ExitCode, Fa
     Ok(ExitCode::SUCCESS)
 }
 
-fn stream_line(stream: &StreamInfo) -> serde_json::Value {
-    json!({ "stream": stream.name, "stream_id": stream.id.0, "events": stream.next.0 })
+fn stream_line(stream: &StreamInfo) -> String {
+    let StreamInfo { name, id, next, .. } = stream;
+    format!(r#"{{"stream":{},"stream_id":{id},"events":{next}}}"#, serde_json::Value::from(name.as_str()))
 }
 
-fn device_line(device: &DeviceRecord) -> serde_json::Value {
-    let lane_line = |lane: &varve_core::LaneRecord| {
-        json!({
-            "lane": lane.lane.0,
-            "next": lane.next.0,
-            "gap_events": lane.gap_total,
-            "heard": lane.heard.0,
-        })
-    };
-    json!({
-        "device": DeviceName(device.device).to_string(),
-        "epoch": device.epoch.0,
-        "closed": device.is_closed(),
-        "lanes": device.lanes().map(lane_line).collect::<Vec<_>>(),
-    })
+fn device_line(device: &DeviceRecord) -> String {
+    let (name, epoch, closed) = (DeviceName(device.device), device.epoch, device.is_closed());
+    let lanes: Vec<String> = device.lanes().map(lane_object).collect();
+    format!(r#"{{"device":"{name}","epoch":{epoch},"closed":{closed},"lanes":[{}]}}"#, lanes.join(","))
+}
+
+fn lane_object(lane: &LaneRecord) -> String {
+    let LaneRecord { lane, next, gap_total, heard, .. } = lane;
+    format!(r#"{{"lane":{lane},"next":{next},"gap_events":{gap_total},"heard":{heard}}}"#)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use varve_core::{DeviceId, DeviceSequence, Epoch, Lane, StreamId, StreamSequence};
+
+    #[test]
+    fn a_stream_is_a_line_of_json_whatever_its_name() {
+        let stream = StreamInfo { name: "a \"b\"\n".into(), id: StreamId(u64::MAX), next: StreamSequence(3) };
+        let expected = r#"{"stream":"a \"b\"\n","stream_id":18446744073709551615,"events":3}"#;
+        assert_eq!(stream_line(&stream), expected);
+    }
+
+    #[test]
+    fn a_device_is_a_line_of_json_with_the_lanes_of_its_latest_epoch() {
+        let lane = |epoch, next| LaneRecord {
+            epoch: Epoch(epoch),
+            lane: Lane(0),
+            next: DeviceSequence(next),
+            chain: 7,
+            gap_total: 2,
+            heard: DeviceSequence(next + 1),
+            closed: epoch == 1,
+        };
+        let device =
+            DeviceRecord { device: DeviceId(0xabc), epoch: Epoch(2), history: vec![lane(1, 9), lane(2, 5)] };
+        let expected = concat!(
+            r#"{"device":"00000000000abc","epoch":2,"closed":false,"#,
+            r#""lanes":[{"lane":0,"next":5,"gap_events":2,"heard":6}]}"#
+        );
+        assert_eq!(device_line(&device), expected);
+    }
 }

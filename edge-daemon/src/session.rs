@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use tracing::{info, warn};
 use varve_core::{DescriptorHash, DeviceId, HostClock, Lane, StreamId};
 use varve_device_proto::{
-    BATCH_LEN_MAX, Hello, HelloChannel, HostConfig, HostEvent, HostLink, HostStats, LaneCursor, LostReason, Refusal, Session,
-    admission,
+    BATCH_LEN_MAX, Hello, HelloChannel, HostConfig, HostEvent, HostLink, HostStats, LaneCursor, LostReason,
+    Refusal, Session, admission,
 };
 
 use crate::answers::{Known, News};
@@ -56,8 +56,8 @@ struct Candidate {
 /// What a link says, apart from the frame that said it.
 #[derive(Debug)]
 enum Heard {
-    Candidate(Candidate),
-    Session(Session),
+    Candidate(Box<Candidate>),
+    Session(Box<Session>),
     /// Something to store.
     Events(Request),
     Lost(LostReason),
@@ -136,9 +136,9 @@ impl<'p> PortSession<'p> {
                 Heard::Candidate(candidate) => {
                     let descriptors = candidate.channels.iter().map(|channel| channel.descriptor).collect();
                     self.line.send(Request::Know { device: candidate.hello.device, descriptors });
-                    self.state = State::Asked(candidate);
+                    self.state = State::Asked(*candidate);
                 }
-                Heard::Session(session) => self.begin(session),
+                Heard::Session(session) => self.begin(*session),
                 Heard::Events(request) => self.line.send(request),
                 Heard::Lost(reason) => {
                     info!(port = %self.port.display(), ?reason, "the session is over");
@@ -171,7 +171,9 @@ impl<'p> PortSession<'p> {
 
     /// The device has taken its terms.
     fn begin(&mut self, session: Session) {
-        let State::Offered(candidate, known) = std::mem::replace(&mut self.state, State::Waiting) else { return };
+        let State::Offered(candidate, known) = std::mem::replace(&mut self.state, State::Waiting) else {
+            return;
+        };
         let Session { number, device, admission, clock } = session;
         let lanes = admission.lanes.len();
         let lane_terms = |(lane, cursor): (Lane, &LaneCursor)| LaneTerms {
@@ -274,8 +276,8 @@ impl Drop for PortSession<'_> {
 impl From<HostEvent<'_>> for Heard {
     fn from(event: HostEvent<'_>) -> Self {
         match event {
-            HostEvent::Hello(hello) => Self::Candidate(Candidate::new(hello)),
-            HostEvent::Session(session) => Self::Session(session),
+            HostEvent::Hello(hello) => Self::Candidate(Box::new(Candidate::new(hello))),
+            HostEvent::Session(session) => Self::Session(Box::new(session)),
             HostEvent::FetchedDescriptor { bytes, .. } => Self::Events(Request::Descriptor(bytes.to_vec())),
             HostEvent::Batch { first, chain, batch, .. } => Self::Events(Request::Batch {
                 first,

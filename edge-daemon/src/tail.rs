@@ -18,7 +18,8 @@ use crate::utc::Utc;
 /// The store cannot be read, or standard output failed.
 pub(crate) fn tail(args: &TailArgs) -> Result<ExitCode, Failure> {
     let view = open_read_only(&args.store)?;
-    let mut tail = Tail { next: GlobalSequence(args.from), selection: Selection::new(args), line: Vec::new() };
+    let mut tail =
+        Tail { next: GlobalSequence(args.from), selection: Selection::new(args), line: Vec::new() };
     let mut lines = Lines::new();
     loop {
         let seen = view.last_commit();
@@ -64,7 +65,12 @@ enum Printed {
 
 impl Tail {
     /// Prints what a snapshot shows, but no more than it may be held for.
-    fn print_some(&mut self, view: &VarveView, lines: &mut Lines, args: &TailArgs) -> Result<Printed, Failure> {
+    fn print_some(
+        &mut self,
+        view: &VarveView,
+        lines: &mut Lines,
+        args: &TailArgs,
+    ) -> Result<Printed, Failure> {
         let unreadable = |error: ReadError| cannot_read(&args.store, &error);
         let snapshot = view.snapshot().map_err(unreadable)?;
         let mut seen = 0;

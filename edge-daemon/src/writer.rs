@@ -252,9 +252,10 @@ fn add_request(append: &mut Append, terms: &Terms, request: &Request) -> Result<
             chain: *chain,
             ingest_us: *ingest_us,
         }),
-        Request::End { heard } => (0..).map(Lane).zip(heard).try_for_each(|(lane, &next)| {
-            append.heard(terms.device, terms.epoch, lane, next)
-        }),
+        Request::End { heard } => (0..)
+            .map(Lane)
+            .zip(heard)
+            .try_for_each(|(lane, &next)| append.heard(terms.device, terms.epoch, lane, next)),
         Request::Know { .. } => Ok(()),
     }
 }

@@ -102,7 +102,11 @@ impl fmt::Display for Account {
         let seconds = self.elapsed.as_secs_f64().max(f64::MIN_POSITIVE);
         writeln!(f, "  offered            {:>12}", self.offered())?;
         writeln!(f, "  stored             {:>12}   read back from the closed store", self.stored())?;
-        writeln!(f, "  in gaps            {:>12}   dropped by full outboxes, and recorded", self.gap_events())?;
+        writeln!(
+            f,
+            "  in gaps            {:>12}   dropped by full outboxes, and recorded",
+            self.gap_events()
+        )?;
         writeln!(f, "  duplicates refused {:>12}   frames that came again", self.duplicates_refused)?;
         if let Some(seed) = self.seed {
             writeln!(
@@ -125,11 +129,7 @@ impl fmt::Display for Account {
             self.stored() as f64 / seconds,
             self.commits
         )?;
-        write!(
-            f,
-            "  daemon             {:>12.2}   of one core",
-            self.cpu.as_secs_f64() / seconds
-        )?;
+        write!(f, "  daemon             {:>12.2}   of one core", self.cpu.as_secs_f64() / seconds)?;
         if let Some((start, end)) = self.memory_kib {
             write!(f, "; {start} KiB of memory soon after the start, {end} at the end")?;
         }

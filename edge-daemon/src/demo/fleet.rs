@@ -25,6 +25,8 @@ pub(crate) struct Orders {
     pub(crate) events: u64,
     /// The baud of each line.
     pub(crate) baud: u32,
+    /// How much of its line each fills, in percent.
+    pub(crate) load: u8,
     /// Faults of the lines, drawn from this seed.
     pub(crate) faults: Option<u64>,
 }
@@ -109,6 +111,7 @@ impl Device {
         command.args(["--number", &number.to_string()]);
         command.args(["--events", &orders.events.to_string()]);
         command.args(["--baud", &orders.baud.to_string()]);
+        command.args(["--load", &orders.load.to_string()]);
         if let Some(seed) = orders.faults {
             command.args(["--faults", &seed.wrapping_add(number as u64).to_string()]);
         }

@@ -47,11 +47,13 @@ mod tests {
         pace.take(100);
         assert_eq!(pace.allowed(1_000), 200);
         assert_eq!(pace.allowed(1_000_000), 3_000);
-        let taken: u64 = (0..1_000).map(|n| {
-            let allowed = pace.allowed(1_000_000 + n * 1_000);
-            pace.take(allowed);
-            allowed
-        }).sum();
+        let taken: u64 = (0..1_000)
+            .map(|n| {
+                let allowed = pace.allowed(1_000_000 + n * 1_000);
+                pace.take(allowed);
+                allowed
+            })
+            .sum();
         assert_eq!(taken, 3_000 + 999 * 300);
     }
 

@@ -46,8 +46,10 @@ pub(crate) fn device_id(number: u32) -> DeviceId {
     DeviceId::from_chip_id(format!("varve simulated device {number}").as_bytes())
 }
 
-/// How many of a line's bytes one event takes, all told and rounded up: what sets the pace of the events.
-pub(crate) const WIRE_BYTES_PER_EVENT: u64 = 23;
+/// How many events a second fill `load` percent of a line of so many baud.
+pub(crate) const fn events_per_second(baud: u32, load: u8) -> u64 {
+    bytes_per_second(baud) * load as u64 / (100 * WIRE_BYTES_PER_EVENT)
+}
 
 struct SimulatedDevice<'o> {
     clock: Clock,
@@ -75,7 +77,6 @@ impl<'o> SimulatedDevice<'o> {
             reset: ResetReason::Power,
             seed: u64::from(std::process::id()) << 32 | u64::from(args.number),
         };
-        let bytes_per_second = u64::from(args.baud) / BITS_PER_BYTE;
         let line = |way: u64| match args.faults {
             Some(seed) => FaultyLine::faulty(seed.wrapping_mul(2).wrapping_add(way)),
             None => FaultyLine::sound(),
@@ -86,8 +87,8 @@ impl<'o> SimulatedDevice<'o> {
             notice: channel(outbox, 1),
             link: DeviceLink::new(config, outbox, clock.now_us()),
             pty,
-            event_pace: Pace::new(bytes_per_second / WIRE_BYTES_PER_EVENT, clock.now_us()),
-            byte_pace: Pace::new(bytes_per_second, clock.now_us()),
+            event_pace: Pace::new(events_per_second(args.baud, args.load), clock.now_us()),
+            byte_pace: Pace::new(bytes_per_second(args.baud), clock.now_us()),
             to_host: line(0),
             from_host: line(1),
             outgoing: Vec::new(),
@@ -199,8 +200,13 @@ const TURN_MS: u32 = 1;
 /// What goes through the line at once.
 const CHUNK_LEN: usize = 4096;
 
-/// A start bit, eight bits, a stop bit.
-const BITS_PER_BYTE: u64 = 10;
+/// How many of a line's bytes one event takes, all told and rounded up.
+const WIRE_BYTES_PER_EVENT: u64 = 23;
+
+/// A byte takes ten bits: one to start, eight of its own, one to stop.
+const fn bytes_per_second(baud: u32) -> u64 {
+    baud as u64 / 10
+}
 
 const REPORT_PERIOD_US: u64 = 100_000;
 

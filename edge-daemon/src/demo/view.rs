@@ -139,13 +139,8 @@ mod tests {
 
     fn snapshot(elapsed_ms: u64) -> Snapshot {
         let progress = Progress { offered: 60, dropped: 10, faults: 3 };
-        let row = Row {
-            port: PathBuf::from("/dev/pts/1"),
-            progress,
-            durable: 40,
-            gap_events: 10,
-            duplicates: 5,
-        };
+        let row =
+            Row { port: PathBuf::from("/dev/pts/1"), progress, durable: 40, gap_events: 10, duplicates: 5 };
         Snapshot {
             elapsed: Duration::from_millis(elapsed_ms),
             events: 100,
