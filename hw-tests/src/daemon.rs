@@ -4,7 +4,7 @@ use std::{
     env,
     fs::{self, File},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::OnceLock,
     thread,
 };
@@ -37,12 +37,20 @@ impl Daemon {
     /// # Panics
     /// When its process cannot be started.
     pub fn start(port: &Path, directory: &Path) -> Self {
+        Self::start_on(&[port], directory)
+    }
+
+    /// As [`start`](Self::start), on several ports.
+    ///
+    /// # Panics
+    /// When its process cannot be started.
+    pub fn start_on(ports: &[&Path], directory: &Path) -> Self {
         let log = directory.join("varved.log");
         let log_end = File::options().create(true).append(true).open(&log).expect("a directory of our own");
         let process = Command::new(Self::build())
             .arg("run")
             .arg("--port")
-            .arg(port)
+            .args(ports)
             .arg("--store")
             .arg(Self::store(directory))
             .stdin(Stdio::null())
@@ -65,6 +73,24 @@ impl Daemon {
         self.assert_alive();
         self.process.kill().expect("its parent may kill it");
         self.process.wait().expect("its parent may wait for it");
+    }
+
+    /// Tells the daemon to end, with `SIGTERM`, and waits until it has.
+    ///
+    /// # Panics
+    /// When it had ended by itself.
+    pub fn stop(&mut self) -> ExitStatus {
+        self.assert_alive();
+        self.signal(Signal::TERM);
+        self.process.wait().expect("its parent may wait for it")
+    }
+
+    /// What it has logged so far, and those before it that were started with the same directory.
+    ///
+    /// # Panics
+    /// When the log cannot be read.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).expect("it was opened when the daemon started")
     }
 
     /// Stops the daemon until [`resume`](Self::resume): it neither reads nor acknowledges.

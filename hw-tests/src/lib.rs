@@ -9,6 +9,8 @@ mod daemon;
 mod emulator;
 pub mod firmware;
 mod not_here;
+mod patience;
+mod simulated_device;
 
 pub use board::Board;
 pub use board_account::BoardAccount;
@@ -16,6 +18,8 @@ pub use cable::Cable;
 pub use daemon::Daemon;
 pub use emulator::Emulator;
 pub use not_here::NotHere;
+pub use patience::{PATIENCE, eventually};
+pub use simulated_device::{DeviceReport, SimulatedDevice};
 
 /// The README's programs compile, and the one that can run does.
 #[cfg(doctest)]

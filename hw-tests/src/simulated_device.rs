@@ -1,13 +1,14 @@
-//! A simulated device: the real link and outbox in a process of their own, on a new pseudo-terminal.
+//! A simulated device: the real outbox and link in a process of their own, on a new pseudo-terminal.
 
-use std::io::{self, BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Stdio};
+use std::{
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdout, Command, Stdio},
+};
 
-use crate::daemon::Varved;
+use crate::Daemon;
 
-/// A running `varved simulate-device`. It ends when this is dropped, and holds no port open that it does not own.
-#[derive(Debug)]
+/// A running `varved simulate-device`. Dropped, it is killed, and its port is gone.
 pub struct SimulatedDevice {
     process: Child,
     reports: BufReader<ChildStdout>,
@@ -16,31 +17,33 @@ pub struct SimulatedDevice {
 
 /// What a device did in all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DeviceAccount {
-    /// Events that were offered to the outbox.
+pub struct DeviceReport {
+    /// Events that were offered to its outbox.
     pub offered: u64,
-    /// Events that it had to drop.
+    /// Those of them that the outbox had to drop.
     pub dropped: u64,
 }
 
 impl SimulatedDevice {
-    /// Starts device `number`, which offers `events` events as fast as a line of `baud` carries them; with faults on
-    /// the line if there is a seed for them.
-    pub fn start(varved: &Varved, number: u32, events: u64, baud: u32, faults: Option<u64>) -> io::Result<Self> {
-        let mut command = varved.command();
-        command.arg("simulate-device");
-        command.args(["--number", &number.to_string()]);
-        command.args(["--events", &events.to_string()]);
-        command.args(["--baud", &baud.to_string()]);
+    /// Starts device `number`, which offers so many events at half the speed of its line. With a seed, the line has
+    /// faults.
+    ///
+    /// # Panics
+    /// When its process cannot be started.
+    pub fn start(number: u32, events: u64, faults: Option<u64>) -> Self {
+        let mut command = Command::new(Daemon::build());
+        command.arg("simulate-device").args(["--baud", "921600", "--load", "50"]);
+        command.args(["--number", &number.to_string(), "--events", &events.to_string()]);
         if let Some(seed) = faults {
             command.args(["--faults", &seed.to_string()]);
         }
-        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        let mut reports = BufReader::new(process.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?);
-        let mut line = String::new();
-        reports.read_line(&mut line)?;
-        let port = line.trim_end().strip_prefix("port ").ok_or(io::ErrorKind::InvalidData)?.into();
-        Ok(Self { process, reports, port })
+        // It lives as long as its input is open.
+        let process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let mut process = process.expect("a simulated device starts");
+        let mut reports = BufReader::new(process.stdout.take().expect("its output is a pipe"));
+        let line = next_line(&mut reports).expect("it tells its port");
+        let port = line.strip_prefix("port ").expect("its port comes first").into();
+        Self { process, reports, port }
     }
 
     /// The path of its port.
@@ -48,18 +51,15 @@ impl SimulatedDevice {
         &self.port
     }
 
-    /// Waits until every event was offered, and everything that the outbox took is durable.
+    /// Waits until it has offered every event and all are settled: durable, or in a durable gap.
     ///
-    /// # Errors
-    /// The device ended before.
-    pub fn wait_until_done(&mut self) -> io::Result<DeviceAccount> {
+    /// # Panics
+    /// When it ends before.
+    pub fn wait_until_done(&mut self) -> DeviceReport {
         loop {
-            let mut line = String::new();
-            if self.reports.read_line(&mut line)? == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            if let Some(numbers) = line.trim_end().strip_prefix("done ") {
-                return account(numbers).ok_or_else(|| io::ErrorKind::InvalidData.into());
+            let line = next_line(&mut self.reports).expect("the device runs until it is told to end");
+            if let Some(numbers) = line.strip_prefix("done ") {
+                return DeviceReport::parse(numbers).expect("three numbers");
             }
         }
     }
@@ -73,7 +73,15 @@ impl Drop for SimulatedDevice {
     }
 }
 
-fn account(numbers: &str) -> Option<DeviceAccount> {
-    let mut numbers = numbers.split(' ').map(str::parse);
-    Some(DeviceAccount { offered: numbers.next()?.ok()?, dropped: numbers.next()?.ok()? })
+impl DeviceReport {
+    fn parse(numbers: &str) -> Option<Self> {
+        let mut numbers = numbers.split(' ').map(str::parse);
+        Some(Self { offered: numbers.next()?.ok()?, dropped: numbers.next()?.ok()? })
+    }
+}
+
+fn next_line(reports: &mut BufReader<ChildStdout>) -> Option<String> {
+    let mut line = String::new();
+    reports.read_line(&mut line).ok().filter(|len| *len > 0)?;
+    Some(line.trim_end().to_owned())
 }

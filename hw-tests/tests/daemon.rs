@@ -1,0 +1,356 @@
+//! The real `varved` over pseudo-terminals: killed, stopped, unplugged, lied to, and read while it runs.
+
+use std::{
+    collections::HashMap,
+    fs,
+    io::{BufRead, BufReader, Write},
+    os::unix::{fs::symlink, net::UnixStream},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use serde_json::Value;
+use varve_core::{GlobalSequence, Varve};
+use varve_hw_tests::{Cable, Daemon, DeviceReport, SimulatedDevice, eventually};
+
+#[test]
+fn a_daemon_killed_in_mid_stream_loses_and_doubles_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut device = SimulatedDevice::start(1, 12_000, None);
+    kill_again_and_again(directory.path(), device.port(), 8 * scale());
+    let report = finish(directory.path(), &mut device);
+    Log::read(directory.path()).assert_holds(&[report.offered]);
+}
+
+#[test]
+fn a_daemon_killed_on_a_faulty_line_loses_and_doubles_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut device = SimulatedDevice::start(1, 6_000, Some(11));
+    kill_again_and_again(directory.path(), device.port(), 4 * scale());
+    let report = finish(directory.path(), &mut device);
+    Log::read(directory.path()).assert_holds(&[report.offered]);
+}
+
+#[test]
+fn a_daemon_told_to_end_commits_what_it_has_and_goes_on_later() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut device = SimulatedDevice::start(1, 4_000, None);
+    let mut daemon = Daemon::start(device.port(), directory.path());
+    wait_for_events(directory.path(), 500);
+    assert!(daemon.stop().success());
+    let report = finish(directory.path(), &mut device);
+    Log::read(directory.path()).assert_holds(&[report.offered]);
+}
+
+#[test]
+fn a_device_that_loses_its_memory_begins_a_new_epoch_and_the_log_says_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut plug = Plug::new(directory.path());
+    let lost = SimulatedDevice::start(1, 1_000_000, None);
+    plug.put(lost.port());
+    let mut daemon = Daemon::start(plug.path(), directory.path());
+    wait_for_events(directory.path(), 500);
+    drop(lost);
+
+    let mut again = SimulatedDevice::start(1, 1_000, None);
+    plug.put(again.port());
+    let report = again.wait_until_done();
+    assert!(daemon.stop().success());
+    let log = Log::read(directory.path());
+    let ends: Vec<&Value> = log.gaps().filter(|gap| gap["end_unknown"] == true).collect();
+    assert_eq!(ends.len(), 1, "the first epoch ended, and nobody knows where");
+    assert_eq!(ends[0]["epoch"], 1);
+    let devices = lines("devices", directory.path(), &[]);
+    assert_eq!((&devices[0]["epoch"], &devices[0]["lanes"][0]["next"]), (&2.into(), &report.offered.into()));
+}
+
+#[test]
+fn a_port_that_goes_and_comes_back_is_served_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut plug = Plug::new(directory.path());
+    let mut offered = Vec::new();
+    let mut daemon = None;
+    for number in [1, 2, 3] {
+        let mut device = SimulatedDevice::start(number, 500, None);
+        plug.put(device.port());
+        daemon.get_or_insert_with(|| Daemon::start(plug.path(), directory.path()));
+        offered.push(device.wait_until_done().offered);
+    }
+    assert!(daemon.unwrap().stop().success());
+    Log::read(directory.path()).assert_holds(&offered);
+}
+
+#[test]
+fn a_device_is_refused_while_another_of_its_id_is_live() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut first = SimulatedDevice::start(1, 2_000, None);
+    let mut clone = SimulatedDevice::start(1, 2_000, None);
+    let mut daemon = Daemon::start(first.port(), directory.path());
+    wait_for_events(directory.path(), 1);
+    assert!(daemon.stop().success());
+
+    let mut daemon = Daemon::start_on(&[first.port(), clone.port()], directory.path());
+    first.wait_until_done();
+    eventually("a refusal in the log", || daemon.log().contains("the device is refused").then_some(()));
+    drop(first);
+    clone.wait_until_done();
+    assert!(daemon.stop().success());
+    let log = Log::read(directory.path());
+    log.assert_sequences();
+    assert!(log.gaps().any(|gap| gap["end_unknown"] == true), "the first device's epoch is over");
+}
+
+#[test]
+fn noise_is_dropped_and_told_of_at_a_bounded_rate() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut plug = Plug::new(directory.path());
+    let (mut babbler, end) = UnixStream::pair().unwrap();
+    let cable = Cable::plug(end).unwrap();
+    plug.put(cable.port());
+    let mut daemon = Daemon::start(plug.path(), directory.path());
+    eventually("a complaint about noise", || {
+        babbler.write_all(&noise(64 * 1024)).unwrap();
+        daemon.log().contains(NOISE_COMPLAINT).then_some(())
+    });
+    babbler.write_all(&noise(1 << 20)).unwrap();
+    daemon.assert_alive();
+    drop((babbler, cable));
+
+    let mut device = SimulatedDevice::start(1, 500, None);
+    plug.put(device.port());
+    let report = device.wait_until_done();
+    assert!(daemon.stop().success());
+    let complaints = daemon.log().lines().filter(|line| line.contains(NOISE_COMPLAINT)).count();
+    assert!((1..10).contains(&complaints), "{complaints} complaints of a megabyte of noise");
+    Log::read(directory.path()).assert_holds(&[report.offered]);
+}
+
+#[test]
+fn a_follower_in_another_process_sees_every_event_in_order() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut device = SimulatedDevice::start(1, 3_000, None);
+    let mut daemon = Daemon::start(device.port(), directory.path());
+    wait_for_events(directory.path(), 1);
+    let mut tail = command("tail", directory.path()).arg("--follow").stdout(Stdio::piped()).spawn().unwrap();
+    let mut followed = BufReader::new(tail.stdout.take().unwrap()).lines();
+    let report = device.wait_until_done();
+    for global in 0..report.offered - report.dropped {
+        let line = followed.next().unwrap().unwrap();
+        let event: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(event["global_seq"], global);
+    }
+    drop(followed);
+    let ended = eventually("a follower whose reader is gone ends", || tail.try_wait().unwrap());
+    assert!(ended.success());
+    assert!(daemon.stop().success());
+}
+
+#[test]
+fn events_of_unknown_firmware_are_printed_with_their_names() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut device = SimulatedDevice::start(1, 64, None);
+    let mut daemon = Daemon::start(device.port(), directory.path());
+    device.wait_until_done();
+    assert!(daemon.stop().success());
+
+    let notices = lines("tail", directory.path(), &["--stream", "demo.notice"]);
+    assert_eq!(notices[0]["event"]["kind"]["Started"]["firmware"], "demo 1.0");
+    assert_eq!(notices[1]["event"]["kind"]["Alarm"]["code"], 1);
+    assert_eq!(notices.len(), 2);
+    let id = notices[0]["stream_id"].to_string();
+    let all = lines("tail", directory.path(), &["--id", &id, "--from", "60"]);
+    let nths: Vec<u64> = all.iter().map(|line| line["event"]["nth"].as_u64().unwrap()).collect();
+    assert_eq!(nths, [60, 61, 62, 63]);
+    assert!(all[0]["event"]["temperature"].is_f64());
+    let time = all[0]["time"].as_str().unwrap();
+    assert!(
+        time.starts_with("20") && time.ends_with('Z') && time.len() == "2026-01-01T00:00:00.000000Z".len()
+    );
+    let streams = lines("streams", directory.path(), &[]);
+    assert_eq!(streams.iter().map(|stream| stream["events"].as_u64().unwrap()).sum::<u64>(), 64);
+}
+
+#[test]
+fn what_cannot_begin_ends_with_code_2_and_one_line_that_says_what_to_do() {
+    let directory = tempfile::tempdir().unwrap();
+    let device = SimulatedDevice::start(1, 1, None);
+    let run = |port: &Path, store: &Path| {
+        let mut command = command("run", Path::new(""));
+        command.args(["--port".as_ref(), port.as_os_str(), "--store".as_ref(), store.as_os_str()]);
+        command
+    };
+    let mut missing_port = run(Path::new("/dev/varve-no-such-port"), directory.path());
+    assert_refused(&mut missing_port, "/dev/varve-no-such-port");
+
+    let owned = directory.path().join("owned");
+    let _owner = Varve::new(&owned).unwrap();
+    assert_refused(&mut run(device.port(), &owned), "end that process");
+
+    let nothing = directory.path().join("nothing");
+    for reader in ["tail", "streams", "devices"] {
+        assert_refused(command(reader, Path::new("")).arg("--store").arg(&nothing), "check the path");
+    }
+}
+
+#[test]
+fn a_port_has_one_daemon() {
+    let (directory, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut device = SimulatedDevice::start(1, 1_000, None);
+    let mut daemon = Daemon::start(device.port(), directory.path());
+    wait_for_events(directory.path(), 1);
+    let mut second = command("run", Path::new(""));
+    second.arg("--port").arg(device.port()).arg("--store").arg(other.path());
+    assert_refused(&mut second, "no other program has it");
+    device.wait_until_done();
+    assert!(daemon.stop().success());
+}
+
+#[test]
+fn the_demo_balances_on_faulty_lines_and_tells_its_account_as_json() {
+    let demo = Command::new(Daemon::build())
+        .args(["demo", "--devices", "2", "--events", "1500", "--faults", "--seed", "5", "--json"])
+        .output()
+        .unwrap();
+    assert!(demo.status.success(), "{}", String::from_utf8_lossy(&demo.stderr));
+    let account: Value = serde_json::from_slice(&demo.stdout).unwrap();
+    let number = |key: &str| account[key].as_u64().unwrap();
+    assert_eq!(number("offered"), 3_000);
+    assert_eq!(number("stored") + number("gap_events"), 3_000);
+    assert!(number("frames") > 0 && number("wire_bytes") > 3_000 && number("disk_bytes") > 3_000);
+    assert!(account["duplicates_refused"].is_u64() && account["elapsed_s"].as_f64().unwrap() > 0.0);
+}
+
+/// Starts the daemon and kills it, `rounds` times, each time after it has stored more than before.
+fn kill_again_and_again(directory: &Path, port: &Path, rounds: u64) {
+    let mut stored = 0;
+    for round in 0..rounds {
+        let mut daemon = Daemon::start(port, directory);
+        stored = wait_for_events(directory, stored + 1 + round * 37 % 200);
+        daemon.kill();
+    }
+}
+
+/// Lets a daemon take in what the device still has.
+fn finish(directory: &Path, device: &mut SimulatedDevice) -> DeviceReport {
+    let mut daemon = Daemon::start(device.port(), directory);
+    let report = device.wait_until_done();
+    assert!(daemon.stop().success());
+    report
+}
+
+/// Waits until the store of a daemon holds `count` events, and tells how many it holds.
+fn wait_for_events(directory: &Path, count: u64) -> u64 {
+    eventually("more events in the store", || {
+        let view = Varve::open_read_only(Daemon::store(directory)).ok()?;
+        let stored = view.next_global_seq().ok()?;
+        (stored >= GlobalSequence(count)).then_some(stored.0)
+    })
+}
+
+/// How much more than usual is to be done: `VARVE_TEST_SCALE`.
+fn scale() -> u64 {
+    std::env::var("VARVE_TEST_SCALE").ok().and_then(|scale| scale.parse().ok()).unwrap_or(1)
+}
+
+fn command(name: &str, directory: &Path) -> Command {
+    let mut command = Command::new(Daemon::build());
+    command.arg(name);
+    if directory != Path::new("") {
+        command.arg("--store").arg(Daemon::store(directory));
+    }
+    command
+}
+
+/// What a command prints of a daemon's store, line by line.
+fn lines(name: &str, directory: &Path, args: &[&str]) -> Vec<Value> {
+    let output = command(name, directory).args(args).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output.stdout.lines().map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect()
+}
+
+fn assert_refused(command: &mut Command, told: &str) {
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains(told), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+}
+
+/// What a daemon logs of frames that are none.
+const NOISE_COMPLAINT: &str = "frames that cannot be read were dropped";
+
+/// Bytes without sense, zeros among them, so that frames end.
+fn noise(len: usize) -> Vec<u8> {
+    let step = |state: &mut u32| {
+        *state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        Some((*state >> 24) as u8 & 0x3f)
+    };
+    std::iter::repeat_n((), len).scan(7, |state, ()| step(state)).collect()
+}
+
+/// A daemon's whole log, as `tail` prints it.
+struct Log(Vec<Value>);
+
+impl Log {
+    fn read(directory: &Path) -> Self {
+        Self(lines("tail", directory, &[]))
+    }
+
+    fn gaps(&self) -> impl Iterator<Item = &Value> {
+        self.0.iter().filter(|line| line["stream"] == "varve.gap").map(|line| &line["event"])
+    }
+
+    /// Global and stream sequences have no holes.
+    fn assert_sequences(&self) {
+        let mut streams: HashMap<String, u64> = HashMap::new();
+        for (global, line) in self.0.iter().enumerate() {
+            assert_eq!(line["global_seq"], global);
+            let next = streams.entry(format!("{} {}", line["stream"], line["stream_id"])).or_default();
+            assert_eq!(line["stream_seq"], *next, "{line}");
+            *next += 1;
+        }
+    }
+
+    /// Each device's events are there once and in order, and with its gaps they are as many as it offered: so many, in
+    /// any order of the devices.
+    fn assert_holds(&self, offered: &[u64]) {
+        self.assert_sequences();
+        let mut devices: HashMap<u64, u64> = HashMap::new();
+        for line in &self.0 {
+            let event = &line["event"];
+            if line["stream"] == "varve.gap" {
+                let next = devices.entry(event["device"].as_u64().unwrap()).or_default();
+                assert_eq!(event["first"], *next, "{line}");
+                *next += event["len"].as_u64().unwrap();
+            } else {
+                let next = devices.entry(line["stream_id"].as_u64().unwrap() >> 8).or_default();
+                assert_eq!(event["nth"], *next, "{line}");
+                *next += 1;
+            }
+        }
+        let mut held: Vec<u64> = devices.into_values().collect();
+        held.sort_unstable();
+        assert_eq!(held, offered);
+    }
+}
+
+/// A port's path that leads to one device after another.
+struct Plug {
+    path: PathBuf,
+}
+
+impl Plug {
+    fn new(directory: &Path) -> Self {
+        Self { path: directory.join("port") }
+    }
+
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn put(&mut self, port: &Path) {
+        let next = self.path.with_extension("next");
+        symlink(port, &next).unwrap();
+        fs::rename(next, &self.path).unwrap();
+    }
+}
