@@ -1,5 +1,6 @@
 //! What a device says of each of its channels.
 
+use varve_core::descriptor::DESCRIPTOR_LEN_MAX;
 use varve_core::{DescriptorHash, Event, Lane};
 
 use crate::message::{CHANNEL_NAME_LEN_MAX, HelloChannel};
@@ -31,35 +32,33 @@ pub struct ChannelInfo {
 impl ChannelInfo {
     /// A channel of events of type `T` to the stream that the type names.
     ///
-    /// # Panics
-    ///
-    /// At compile time, where the stream's name has no byte or more than 64, or the descriptor more than 4,096.
     pub const fn of<T: Event>(instance: u8) -> Self {
-        assert!(T::DESCRIPTOR.len() <= DESCRIPTOR_LEN_MAX, "the descriptor is too long for the wire");
-        let info = Self {
-            name: "",
+        Self {
+            name: T::STREAM,
             instance,
             lane: Lane(0),
             descriptor: T::DESCRIPTOR,
             descriptor_hash: T::DESCRIPTOR_HASH,
             external: false,
-        };
-        info.named(T::STREAM)
+        }
     }
 
     /// The same channel to the stream of this name.
-    ///
-    /// # Panics
-    ///
-    /// Where the name has no byte or more than 64.
     pub const fn named(self, name: &'static str) -> Self {
-        assert!(!name.is_empty() && name.len() <= CHANNEL_NAME_LEN_MAX, "a stream's name has 1 to 64 bytes");
         Self { name, ..self }
     }
 
     /// The same channel without its descriptor in the device's memory.
     pub const fn external(self) -> Self {
         Self { descriptor: &[], external: true, ..self }
+    }
+
+    /// Panics where the row cannot travel.
+    pub(crate) const fn check(&self) {
+        let name_len = self.name.len();
+        assert!(0 < name_len && name_len <= CHANNEL_NAME_LEN_MAX, "a stream's name has 1 to 64 bytes");
+        assert!(self.descriptor.len() <= DESCRIPTOR_LEN_MAX, "a descriptor has at most 4,096 bytes");
+        assert!(self.lane.0 == Lane(0).0, "one lane is in use: 0");
     }
 
     /// The row as it travels.
@@ -73,8 +72,5 @@ impl ChannelInfo {
         }
     }
 }
-
-/// The longest descriptor that travels.
-pub const DESCRIPTOR_LEN_MAX: usize = 4096;
 
 const _: () = assert!(DESCRIPTOR_LEN_MAX <= u16::MAX as usize);

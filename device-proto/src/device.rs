@@ -609,3 +609,17 @@ fn count(counter: &mut u32) {
 const DESCRIPTOR_PIECE_LEN: usize = 512;
 /// How many events wait to be polled.
 const EVENTS_MAX: usize = 4;
+
+/// The small profile: what a 16 KiB machine spends on link, outbox, and one buffer each way to its port.
+const _: () = {
+    use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
+    let outbox = size_of::<Outbox<CriticalSectionRawMutex, 4096, 16>>();
+    let link = size_of::<DeviceLink<'_, CriticalSectionRawMutex, 4096, 16>>();
+    // Where pointers are wider, nobody counts the bytes.
+    assert!(usize::BITS > 32 || outbox + link + 2 * PORT_PIECE_LEN <= SMALL_PROFILE_LEN_MAX);
+};
+
+/// What a port takes at once: a packet of full-speed USB.
+const PORT_PIECE_LEN: usize = 64;
+/// 6.5 KiB.
+const SMALL_PROFILE_LEN_MAX: usize = 6 * 1024 + 512;

@@ -26,7 +26,7 @@ mod timing;
 
 pub use admission::{Admission, KnownDevice, KnownEpoch, LaneCursor};
 pub use chain::Chain;
-pub use channel::{ChannelInfo, DESCRIPTOR_LEN_MAX};
+pub use channel::ChannelInfo;
 pub use device::{DeviceConfig, DeviceEvent, DeviceLink, DeviceState, DeviceStats};
 pub use frame::{
     BATCH_LEN_MAX, FRAME_LEN_MAX, Frame, FrameDecoder, FrameEncoder, FrameError, FrameSource,

@@ -14,7 +14,7 @@ use core::task::{Poll, Waker};
 
 use embassy_sync::blocking_mutex::{Mutex, raw::RawMutex};
 use embassy_sync::waitqueue::{MultiWakerRegistration, WakerRegistration};
-use varve_core::{BoundedEvent, CHANNELS_MAX, Channel, DeviceSequence, Lane, TimeColumn};
+use varve_core::{BoundedEvent, CHANNELS_MAX, Channel, DeviceSequence, TimeColumn};
 
 use crate::ChannelInfo;
 use crate::chain::Chain;
@@ -98,12 +98,13 @@ impl<M: RawMutex, const RING: usize, const SLOTS: usize> Outbox<M, RING, SLOTS> 
     ///
     /// # Panics
     ///
-    /// Where there is no channel or more than 16, or one of another lane than 0.
+    /// At compile time in a `static`: where there is no channel or more than 16, or one whose name has no byte or more
+    /// than 64, whose descriptor has more than 4,096, or whose lane is not 0.
     pub const fn new(channels: &'static [ChannelInfo], time: TimeColumn) -> Self {
         assert!(!channels.is_empty() && channels.len() <= CHANNELS_MAX, "a device has 1 to 16 channels");
         let mut index = 0;
         while index < channels.len() {
-            assert!(channels[index].lane.0 == Lane(0).0, "an outbox is of lane 0");
+            channels[index].check();
             index += 1;
         }
         let shared = Shared {

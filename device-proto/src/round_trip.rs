@@ -37,17 +37,16 @@ impl RoundTrip {
 
     /// How long to wait for an acknowledgement.
     pub(crate) fn timeout(&self) -> u64 {
-        let measured = match self.smoothed {
-            Some((mean, deviation)) => mean + (4 * deviation).max(1),
-            None => self.rate.ms(RETRANSMIT_INITIAL_MS),
-        };
-        let least = measured.max(self.rate.ms(RETRANSMIT_MIN_MS));
+        let least = self.longest().max(self.rate.ms(RETRANSMIT_MIN_MS));
         (least << self.doublings).min(self.rate.ms(RETRANSMIT_MAX_MS))
     }
 
-    /// How long an acknowledgement usually takes.
-    pub(crate) fn mean(&self) -> u64 {
-        self.smoothed.map_or(self.rate.ms(RETRANSMIT_MIN_MS), |(mean, _)| mean)
+    /// How long an acknowledgement takes at the longest, unless something is lost.
+    pub(crate) fn longest(&self) -> u64 {
+        match self.smoothed {
+            Some((mean, deviation)) => mean + (4 * deviation).max(1),
+            None => self.rate.ms(RETRANSMIT_INITIAL_MS),
+        }
     }
 }
 
@@ -68,7 +67,7 @@ mod tests {
         assert_eq!(round_trip.timeout(), 200 + 4 * 100);
         round_trip.measured(280);
         assert_eq!(round_trip.timeout(), 210 + 4 * 95);
-        assert_eq!(round_trip.mean(), 210);
+        assert_eq!(round_trip.longest(), 590);
     }
 
     #[test]

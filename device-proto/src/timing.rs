@@ -3,7 +3,7 @@
 /// A live device says so this often.
 pub const STATUS_INTERVAL_MS: u32 = 1_000;
 
-/// A live host repeats its acknowledgement after this long without one.
+/// A live host acknowledges each lane this often, whether anything came or not.
 pub const ACK_INTERVAL_MS: u32 = 1_000;
 
 /// A session ends after this long without a valid frame from the other side.

@@ -185,3 +185,33 @@ fn a_code_of_a_later_version_is_kept() {
     assert!(reasons.into_iter().all(|(code, refusal, gap)| refusal == code && gap == code));
     assert_eq!(GapReason::from(9), GapReason::Other(9));
 }
+
+#[test]
+fn the_session_of_the_page_is_sound() {
+    let kinds = [
+        Kind::Discover,
+        Kind::Hello,
+        Kind::Welcome,
+        Kind::Start,
+        Kind::Ack,
+        Kind::Batch,
+        Kind::Ack,
+        Kind::Ack,
+    ];
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/WIRE.md")).unwrap();
+    let words: Vec<_> = page.split_whitespace().filter(|word| *word != "│").collect();
+    let page = words.join(" ");
+    for (row, kind) in rows("session").iter().zip(kinds) {
+        let mut decoder = FrameDecoder::<2048>::new();
+        let len = decoder.decode(row).1.unwrap().unwrap();
+        let frame = Frame::new_checked(decoder.frame(len)).unwrap();
+        let seal = match kind {
+            Kind::Discover | Kind::Hello | Kind::Welcome => Seal::Handshake,
+            Kind::Batch => Seal::Batch(SESSION, DeviceSequence(0)),
+            _ => Seal::Session(SESSION),
+        };
+        assert!(frame.is_sealed_with(seal) && frame.kind_byte() == kind as u8);
+        let hex: Vec<_> = decoder.frame(len).iter().map(|byte| format!("{byte:02x}")).collect();
+        assert!(page.contains(&hex.join(" ")), "the page shows another {kind:?}");
+    }
+}

@@ -90,7 +90,7 @@ impl Session {
         }
         let lost = ack.is_out_of_order() && self.received < self.send_next && now >= self.return_from;
         if lost {
-            self.return_from = now + self.round_trip.mean();
+            self.return_from = now + self.round_trip.longest();
             return AckOutcome::Return;
         }
         AckOutcome::Taken

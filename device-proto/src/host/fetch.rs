@@ -1,9 +1,9 @@
 //! How a host gets the descriptors that it does not know.
 
 use heapless::Deque;
+use varve_core::descriptor::DESCRIPTOR_LEN_MAX;
 use varve_core::{CHANNELS_MAX, DescriptorHash};
 
-use crate::channel::DESCRIPTOR_LEN_MAX;
 use crate::message::{DescriptorPiece, Fetch};
 use crate::timing::{Repetition, TRIES_MAX};
 

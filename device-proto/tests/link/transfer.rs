@@ -221,6 +221,88 @@ fn a_lost_batch_comes_again_within_a_round_trip() {
     pair.check_stored();
 }
 
+/// A pair with one batch that the host has, and the device does not know it and is sending it again.
+fn resending() -> (Pair, Vec<u8>) {
+    let mut pair = Pair::connected();
+    for value in 0..50 {
+        pair.push(value).unwrap();
+    }
+    pair.to_device.delay_us = 10_000_000;
+    pair.run(10_000);
+    let ack = pair.to_device.cut();
+    pair.now = pair.device.poll_timeout().unwrap();
+    let mut piece = [0; 20];
+    assert_eq!(pair.device.poll_transmit(pair.now, &mut piece), piece.len());
+    assert_eq!(pair.device.stats().timeouts, 1);
+    pair.to_host.write(pair.now, &piece);
+    pair.to_device.delay_us = 1_000;
+    (pair, ack)
+}
+
+#[test]
+fn a_batch_that_is_being_sent_is_not_forgotten() {
+    let (mut pair, ack) = resending();
+    pair.device.handle_bytes(pair.now, &ack);
+    assert_eq!(pair.outbox.stats().held_events, 50);
+    pair.settle();
+    assert!(pair.outbox.is_empty());
+    pair.run(10_000);
+    assert_eq!((pair.host.stats().duplicates, pair.host.stats().bad_frames), (1, 0));
+}
+
+#[test]
+fn a_frame_of_an_earlier_session_is_given_up_half_way() {
+    let (mut pair, _) = resending();
+    pair.restart_host();
+    pair.drain();
+    pair.check_stored();
+    assert_eq!(pair.device.stats().aborted, 0, "the hello waits for the end of the frame");
+    let (mut pair, _) = resending();
+    pair.device.handle_bytes(pair.now + 3_000_000, &[]);
+    pair.now += 3_000_000;
+    pair.settle();
+    assert_eq!(pair.device.stats().aborted, 1);
+    pair.drain();
+    pair.check_stored();
+}
+
+#[test]
+fn an_acknowledgement_that_was_overtaken_changes_nothing() {
+    let (mut pair, ack) = resending();
+    pair.settle();
+    pair.drain();
+    for value in 50..60 {
+        pair.push(value).unwrap();
+    }
+    pair.device.handle_bytes(pair.now, &ack);
+    pair.drain();
+    assert_eq!(pair.device.stats().ignored, 0);
+    pair.check_stored();
+}
+
+#[test]
+fn one_loss_makes_the_device_go_back_once() {
+    let mut pair = Pair::connected();
+    pair.to_host.delay_us = 50_000;
+    for value in 0..20 {
+        pair.push(value).unwrap();
+        pair.drain();
+    }
+    pair.to_host.faults.lost = 1_000;
+    pair.push(100).unwrap();
+    pair.settle();
+    pair.to_host.faults.lost = 0;
+    for value in 0..8 {
+        pair.run(25_000);
+        pair.push(value).unwrap();
+    }
+    pair.drain();
+    pair.check_stored();
+    // The lost one, and three behind it that were under way when the loss showed.
+    assert_eq!((pair.device.stats().resent, pair.device.stats().timeouts), (4, 0));
+    assert!(pair.host.stats().out_of_order >= 2);
+}
+
 #[test]
 fn a_full_frame_of_any_content_has_at_most_18_bytes_of_overhead() {
     use varve_device_proto::{FrameEncoder, SHORT_SEQUENCE_LEN, Seal};
