@@ -11,6 +11,7 @@ pub mod firmware;
 mod not_here;
 mod patience;
 mod simulated_device;
+pub mod simulation;
 
 pub use board::Board;
 pub use board_account::BoardAccount;

@@ -1,0 +1,340 @@
+//! The judge: holds what a log tells against what really happened.
+//!
+//! Within one lane of an epoch the log's entries, in global order, must meet end to end from sequence 0 to the cursor:
+//! each event once, byte for byte as it was emitted, and each absence with a reason that is true. What follows from
+//! that: order, exactly once, and events stored + events in gaps = the highest sequence heard of.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::ops::Range;
+
+use varve_core::{DeviceId, DeviceSequence, GlobalSequence, Lane};
+
+use super::account::{Absence, Account, Content, Cursor, Entry, Gap};
+use super::emission::Emission;
+use super::truth::{EpochKey, LifeId, Tenure, Truth};
+
+/// A law that a log broke.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Violation {
+    /// The global order has a hole.
+    GlobalHole {
+        /// The place that should come next.
+        expected: GlobalSequence,
+        /// The place that came.
+        found: GlobalSequence,
+    },
+    /// An event that nobody emitted, or with other bytes.
+    Forged {
+        /// Where it stands.
+        global: GlobalSequence,
+    },
+    /// An event of a life that held no epoch of this store.
+    Foreign {
+        /// Where it stands.
+        global: GlobalSequence,
+        /// Whose it is.
+        life: LifeId,
+    },
+    /// An event or a gap that the log held already.
+    Doubled {
+        /// In which lane of which epoch.
+        place: Place,
+        /// Where the log should have gone on.
+        next: u64,
+        /// Where the entry begins.
+        found: u64,
+    },
+    /// Events are missing without a gap.
+    Lost {
+        /// In which lane of which epoch.
+        place: Place,
+        /// The first of them.
+        next: u64,
+        /// The first that is there again.
+        found: u64,
+    },
+    /// A gap whose reason is not true.
+    FalseGap {
+        /// In which lane of which epoch.
+        place: Place,
+        /// What the log says.
+        gap: Gap,
+    },
+    /// The device gave up events as durable that the log does not hold.
+    DurableLost {
+        /// Whose.
+        life: LifeId,
+        /// How far the log goes.
+        next: u64,
+        /// How far the device was told that it goes.
+        durable: u64,
+    },
+    /// The cursor does not tell what the entries tell.
+    CursorOff {
+        /// What the log says.
+        cursor: Cursor,
+        /// Where the entries end.
+        next: u64,
+        /// How many of them are in gaps.
+        gap_total: u64,
+    },
+    /// A timer asked for the same moment again and again.
+    Spinning,
+    /// After the faults had ended the log did not come to hold what the device still had.
+    NotCaughtUp {
+        /// Whose.
+        life: LifeId,
+        /// How far the log goes.
+        next: u64,
+        /// How many events the life offered.
+        offered: u64,
+    },
+}
+
+/// One lane of an epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The epoch.
+    pub epoch: EpochKey,
+    /// The lane.
+    pub lane: Lane,
+}
+
+/// What the log holds of one lane of an epoch, while it is read.
+#[derive(Clone, Copy, Debug, Default)]
+struct Progress {
+    life: Option<LifeId>,
+    next: u64,
+    gap_total: u64,
+    is_behind_gap: bool,
+}
+
+/// Judges the whole of a log. `incarnation` names its store.
+///
+/// # Errors
+///
+/// The first law that it broke.
+pub(super) fn judge(account: &Account, incarnation: u64, truth: &Truth) -> Result<Verdict, Violation> {
+    let mut hearing = Hearing { incarnation, truth, lanes: BTreeMap::new(), verdict: Verdict::default() };
+    for (index, entry) in account.entries.iter().enumerate() {
+        hearing.take_in(index as u64, entry)?;
+    }
+    hearing.compare_cursors(&account.cursors)?;
+    hearing.hold_host_to_its_word()?;
+    Ok(hearing.verdict)
+}
+
+/// Judges that the log holds everything that a living device ever offered. `tenure`: the epoch that it is in.
+///
+/// # Errors
+///
+/// [`Violation::NotCaughtUp`].
+pub(super) fn judge_caught_up(
+    account: &Account,
+    life: LifeId,
+    tenure: Option<(EpochKey, Tenure)>,
+    truth: &Truth,
+) -> Result<(), Violation> {
+    let offered = truth.life(life).map_or(0, |life| life.offered);
+    let next = tenure.map_or(0, |(epoch, tenure)| {
+        let place = Place { epoch, lane: Lane(0) };
+        let cursor = account.cursors.iter().find(|cursor| place_of(epoch.incarnation, cursor) == place);
+        tenure.base + cursor.map_or(0, |cursor| cursor.next.0)
+    });
+    if next == offered { Ok(()) } else { Err(Violation::NotCaughtUp { life, next, offered }) }
+}
+
+/// What a log that broke no law holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// Events of devices.
+    pub stored: u64,
+    /// Events in gaps.
+    pub gap_events: u64,
+    /// The longest gap.
+    pub gap_len_max: u64,
+    /// Events whose sequence has other bits above the low 16 than the event before.
+    pub wraps: u64,
+    /// Why events are absent, each reason once.
+    pub absences: BTreeSet<Absence>,
+    /// How far the log goes with each life, as an ordinal.
+    pub reached: BTreeMap<LifeId, u64>,
+}
+
+struct Hearing<'a> {
+    incarnation: u64,
+    truth: &'a Truth,
+    lanes: BTreeMap<Place, Progress>,
+    verdict: Verdict,
+}
+
+impl Hearing<'_> {
+    fn take_in(&mut self, expected: u64, entry: &Entry) -> Result<(), Violation> {
+        if entry.global.0 != expected {
+            let expected = GlobalSequence(expected);
+            return Err(Violation::GlobalHole { expected, found: entry.global });
+        }
+        match &entry.content {
+            Content::Event { stream, id, bytes } => {
+                let [instance, device @ ..] = id.0.to_le_bytes();
+                let emission = Emission::recognise(stream, instance, bytes);
+                let emission = emission.filter(|emission| self.was_emitted(emission, &device));
+                let emission = emission.ok_or(Violation::Forged { global: entry.global })?;
+                self.take_in_event(entry.global, &emission)
+            }
+            Content::Gap(gap) => self.take_in_gap(gap),
+        }
+    }
+
+    /// Whether a life of that device kept the event.
+    fn was_emitted(&self, emission: &Emission, device: &[u8; 7]) -> bool {
+        self.truth.life(emission.life).is_some_and(|life| {
+            let ordinal = emission.ordinal;
+            life.device.0.to_le_bytes()[..7] == *device
+                && ordinal < life.offered
+                && !life.dropped.covers(&(ordinal..ordinal + 1))
+        })
+    }
+
+    fn take_in_event(&mut self, global: GlobalSequence, emission: &Emission) -> Result<(), Violation> {
+        let foreign = Violation::Foreign { global, life: emission.life };
+        let (epoch, tenure) = self.epoch_of(emission).ok_or_else(|| foreign.clone())?;
+        let place = Place { epoch, lane: Lane(0) };
+        let sequence = emission.ordinal - tenure.base;
+        let progress = self.lanes.entry(place).or_default();
+        if *progress.life.get_or_insert(emission.life) != emission.life {
+            return Err(foreign);
+        }
+        progress.advance(place, sequence..sequence + 1)?;
+        self.verdict.stored += 1;
+        self.verdict.wraps +=
+            u64::from(sequence > 0 && sequence.is_multiple_of(1 << 16) && !progress.is_behind_gap);
+        progress.is_behind_gap = false;
+        Ok(())
+    }
+
+    /// The epoch of this store in which an event was emitted.
+    fn epoch_of(&self, emission: &Emission) -> Option<(EpochKey, Tenure)> {
+        let device = self.truth.life(emission.life)?.device;
+        let epochs = self.truth.epochs_of(self.incarnation, device);
+        let mut held =
+            epochs.filter(|(_, tenure)| tenure.life == emission.life && tenure.base <= emission.ordinal);
+        held.next().map(|(epoch, tenure)| (epoch, *tenure))
+    }
+
+    fn take_in_gap(&mut self, gap: &Gap) -> Result<(), Violation> {
+        let epoch = EpochKey { incarnation: self.incarnation, device: gap.device, epoch: gap.epoch };
+        let place = Place { epoch, lane: gap.lane };
+        let progress = self.lanes.entry(place).or_default();
+        progress.advance(place, gap.first.0..gap.first.0 + gap.len)?;
+        progress.gap_total += gap.len;
+        progress.is_behind_gap |= gap.len > 0;
+        self.verdict.gap_events += gap.len;
+        self.verdict.absences.extend((gap.len > 0).then_some(gap.reason));
+        self.verdict.gap_len_max = self.verdict.gap_len_max.max(gap.len);
+        let life = progress.life;
+        let is_true = |tenure: &Tenure| self.is_true(gap, tenure);
+        let mut tenures =
+            self.truth.tenures(epoch).iter().filter(|tenure| life.is_none_or(|life| life == tenure.life));
+        if gap.len == 0 || tenures.any(is_true) {
+            Ok(())
+        } else {
+            Err(Violation::FalseGap { place, gap: gap.clone() })
+        }
+    }
+
+    /// Whether the reason of a gap is true of that tenure.
+    fn is_true(&self, gap: &Gap, tenure: &Tenure) -> bool {
+        let life = self.truth.life(tenure.life).expect("a tenure names a life");
+        let first = tenure.base + gap.first.0;
+        let ordinals = first..first + gap.len;
+        ordinals.end <= life.offered
+            && match gap.reason {
+                Absence::OutboxFull => life.dropped.covers(&ordinals),
+                Absence::DeviceReset => life.ended && life.may_lack(&ordinals),
+                Absence::HostRestored => ordinals.end <= life.forgiven,
+            }
+    }
+
+    fn compare_cursors(&self, cursors: &[Cursor]) -> Result<(), Violation> {
+        for cursor in cursors {
+            let found = self.lanes.get(&place_of(self.incarnation, cursor)).copied().unwrap_or_default();
+            let is_heard =
+                if cursor.closed { cursor.heard == cursor.next } else { cursor.heard >= cursor.next };
+            if cursor.next.0 != found.next || cursor.gap_total != found.gap_total || !is_heard {
+                return Err(Violation::CursorOff {
+                    cursor: *cursor,
+                    next: found.next,
+                    gap_total: found.gap_total,
+                });
+            }
+        }
+        let has_cursor =
+            |place: &Place| cursors.iter().any(|cursor| place_of(self.incarnation, cursor) == *place);
+        match self.lanes.iter().find(|(place, progress)| progress.next > 0 && !has_cursor(place)) {
+            None => Ok(()),
+            Some((place, progress)) => Err(Violation::CursorOff {
+                cursor: Cursor {
+                    device: place.epoch.device,
+                    epoch: place.epoch.epoch,
+                    lane: place.lane,
+                    next: DeviceSequence(0),
+                    gap_total: 0,
+                    heard: DeviceSequence(0),
+                    closed: false,
+                },
+                next: progress.next,
+                gap_total: progress.gap_total,
+            }),
+        }
+    }
+
+    /// What a device gave up must be in the log.
+    fn hold_host_to_its_word(&mut self) -> Result<(), Violation> {
+        for (id, life) in self.truth.lives() {
+            let next = self.reached(id, life.device);
+            if next < life.durable && life.forgiven < life.durable {
+                return Err(Violation::DurableLost { life: id, next, durable: life.durable });
+            }
+            self.verdict.reached.insert(id, next);
+        }
+        Ok(())
+    }
+
+    /// How far the log goes with a life, as an ordinal.
+    fn reached(&self, life: LifeId, device: DeviceId) -> u64 {
+        let epochs = self.truth.epochs_of(self.incarnation, device).filter(|(_, tenure)| tenure.life == life);
+        let reached = epochs.filter_map(|(epoch, tenure)| {
+            let progress = self.lanes.get(&Place { epoch, lane: Lane(0) })?;
+            Some(tenure.base + progress.next)
+        });
+        reached.max().unwrap_or(0)
+    }
+}
+
+impl Progress {
+    fn advance(&mut self, place: Place, entry: Range<u64>) -> Result<(), Violation> {
+        let (next, found) = (self.next, entry.start);
+        match found.cmp(&next) {
+            std::cmp::Ordering::Less => Err(Violation::Doubled { place, next, found }),
+            std::cmp::Ordering::Greater => Err(Violation::Lost { place, next, found }),
+            std::cmp::Ordering::Equal => {
+                self.next = entry.end;
+                Ok(())
+            }
+        }
+    }
+}
+
+fn place_of(incarnation: u64, cursor: &Cursor) -> Place {
+    let epoch = EpochKey { incarnation, device: cursor.device, epoch: cursor.epoch };
+    Place { epoch, lane: cursor.lane }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self:?}")
+    }
+}
