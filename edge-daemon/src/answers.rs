@@ -54,7 +54,12 @@ impl Answers {
     /// Waits until there are news, and takes them.
     pub(crate) async fn news(&self) -> News {
         self.notify.notified().await;
-        std::mem::take(&mut *self.lock())
+        self.take()
+    }
+
+    /// Takes what has been told since the last time.
+    pub(crate) fn take(&self) -> News {
+        std::mem::take(&mut self.lock())
     }
 
     fn tell(&self, change: impl FnOnce(&mut News)) {

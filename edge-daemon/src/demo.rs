@@ -53,7 +53,7 @@ pub(crate) fn demo(args: &DemoArgs) -> Result<ExitCode, Failure> {
         store: home.path().to_path_buf(),
         commit_window: COMMIT_WINDOW,
     })?;
-    let mut view = View::new(args.json);
+    let mut view = View::new(args.json, args.devices);
     let memory_start =
         daemon.watch(&mut fleet, |snapshot| tell(view.show(&mut out, snapshot)), orders.events)?;
     let mut account = daemon.finish(memory_start)?;

@@ -1,12 +1,15 @@
 //! What a demo shows while it runs.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rustix::termios::tcgetwinsize;
+
 use super::report::Progress;
 
-/// Shows how far the devices are: a table that is drawn anew on a terminal, a line each second elsewhere.
+/// Shows how far the devices are: a table that is drawn anew on a terminal that has room for it, a line each second
+/// elsewhere.
 #[derive(Debug)]
 pub(crate) struct View {
     kind: Kind,
@@ -50,12 +53,14 @@ pub(crate) struct Row {
 }
 
 impl View {
-    /// The view that suits standard output, or none if it is `quiet`.
-    pub(crate) fn new(quiet: bool) -> Self {
-        let kind = match quiet {
-            true => Kind::Nothing,
-            false if io::stdout().is_terminal() => Kind::Table,
-            false => Kind::Lines,
+    /// The view of so many devices that suits standard output, or none if it is `quiet`.
+    pub(crate) fn new(quiet: bool, devices: u8) -> Self {
+        let has_room =
+            |columns: u16, rows: u16| columns >= TABLE_WIDTH && rows > u16::from(devices) + TABLE_FRAME;
+        let kind = match tcgetwinsize(rustix::stdio::stdout()) {
+            _ if quiet => Kind::Nothing,
+            Ok(size) if has_room(size.ws_col, size.ws_row) => Kind::Table,
+            _ => Kind::Lines,
         };
         Self { kind, drawn_lines: 0, shown_s: None }
     }
@@ -89,12 +94,12 @@ impl View {
 impl Snapshot {
     fn table(&self) -> Vec<String> {
         let mut lines = vec![format!(
-            "  {:<14} {:>10} {:>10} {:>8} {:>8} {:>7}",
+            "  {:<12} {:>9} {:>9} {:>8} {:>8} {:>7}",
             "port", "offered", "durable", "in gaps", "refused", "faults"
         )];
         lines.extend(self.rows.iter().map(|row| {
             format!(
-                "  {:<14} {:>10} {:>10} {:>8} {:>8} {:>7}  {}",
+                "  {:<12} {:>9} {:>9} {:>8} {:>8} {:>7}  {}",
                 row.port.display(),
                 row.progress.offered,
                 row.durable,
@@ -105,28 +110,35 @@ impl Snapshot {
             )
         }));
         lines.push(String::new());
-        lines.push(format!("  {}", self.summary()));
+        lines.push(format!("  {:.1} s, {}", self.elapsed.as_secs_f64(), self.commits_made()));
         lines
     }
 
     fn summary(&self) -> String {
         let sum = |number: fn(&Row) -> u64| self.rows.iter().map(number).sum::<u64>();
-        let (commits, commit_time) = self.commits;
         format!(
-            "{:5.1} s · offered {} · durable {} · in gaps {} · refused as duplicates {} · {} commits of {:.1} ms",
+            "{:5.1} s · offered {} · durable {} · in gaps {} · refused as duplicates {} · {}",
             self.elapsed.as_secs_f64(),
             sum(|row| row.progress.offered),
             sum(|row| row.durable),
             sum(|row| row.gap_events),
             sum(|row| row.duplicates),
-            commits,
-            commit_time.as_secs_f64() * 1_000.0 / commits.max(1) as f64,
+            self.commits_made(),
         )
+    }
+
+    fn commits_made(&self) -> String {
+        let (commits, time) = self.commits;
+        format!("{commits} commits of {:.1} ms", time.as_secs_f64() * 1_000.0 / commits.max(1) as f64)
     }
 }
 
 /// The width of a full bar.
-const BAR_WIDTH: u64 = 20;
+const BAR_WIDTH: u64 = 14;
+
+/// The columns of a table, and its rows beside those of the devices: heading, empty line, commits.
+const TABLE_WIDTH: u16 = 78;
+const TABLE_FRAME: u16 = 3;
 
 fn bar(done: u64, all: u64) -> String {
     let full = (done.min(all) * BAR_WIDTH).checked_div(all).unwrap_or(BAR_WIDTH);
@@ -174,8 +186,14 @@ mod tests {
     }
 
     #[test]
+    fn a_table_is_no_wider_than_it_says() {
+        let widest = snapshot(0).table().iter().map(|line| line.chars().count()).max();
+        assert!(widest <= Some(usize::from(TABLE_WIDTH)), "{widest:?}");
+    }
+
+    #[test]
     fn a_bar_is_as_full_as_the_work_is_done() {
-        assert_eq!(bar(50, 100).matches('█').count(), 10);
+        assert_eq!(bar(50, 100).matches('█').count(), 7);
         assert_eq!(bar(200, 100).matches('░').count(), 0);
         assert_eq!(bar(0, 0).matches('░').count(), 0);
     }
