@@ -559,9 +559,7 @@ impl<M: RawMutex, const RING: usize, const SLOTS: usize> DeviceLink<'_, M, RING,
     fn may_send(&self) -> bool {
         self.session.as_ref().is_some_and(|session| {
             let (from, to) = (session.received, session.send_next);
-            session.confirmed
-                && self.outbox.credit_between(from, to) < session.credit
-                && !self.outbox.has_gap_between(from, to)
+            self.outbox.credit_between(from, to) < session.credit && !self.outbox.has_gap_between(from, to)
         })
     }
 

@@ -1,12 +1,12 @@
 //! A peer that says anything: no bytes make either machine panic, and none makes the host accept what is not next.
 
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
-use varve_core::{DeviceId, DeviceSequence, Epoch, Lane, TimeColumn};
+use varve_core::{DescriptorHash, DeviceId, DeviceSequence, Epoch, Lane, TimeColumn};
 use varve_device_proto::admission::decide;
 use varve_device_proto::{
-    Admission, ChannelInfo, DeviceConfig, DeviceLink, Discover, FRAME_LEN_MAX, Frame, FrameDecoder,
-    FrameEncoder, HeldLane, Hello, HelloChannel, HostConfig, HostEvent, HostLink, Kind, KnownDevice,
-    LaneCursor, LaneStart, NextSequence, Outbox, Refusal, ResetReason, Seal, Start, Welcome,
+    Ack, Admission, ChannelInfo, DescriptorPiece, DeviceConfig, DeviceLink, Discover, FRAME_LEN_MAX, Frame,
+    FrameDecoder, FrameEncoder, HeldLane, Hello, HelloChannel, HostConfig, HostEvent, HostLink, Kind,
+    KnownDevice, LaneCursor, LaneStart, NextSequence, Outbox, Refusal, ResetReason, Seal, Start, Welcome,
 };
 
 static CHANNELS: [ChannelInfo; 1] = [ChannelInfo::of::<u32>(0)];
@@ -111,24 +111,8 @@ impl Victim {
         wire.extend(self.sent());
         let discover = bodies(&wire, Kind::Discover).pop().expect("the host asks");
         self.nonce += 1;
-        Hello {
-            version_min: 1,
-            version_max: 1,
-            features: 0,
-            discover: postcard::from_bytes::<Discover>(&discover).unwrap().nonce,
-            nonce: self.nonce,
-            session: 0,
-            device: DeviceId(1),
-            incarnation: 0,
-            epoch: Epoch(0),
-            reset: ResetReason::Unknown,
-            tick_hz: 1,
-            now: 0,
-            lanes: [HeldLane { oldest: DeviceSequence(0), next: DeviceSequence(9) }].into_iter().collect(),
-            channels: [HelloChannel { name: "x", instance: 0, lane: Lane(0), flags: 0, descriptor: [0; 8] }]
-                .into_iter()
-                .collect(),
-        }
+        let discover = postcard::from_bytes::<Discover>(&discover).unwrap().nonce;
+        Hello { discover, nonce: self.nonce, ..plain_hello() }
     }
 
     /// Says hello and start, and returns the session.
@@ -142,6 +126,26 @@ impl Victim {
         assert_eq!(self.host.session(), Some(session));
         self.host.set_credit(Lane(0), 100_000);
         session
+    }
+}
+
+fn plain_hello() -> Hello<'static> {
+    let channel = HelloChannel { name: "x", instance: 0, lane: Lane(0), flags: 0, descriptor: [0; 8] };
+    Hello {
+        version_min: 1,
+        version_max: 1,
+        features: 0,
+        discover: 1,
+        nonce: 1,
+        session: 0,
+        device: DeviceId(1),
+        incarnation: 0,
+        epoch: Epoch(0),
+        reset: ResetReason::Unknown,
+        tick_hz: 1,
+        now: 0,
+        lanes: [held(0, 9)].into_iter().collect(),
+        channels: [channel].into_iter().collect(),
     }
 }
 
@@ -281,6 +285,69 @@ fn what_begins_inside_what_the_host_has_ends_the_session() {
     assert_eq!(victim.next, 9);
     victim.hear(&frame(Seal::Session(session), Kind::Gap as u8, &[0, 8, 2, 1]));
     assert_eq!(victim.refused, [Refusal::Chain]);
+}
+
+/// The credit of the latest acknowledgement.
+fn credit(wire: &[u8]) -> u32 {
+    let ack = bodies(wire, Kind::Ack).pop().expect("the host acknowledges");
+    postcard::from_bytes::<Ack>(&ack).unwrap().credit
+}
+
+#[test]
+fn nothing_is_granted_or_accepted_while_descriptors_are_wanted() {
+    let mut victim = Victim::new();
+    let session = victim.connect();
+    let hash = DescriptorHash::of(b"what it means");
+    assert!(victim.host.fetch_descriptor(hash));
+    assert_eq!(credit(&victim.sent()), 0);
+    let gap = frame(Seal::Session(session), Kind::Gap as u8, &[0, 0, 9, 1]);
+    victim.hear(&gap);
+    assert_eq!((victim.next, victim.host.stats().over_credit), (0, 1));
+    let piece = DescriptorPiece { hash: hash.0, offset: 0, total: 13, bytes: b"what it means" };
+    victim.hear(&message(Seal::Session(session), Kind::Descriptor, &piece));
+    assert_eq!(credit(&victim.sent()), 100_000);
+    victim.hear(&gap);
+    assert_eq!(victim.next, 9);
+}
+
+#[test]
+fn what_was_durable_in_another_session_does_not_count_in_this_one() {
+    let mut victim = Victim::new();
+    let session = victim.connect();
+    victim.hear(&frame(Seal::Session(session), Kind::Gap as u8, &[0, 0, 9, 1]));
+    victim.host.handle_durable(session ^ 1, Lane(0), DeviceSequence(9));
+    let durable = |wire: &[u8]| {
+        let ack = bodies(wire, Kind::Ack).pop().expect("the host acknowledges");
+        postcard::from_bytes::<Ack>(&ack).unwrap().durable.0
+    };
+    assert_eq!(durable(&victim.sent()), 0);
+    victim.host.handle_durable(session, Lane(0), DeviceSequence(9));
+    assert_eq!(durable(&victim.sent()), 9);
+}
+
+#[test]
+fn what_the_hello_tells_of_is_heard_of() {
+    let mut victim = Victim::new();
+    victim.connect();
+    assert_eq!(victim.host.heard(Lane(0)), Some(DeviceSequence(9)));
+    assert_eq!(victim.host.heard(Lane(1)), None);
+}
+
+#[test]
+fn a_hello_of_the_live_session_answers_the_question_who_is_there() {
+    let mut victim = Victim::new();
+    let session = victim.connect();
+    victim.sent();
+    let stranger = Hello { discover: 0, nonce: 0, ..plain_hello() };
+    victim.hear(&message(Seal::Handshake, Kind::Hello, &stranger));
+    victim.now += 250_000;
+    assert_eq!(bodies(&victim.sent(), Kind::Discover).len(), 1);
+    victim.hear(&message(Seal::Handshake, Kind::Hello, &Hello { session, ..plain_hello() }));
+    for _ in 0..2 {
+        victim.now += 1_000_000;
+        assert_eq!(bodies(&victim.sent(), Kind::Discover).len(), 0);
+    }
+    assert_eq!(victim.host.session(), Some(session));
 }
 
 #[test]

@@ -224,7 +224,7 @@ impl<const BYTES: usize, const SLOTS: usize> Ring<BYTES, SLOTS> {
             self.chain = chain_after(&self.bytes, oldest, self.chain);
             self.held.pop_front();
         }
-        if self.tail().is_none() && self.open.is_empty() {
+        if self.tail().is_none() {
             self.head = 0;
         }
         before != self.held.len()

@@ -201,6 +201,18 @@ fn what_is_received_is_not_sent_again_while_the_disk_is_slow() {
 }
 
 #[test]
+fn small_batches_leave_slots_for_large_ones_while_the_disk_is_slow() {
+    let mut pair = Pair::connected();
+    pair.commit_us = 2_000_000;
+    for value in 0..450 {
+        pair.push(value).expect("4 KiB hold 450 events of 4 bytes and their times");
+        pair.run(1_000);
+    }
+    pair.drain();
+    pair.check_stored();
+}
+
+#[test]
 fn a_lost_batch_comes_again_within_a_round_trip() {
     let mut pair = Pair::connected();
     for value in 0..20 {
