@@ -7,7 +7,11 @@ use clap::{Args, Parser, Subcommand, value_parser};
 
 /// The gateway daemon of Varve: it appends what devices send, and acknowledges only what is durable.
 #[derive(Debug, Parser)]
-#[command(name = "varved", version)]
+#[command(
+    name = "varved",
+    version,
+    after_help = "VARVED_LOG=debug logs more; it takes the filters of tracing."
+)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,

@@ -46,9 +46,13 @@ impl Port {
         let mut backoff = Backoff::new(REOPEN_DELAY_MIN, REOPEN_DELAY_MAX);
         loop {
             if let Some(serial) = open.take() {
+                let opened = Instant::now();
                 let Some(error) = self.serve_open(serial, &mut stop).await else { return };
                 warn!(port = %self.path.display(), %error, "the port is gone; waiting for it to come back");
-                backoff.reset();
+                // One that comes and goes at once is as bad as one that stays away.
+                if opened.elapsed() >= REOPEN_DELAY_MAX {
+                    backoff.reset();
+                }
             }
             tokio::select! {
                 _ = stop.wait_for(|&stop| stop) => return,

@@ -28,7 +28,8 @@ pub(crate) struct PortSession<'p> {
     state: State,
     counted: HostStats,
     malformed: RateLimit,
-    refusals: RateLimit,
+    new_refusals: RateLimit,
+    same_refusals: RateLimit,
     refused: Option<(DeviceId, Refusal)>,
 }
 
@@ -77,7 +78,8 @@ impl<'p> PortSession<'p> {
             state: State::Waiting,
             counted: HostStats::default(),
             malformed: RateLimit::new(COMPLAINT_PERIOD),
-            refusals: RateLimit::new(COMPLAINT_PERIOD),
+            new_refusals: RateLimit::new(NEW_COMPLAINT_PERIOD),
+            same_refusals: RateLimit::new(COMPLAINT_PERIOD),
             refused: None,
         }
     }
@@ -242,9 +244,10 @@ impl<'p> PortSession<'p> {
 
     fn complain_of_refusal(&mut self, device: Option<DeviceId>, reason: Refusal) {
         let refused = device.map(|device| (device, reason));
-        let is_new = refused != self.refused;
+        let is_same = refused == self.refused;
         self.refused = refused;
-        if let Some(times) = self.refusals.admit(Instant::now(), 1).or(is_new.then_some(1)) {
+        let limit = if is_same { &mut self.same_refusals } else { &mut self.new_refusals };
+        if let Some(times) = limit.admit(Instant::now(), 1) {
             let device = device.map(DeviceName).map_or_else(|| "unknown".into(), |name| name.to_string());
             warn!(port = %self.port.display(), device, %reason, times, "the device is refused");
         }
@@ -318,7 +321,9 @@ const REQUESTS_PER_READ_MAX: usize = crate::port::INPUT_LEN / 8;
 const _: () = assert!(REQUESTS_PER_READ_MAX <= crate::quota::REQUESTS_MAX / 2);
 const _: () = assert!(4 * BATCH_LEN_MAX * Lane::COUNT <= crate::quota::BYTES_MAX);
 
+/// How often the log tells of what goes on being wrong, and of what is newly so.
 const COMPLAINT_PERIOD: Duration = Duration::from_secs(10);
+const NEW_COMPLAINT_PERIOD: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
@@ -347,6 +352,7 @@ mod tests {
     type DeviceOutbox = Outbox<NoopRawMutex, RING_LEN, 512>;
 
     /// A constant, so that it is not made on the stack of a test, where it would be copied from call to call.
+    #[expect(clippy::declare_interior_mutable_const, reason = "each test takes a copy of its own")]
     const EMPTY_OUTBOX: DeviceOutbox = Outbox::new(&CHANNELS, TimeColumn::None);
 
     /// A device, and the session of the port that it is on; the test is the writer.

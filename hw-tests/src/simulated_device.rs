@@ -3,15 +3,18 @@
 use std::{
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{Child, ChildStdout, Command, Stdio},
+    process::{Child, Command, Stdio},
+    sync::mpsc::{Receiver, channel},
+    thread,
+    time::Instant,
 };
 
-use crate::Daemon;
+use crate::{Daemon, PATIENCE};
 
 /// A running `varved simulate-device`. Dropped, it is killed, and its port is gone.
 pub struct SimulatedDevice {
     process: Child,
-    reports: BufReader<ChildStdout>,
+    reports: Receiver<String>,
     port: PathBuf,
 }
 
@@ -40,8 +43,11 @@ impl SimulatedDevice {
         // It lives as long as its input is open.
         let process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let mut process = process.expect("a simulated device starts");
-        let mut reports = BufReader::new(process.stdout.take().expect("its output is a pipe"));
-        let line = next_line(&mut reports).expect("it tells its port");
+        let output = BufReader::new(process.stdout.take().expect("its output is a pipe"));
+        let (sender, reports) = channel();
+        // It tells ten times a second how far it is, and last that it is done.
+        thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        let line = reports.recv_timeout(PATIENCE).expect("it tells its port");
         let port = line.strip_prefix("port ").expect("its port comes first").into();
         Self { process, reports, port }
     }
@@ -54,10 +60,12 @@ impl SimulatedDevice {
     /// Waits until it has offered every event and all are settled: durable, or in a durable gap.
     ///
     /// # Panics
-    /// When it ends before.
+    /// When it ends before, or takes longer than [`PATIENCE`].
     pub fn wait_until_done(&mut self) -> DeviceReport {
+        let deadline = Instant::now() + PATIENCE;
         loop {
-            let line = next_line(&mut self.reports).expect("the device runs until it is told to end");
+            let left = deadline.saturating_duration_since(Instant::now());
+            let line = self.reports.recv_timeout(left).expect("the device is done in time");
             if let Some(numbers) = line.strip_prefix("done ") {
                 return DeviceReport::parse(numbers).expect("three numbers");
             }
@@ -78,10 +86,4 @@ impl DeviceReport {
         let mut numbers = numbers.split(' ').map(str::parse);
         Some(Self { offered: numbers.next()?.ok()?, dropped: numbers.next()?.ok()? })
     }
-}
-
-fn next_line(reports: &mut BufReader<ChildStdout>) -> Option<String> {
-    let mut line = String::new();
-    reports.read_line(&mut line).ok().filter(|len| *len > 0)?;
-    Some(line.trim_end().to_owned())
 }

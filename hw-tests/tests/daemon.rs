@@ -16,8 +16,9 @@ use varve_hw_tests::{Cable, Daemon, DeviceReport, SimulatedDevice, eventually};
 #[test]
 fn a_daemon_killed_in_mid_stream_loses_and_doubles_nothing() {
     let directory = tempfile::tempdir().unwrap();
-    let mut device = SimulatedDevice::start(1, 12_000, None);
-    kill_again_and_again(directory.path(), device.port(), 8 * scale());
+    let mut device = SimulatedDevice::start(1, 12_000 * scale(), None);
+    let stored = kill_again_and_again(directory.path(), device.port(), 8 * scale());
+    assert!(stored < 12_000 * scale(), "it was killed in mid-stream");
     let report = finish(directory.path(), &mut device);
     Log::read(directory.path()).assert_holds(&[report.offered]);
 }
@@ -25,7 +26,7 @@ fn a_daemon_killed_in_mid_stream_loses_and_doubles_nothing() {
 #[test]
 fn a_daemon_killed_on_a_faulty_line_loses_and_doubles_nothing() {
     let directory = tempfile::tempdir().unwrap();
-    let mut device = SimulatedDevice::start(1, 6_000, Some(11));
+    let mut device = SimulatedDevice::start(1, 6_000 * scale(), Some(11));
     kill_again_and_again(directory.path(), device.port(), 4 * scale());
     let report = finish(directory.path(), &mut device);
     Log::read(directory.path()).assert_holds(&[report.offered]);
@@ -83,15 +84,19 @@ fn a_port_that_goes_and_comes_back_is_served_again() {
 #[test]
 fn a_device_is_refused_while_another_of_its_id_is_live() {
     let directory = tempfile::tempdir().unwrap();
+    let mut plug = Plug::new(directory.path());
     let mut first = SimulatedDevice::start(1, 2_000, None);
-    let mut clone = SimulatedDevice::start(1, 2_000, None);
-    let mut daemon = Daemon::start(first.port(), directory.path());
-    wait_for_events(directory.path(), 1);
-    assert!(daemon.stop().success());
+    let mut other = SimulatedDevice::start(2, 10, None);
+    plug.put(other.port());
+    let mut daemon = Daemon::start_on(&[first.port(), plug.path()], directory.path());
+    other.wait_until_done();
+    wait_for_events(directory.path(), 11);
 
-    let mut daemon = Daemon::start_on(&[first.port(), clone.port()], directory.path());
-    first.wait_until_done();
+    let mut clone = SimulatedDevice::start(1, 1_000, None);
+    plug.put(clone.port());
+    drop(other);
     eventually("a refusal in the log", || daemon.log().contains("the device is refused").then_some(()));
+    first.wait_until_done();
     drop(first);
     clone.wait_until_done();
     assert!(daemon.stop().success());
@@ -220,14 +225,16 @@ fn the_demo_balances_on_faulty_lines_and_tells_its_account_as_json() {
     assert!(account["duplicates_refused"].is_u64() && account["elapsed_s"].as_f64().unwrap() > 0.0);
 }
 
-/// Starts the daemon and kills it, `rounds` times, each time after it has stored more than before.
-fn kill_again_and_again(directory: &Path, port: &Path, rounds: u64) {
+/// Starts the daemon and kills it, `rounds` times, each time after it has stored more than before. Returns how many
+/// events it had stored before the last time.
+fn kill_again_and_again(directory: &Path, port: &Path, rounds: u64) -> u64 {
     let mut stored = 0;
     for round in 0..rounds {
         let mut daemon = Daemon::start(port, directory);
         stored = wait_for_events(directory, stored + 1 + round * 37 % 200);
         daemon.kill();
     }
+    stored
 }
 
 /// Lets a daemon take in what the device still has.
