@@ -30,6 +30,7 @@ use audit::{Audit, DeviceAudit};
 use fleet::{Fleet, Orders};
 #[cfg(test)]
 pub(crate) use pty::Pty;
+use report::Progress;
 pub(crate) use simulated_device::simulate;
 use simulated_device::{device_id, events_per_second};
 use usage::{disk_bytes, process_cpu, process_memory_kib};
@@ -162,11 +163,11 @@ impl Account {
             .map_err(|error| Failure::new(format!("{}: {error}", dir.display()), "check the directory"))?;
         let audit = Audit::of(&open_read_only(dir)?).map_err(|error| cannot_read(dir, &error))?;
         for (number, device) in (0..).zip(fleet.devices()) {
-            let progress = device.progress();
             let found = audit.devices.get(&device_id(number)).copied().unwrap_or_default();
             let DeviceAudit { stored, gap_events, .. } = found;
-            self.devices.push(DeviceAccount { offered: progress.offered, stored, gap_events });
-            self.line_faults += progress.faults;
+            let Progress { offered, dropped, faults } = device.progress();
+            self.devices.push(DeviceAccount { offered, dropped, stored, gap_events });
+            self.line_faults += faults;
         }
         self.faults = audit.faults;
         Ok(())

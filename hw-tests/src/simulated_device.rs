@@ -19,7 +19,7 @@ pub struct SimulatedDevice {
 }
 
 /// What a device did in all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DeviceReport {
     /// Events that were offered to its outbox.
     pub offered: u64,

@@ -20,7 +20,7 @@ fn a_daemon_killed_in_mid_stream_loses_and_doubles_nothing() {
     let stored = kill_again_and_again(directory.path(), device.port(), 8 * scale());
     assert!(stored < 12_000 * scale(), "it was killed in mid-stream");
     let report = finish(directory.path(), &mut device);
-    Log::read(directory.path()).assert_holds(&[report.offered]);
+    Log::read(directory.path()).assert_holds(&[report]);
 }
 
 #[test]
@@ -29,7 +29,7 @@ fn a_daemon_killed_on_a_faulty_line_loses_and_doubles_nothing() {
     let mut device = SimulatedDevice::start(1, 6_000 * scale(), Some(11));
     kill_again_and_again(directory.path(), device.port(), 4 * scale());
     let report = finish(directory.path(), &mut device);
-    Log::read(directory.path()).assert_holds(&[report.offered]);
+    Log::read(directory.path()).assert_holds(&[report]);
 }
 
 #[test]
@@ -40,7 +40,7 @@ fn a_daemon_told_to_end_commits_what_it_has_and_goes_on_later() {
     wait_for_events(directory.path(), 500);
     assert!(daemon.stop().success());
     let report = finish(directory.path(), &mut device);
-    Log::read(directory.path()).assert_holds(&[report.offered]);
+    Log::read(directory.path()).assert_holds(&[report]);
 }
 
 #[test]
@@ -69,16 +69,16 @@ fn a_device_that_loses_its_memory_begins_a_new_epoch_and_the_log_says_so() {
 fn a_port_that_goes_and_comes_back_is_served_again() {
     let directory = tempfile::tempdir().unwrap();
     let mut plug = Plug::new(directory.path());
-    let mut offered = Vec::new();
+    let mut reports = Vec::new();
     let mut daemon = None;
     for number in [1, 2, 3] {
         let mut device = SimulatedDevice::start(number, 500, None);
         plug.put(device.port());
         daemon.get_or_insert_with(|| Daemon::start(plug.path(), directory.path()));
-        offered.push(device.wait_until_done().offered);
+        reports.push(device.wait_until_done());
     }
     assert!(daemon.unwrap().stop().success());
-    Log::read(directory.path()).assert_holds(&offered);
+    Log::read(directory.path()).assert_holds(&reports);
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn noise_is_dropped_and_told_of_at_a_bounded_rate() {
     assert!(daemon.stop().success());
     let complaints = daemon.log().lines().filter(|line| line.contains(NOISE_COMPLAINT)).count();
     assert!((1..10).contains(&complaints), "{complaints} complaints of a megabyte of noise");
-    Log::read(directory.path()).assert_holds(&[report.offered]);
+    Log::read(directory.path()).assert_holds(&[report]);
 }
 
 #[test]
@@ -318,26 +318,28 @@ impl Log {
         }
     }
 
-    /// Each device's events are there once and in order, and with its gaps they are as many as it offered: so many, in
-    /// any order of the devices.
-    fn assert_holds(&self, offered: &[u64]) {
+    /// Each device's events are there once and in order, but for those that its outbox dropped: these, and no others,
+    /// are in gaps. The reports are of all devices, in any order.
+    fn assert_holds(&self, reports: &[DeviceReport]) {
         self.assert_sequences();
-        let mut devices: HashMap<u64, u64> = HashMap::new();
+        let mut devices: HashMap<u64, DeviceReport> = HashMap::new();
         for line in &self.0 {
             let event = &line["event"];
-            if line["stream"] == "varve.gap" {
-                let next = devices.entry(event["device"].as_u64().unwrap()).or_default();
-                assert_eq!(event["first"], *next, "{line}");
-                *next += event["len"].as_u64().unwrap();
+            let (device, first, len) = if line["stream"] == "varve.gap" {
+                (event["device"].as_u64(), &event["first"], event["len"].as_u64().unwrap())
             } else {
-                let next = devices.entry(line["stream_id"].as_u64().unwrap() >> 8).or_default();
-                assert_eq!(event["nth"], *next, "{line}");
-                *next += 1;
-            }
+                (line["stream_id"].as_u64().map(|id| id >> 8), &event["nth"], 0)
+            };
+            let held = devices.entry(device.unwrap()).or_default();
+            assert_eq!(*first, held.offered, "{line}");
+            held.offered += len.max(1);
+            held.dropped += len;
         }
-        let mut held: Vec<u64> = devices.into_values().collect();
-        held.sort_unstable();
-        assert_eq!(held, offered);
+        let sorted = |mut reports: Vec<DeviceReport>| {
+            reports.sort_unstable_by_key(|report| (report.offered, report.dropped));
+            reports
+        };
+        assert_eq!(sorted(devices.into_values().collect()), sorted(reports.to_vec()));
     }
 }
 

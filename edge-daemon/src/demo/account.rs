@@ -41,6 +41,8 @@ pub(crate) struct Account {
 pub(crate) struct DeviceAccount {
     /// Offered to the device's outbox.
     pub(crate) offered: u64,
+    /// Dropped by the outbox, since it was full.
+    pub(crate) dropped: u64,
     /// Found in the store.
     pub(crate) stored: u64,
     /// In gaps that the store recorded.
@@ -48,8 +50,9 @@ pub(crate) struct DeviceAccount {
 }
 
 impl DeviceAccount {
+    /// No gap may hide an event that the outbox had taken: it would be lost all the same.
     const fn balances(self) -> bool {
-        self.offered == self.stored + self.gap_events
+        self.offered == self.stored + self.gap_events && self.gap_events == self.dropped
     }
 }
 
@@ -138,8 +141,11 @@ impl fmt::Display for Account {
             writeln!(f, "  fault: {fault}")?;
         }
         for (number, device) in self.devices.iter().enumerate().filter(|(_, device)| !device.balances()) {
-            let DeviceAccount { offered, stored, gap_events } = device;
-            writeln!(f, "  device {number}: offered {offered}, stored {stored}, in gaps {gap_events}")?;
+            let DeviceAccount { offered, dropped, stored, gap_events } = device;
+            writeln!(
+                f,
+                "  device {number}: offered {offered}, dropped {dropped}, stored {stored}, in gaps {gap_events}"
+            )?;
         }
         f.write_str(if self.balances() {
             "The account balances: every event is stored once, or is in a recorded gap."
@@ -154,7 +160,12 @@ mod tests {
     use super::*;
 
     fn account(devices: &[(u64, u64, u64)]) -> Account {
-        let device = |&(offered, stored, gap_events)| DeviceAccount { offered, stored, gap_events };
+        let device = |&(offered, stored, gap_events)| DeviceAccount {
+            offered,
+            dropped: gap_events,
+            stored,
+            gap_events,
+        };
         Account { devices: devices.iter().map(device).collect(), ..Account::default() }
     }
 
@@ -163,6 +174,9 @@ mod tests {
         assert!(account(&[(10, 8, 2), (5, 5, 0)]).balances());
         assert!(!account(&[(10, 9, 0), (5, 6, 0)]).balances());
         assert!(!Account { faults: vec!["a hole".into()], ..account(&[(1, 1, 0)]) }.balances());
+        let mut hidden = account(&[(10, 8, 2)]);
+        hidden.devices[0].dropped = 1;
+        assert!(!hidden.balances(), "a gap hides an event that was not dropped");
     }
 
     #[test]
@@ -177,7 +191,7 @@ mod tests {
     #[test]
     fn what_does_not_balance_is_named() {
         let text = account(&[(10, 8, 2), (5, 4, 0)]).to_string();
-        assert!(text.contains("device 1: offered 5, stored 4, in gaps 0"), "{text}");
+        assert!(text.contains("device 1: offered 5, dropped 0, stored 4, in gaps 0"), "{text}");
         assert!(text.ends_with("DOES NOT BALANCE."), "{text}");
     }
 }
