@@ -40,7 +40,9 @@ impl<const RING: usize, const SLOTS: usize> Bench<RING, SLOTS> {
 
     fn push(&self, count: usize) {
         let channel = self.outbox.channel::<u8>(0).unwrap();
-        (0..count).for_each(|_| drop(channel.try_push(0, &7)));
+        for _ in 0..count {
+            channel.try_push(0, &7).unwrap();
+        }
     }
 
     /// Pushes until one event is dropped.
