@@ -1,24 +1,22 @@
 //! The device's side of the link.
 
 mod body;
+mod handshake;
 mod session;
+mod transfer;
 
 use embassy_sync::blocking_mutex::raw::RawMutex;
 use heapless::Deque;
 use serde::Serialize;
-use varve_core::{DeviceId, DeviceSequence, Epoch, Lane};
+use varve_core::{DeviceId, DeviceSequence, Epoch};
 
 use crate::frame::{Frame, FrameDecoder, FrameEncoder, HOST_FRAME_LEN_MAX, Kind, Seal};
-use crate::message::{
-    self, Ack, Discover, Fetch, Gap, LaneStart, NextSequence, Refusal, Refuse, ResetReason, Start, Status,
-    VERSION_MAX, VERSION_MIN, Welcome,
-};
+use crate::message::{self, Refusal, ResetReason};
 use crate::nonce::NonceSource;
-use crate::outbox::{Outbox, What};
-use crate::short_sequence::IN_FLIGHT_MAX;
-use crate::timing::{HANDSHAKE_RETRY_MAX_MS, HANDSHAKE_RETRY_MS, LINGER_MS, Repetition, TickRate};
-use body::{Body, HelloHead};
-use session::{AckOutcome, Session};
+use crate::outbox::Outbox;
+use crate::timing::{HANDSHAKE_RETRY_MS, Repetition, TickRate};
+use body::Body;
+use session::Session;
 
 /// Sends what an outbox holds to a host, until the host has made it durable. It does no input or output and knows no
 /// clock: bytes and the time go in, bytes and the time of the next call come out. All times are in ticks of the
@@ -273,93 +271,6 @@ impl<M: RawMutex, const RING: usize, const SLOTS: usize> DeviceLink<'_, M, RING,
         }
     }
 
-    fn handle_discover(&mut self, now: u64, discover: &Discover) -> bool {
-        if discover.nonce == 0 {
-            return false;
-        }
-        // The host's nonce is new each time, so that the device's own is, however poor its seed.
-        self.nonces.stir(u64::from(discover.nonce) << 32 ^ now);
-        self.discovered = Some(discover.nonce);
-        true
-    }
-
-    fn handle_welcome(&mut self, now: u64, welcome: &Welcome) -> bool {
-        if let Some(session) = self.session.as_mut().filter(|session| session.number == welcome.session) {
-            // The `Start` was lost, or the `Welcome` came twice.
-            if !session.confirmed {
-                session.start.hasten(now);
-            }
-            return session.nonce == welcome.nonce;
-        }
-        let Some(terms) = self.terms_of(welcome) else {
-            return false;
-        };
-        self.give_up_frame();
-        if welcome.rebase {
-            self.outbox.renumber();
-        }
-        self.identity = terms.identity;
-        let wanted = terms.next.max(self.outbox.span().oldest);
-        let (first, _) = self.outbox.chain_at(wanted);
-        self.session = Some(Session::new(welcome.session, welcome.nonce, first, self.rate, now));
-        self.attempt = None;
-        self.discovered = None;
-        self.unsolicited = Repetition::stopped();
-        count(&mut self.stats.sessions);
-        self.tell(DeviceEvent::Connected { session: welcome.session });
-        true
-    }
-
-    /// What a welcome says, or `None` where the device cannot follow it.
-    fn terms_of(&self, welcome: &Welcome) -> Option<Terms> {
-        let identity = Identity { incarnation: welcome.incarnation, epoch: welcome.epoch };
-        let next = welcome.lanes.first()?.0;
-        let held = self.outbox.span();
-        let reachable = if welcome.rebase { held.next.0 - held.oldest.0 } else { held.next.0 };
-        let named = welcome.session != 0 && identity.incarnation != 0 && identity.epoch != Epoch(0);
-        let mine = welcome.rebase || self.identity == Identity::default() || self.identity == identity;
-        let spoken = (VERSION_MIN..=VERSION_MAX).contains(&welcome.version);
-        let answers = self.attempt == Some(welcome.nonce);
-        (answers && named && mine && spoken && next.0 <= reachable).then_some(Terms { identity, next })
-    }
-
-    fn handle_refuse(&mut self, now: u64, refuse: &Refuse) -> bool {
-        let of_session = self.session.as_ref().is_some_and(|session| session.nonce == refuse.nonce);
-        if !of_session && self.attempt != Some(refuse.nonce) {
-            return false;
-        }
-        count(&mut self.stats.refusals);
-        self.attempt = None;
-        self.leave(now + self.rate.ms(HANDSHAKE_RETRY_MAX_MS), DeviceEvent::Refused(refuse.reason));
-        true
-    }
-
-    fn handle_ack(&mut self, now: u64, ack: &Ack) -> bool {
-        let Some(session) = &mut self.session else {
-            return false;
-        };
-        session.heard(now);
-        if ack.lane != Lane(0) || (ack.received > session.received && !self.outbox.is_boundary(ack.received))
-        {
-            return false;
-        }
-        match session.handle_ack(now, ack) {
-            AckOutcome::Senseless => return false,
-            AckOutcome::Taken => {}
-            AckOutcome::Return => self.rewind(),
-        }
-        self.release();
-        true
-    }
-
-    fn handle_fetch(&mut self, now: u64, fetch: Fetch) -> bool {
-        if let Some(session) = &mut self.session {
-            session.heard(now);
-            session.fetch = Some(fetch);
-        }
-        true
-    }
-
     fn handle_timeout(&mut self, now: u64) {
         let Some(session) = &mut self.session else {
             return;
@@ -372,43 +283,6 @@ impl<M: RawMutex, const RING: usize, const SLOTS: usize> DeviceLink<'_, M, RING,
             session.timed_out();
             self.rewind();
         }
-    }
-
-    /// Sends again from what the host has received, unless that is being done.
-    fn rewind(&mut self) {
-        let Some(session) = &mut self.session else {
-            return;
-        };
-        let received = session.received;
-        match self.sending {
-            Sending::Held { first, end } if first == received => session.rewind_to(end),
-            Sending::Held { .. } => {
-                session.rewind_to(received);
-                self.give_up_frame();
-            }
-            _ => session.rewind_to(received),
-        }
-    }
-
-    /// Forgets what is durable, but for what is being sent.
-    fn release(&mut self) {
-        let Some(session) = &self.session else {
-            return;
-        };
-        let durable = match self.sending {
-            Sending::Held { first, .. } => session.durable.min(first),
-            _ => session.durable,
-        };
-        self.outbox.release(durable);
-    }
-
-    /// Ends the session, if there is one; the device speaks up at `retry`.
-    fn leave(&mut self, retry: u64, why: DeviceEvent) {
-        self.give_up_frame();
-        self.session = None;
-        self.linger_end = None;
-        self.unsolicited = Repetition::starting(retry);
-        self.tell(why);
     }
 
     fn give_up_frame(&mut self) {
@@ -454,67 +328,6 @@ impl<M: RawMutex, const RING: usize, const SLOTS: usize> DeviceLink<'_, M, RING,
         true
     }
 
-    fn begin_hello(&mut self, now: u64, discover: u32) {
-        if discover != 0 && self.attempt.is_none() {
-            self.attempt = Some(self.nonces.next());
-        }
-        let head = HelloHead {
-            version_min: VERSION_MIN,
-            version_max: VERSION_MAX,
-            features: 0,
-            discover,
-            nonce: self.attempt.filter(|_| discover != 0).unwrap_or(0),
-            session: self.session.as_ref().map_or(0, |session| session.number),
-            device: self.config.device,
-            incarnation: self.identity.incarnation,
-            epoch: self.identity.epoch,
-            reset: self.config.reset,
-            tick_hz: self.rate.0,
-            now,
-            lanes: [self.outbox.span()].into_iter().collect(),
-        };
-        self.body = Body::hello(&head, self.outbox.channels().len());
-        self.encoder.begin_apart(Seal::Handshake);
-        self.sending = Sending::Control;
-        self.unsolicited.sent(now, self.rate);
-    }
-
-    fn begin_start(&mut self, now: u64) {
-        let Some(session) = &mut self.session else {
-            return;
-        };
-        session.start.sent(now, self.rate);
-        let (first, chain) = self.outbox.chain_at(session.received);
-        let lanes = [LaneStart { first, chain: chain.0 }].into_iter().collect();
-        self.begin_message(Kind::Start, &Start { lanes });
-    }
-
-    fn begin_descriptor(&mut self, fetch: Fetch) {
-        let Some(session) = &mut self.session else {
-            return;
-        };
-        session.fetch = None;
-        let seal = Seal::Session(session.number);
-        let mut channels = self.outbox.channels().iter();
-        let descriptor = channels
-            .find(|info| info.descriptor_hash.0 == fetch.hash)
-            .map_or(&[][..], |info| info.descriptor);
-        let from = usize::from(fetch.offset).min(descriptor.len());
-        let piece = &descriptor[from..descriptor.len().min(from + DESCRIPTOR_PIECE_LEN)];
-        let head = (fetch.hash, from as u16, descriptor.len() as u16);
-        self.body = Body::descriptor(&head, piece);
-        self.encoder.begin(seal);
-        self.sending = Sending::Control;
-    }
-
-    fn begin_status(&mut self, now: u64) {
-        if let Some(session) = &mut self.session {
-            session.status_sent(now);
-        }
-        let lanes = [NextSequence(self.outbox.span().next)].into_iter().collect();
-        self.begin_message(Kind::Status, &Status { lanes, now });
-    }
-
     fn begin_message(&mut self, kind: Kind, message: &impl Serialize) {
         let Some(session) = &self.session else {
             return;
@@ -522,61 +335,6 @@ impl<M: RawMutex, const RING: usize, const SLOTS: usize> DeviceLink<'_, M, RING,
         self.body = Body::message(kind, message);
         self.encoder.begin(Seal::Session(session.number));
         self.sending = Sending::Control;
-    }
-
-    /// Begins the next batch or gap, if the host takes it and it is sealed.
-    fn begin_held(&mut self) -> bool {
-        if !self.may_send() {
-            return false;
-        }
-        let Some(session) = &mut self.session else {
-            return false;
-        };
-        let Some(held) = self.outbox.take(session.send_next) else {
-            return false;
-        };
-        let (first, end) = (held.first, held.end());
-        match held.what {
-            What::Batch { .. } if end.0 - session.received.0 > IN_FLIGHT_MAX => return false,
-            What::Batch { offset, len, .. } => {
-                self.body = Body::batch(first, offset as usize, usize::from(len));
-                self.encoder.begin(Seal::Batch(session.number, first));
-                count(&mut self.stats.batches_sent);
-            }
-            What::Gap { reason, .. } => {
-                let gap = Gap { lane: Lane(0), first, len: held.count, reason };
-                self.body = Body::message(Kind::Gap, &gap);
-                self.encoder.begin(Seal::Session(session.number));
-                count(&mut self.stats.gaps_sent);
-            }
-        }
-        session.send_next = end;
-        self.sending = Sending::Held { first, end };
-        true
-    }
-
-    /// Whether the host takes another batch: it has credit left, and no gap is under way.
-    fn may_send(&self) -> bool {
-        self.session.as_ref().is_some_and(|session| {
-            let (from, to) = (session.received, session.send_next);
-            self.outbox.credit_between(from, to) < session.credit && !self.outbox.has_gap_between(from, to)
-        })
-    }
-
-    /// Seals the open batch before it is full: at once while nothing is under way, else after a moment.
-    fn seal_early(&mut self, now: u64) -> bool {
-        if !self.outbox.has_open_batch() || !self.may_send() {
-            self.linger_end = None;
-            return false;
-        }
-        let under_way = self.session.as_ref().is_some_and(|session| session.received < session.send_next);
-        let end = *self.linger_end.get_or_insert(now + self.rate.ms(LINGER_MS));
-        let seal = !under_way || end <= now;
-        if seal {
-            self.linger_end = None;
-            self.outbox.seal();
-        }
-        seal
     }
 
     fn end_frame(&mut self, now: u64) {
@@ -593,18 +351,10 @@ impl<M: RawMutex, const RING: usize, const SLOTS: usize> DeviceLink<'_, M, RING,
     }
 }
 
-/// What a welcome says.
-struct Terms {
-    identity: Identity,
-    next: DeviceSequence,
-}
-
 fn count(counter: &mut u32) {
     *counter = counter.wrapping_add(1);
 }
 
-/// How much of a descriptor travels in one frame.
-const DESCRIPTOR_PIECE_LEN: usize = 512;
 /// How many events wait to be polled.
 const EVENTS_MAX: usize = 4;
 

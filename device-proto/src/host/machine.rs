@@ -7,26 +7,24 @@
 //!    └───────────────────┴─────────────────────┴─────────────────────┘ a Hello of another session
 //! ```
 
+mod handshake;
+mod transfer;
+
 use heapless::{Deque, Vec};
-use varve_core::{
-    Batch, CHANNELS_MAX, Channel, DescriptorHash, DeviceId, DeviceSequence, Epoch, Lane, crc32c,
-};
+use varve_core::{CHANNELS_MAX, DescriptorHash, DeviceId, DeviceSequence, Lane};
 
 use super::discovery::Discovery;
-use super::fetch::{Fetches, PieceOutcome};
-use super::lane::{HostLane, Verdict};
+use super::fetch::Fetches;
+use super::lane::HostLane;
 use super::outgoing::Outgoing;
 use super::{ClockSample, HostConfig, HostState, HostStats, LostReason, Session};
-use crate::admission::{Admission, LaneCursor};
+use crate::admission::Admission;
 use crate::chain::Chain;
-use crate::frame::{Frame, Kind, SHORT_SEQUENCE_LEN, Seal};
+use crate::frame::{Frame, Kind, Seal};
 use crate::message::{
-    self, Ack, CHANNEL_NAME_LEN_MAX, DescriptorPiece, Discover, Gap, GapReason, HeldLane, Hello, LaneStart,
-    NextSequence, Refusal, Refuse, Start, Status, VERSION_MAX, VERSION_MIN, Welcome,
+    Ack, Discover, GapReason, HeldLane, NextSequence, Refusal, Refuse, VERSION_MAX, VERSION_MIN, Welcome,
 };
 use crate::nonce::NonceSource;
-use crate::outbox::GAP_CREDIT;
-use crate::short_sequence::ShortSequence;
 use crate::timing::{ACK_INTERVAL_MS, HANDSHAKE_RETRY_MAX_MS, Repetition, SILENCE_MS, TRIES_MAX, TickRate};
 
 #[derive(Debug)]
@@ -218,7 +216,7 @@ impl Machine {
     }
 }
 
-/// The handshake.
+/// Input.
 impl Machine {
     pub(super) fn handle_frame(&mut self, now: u64, decoded: &[u8]) {
         let Some(frame) = Frame::new_checked(decoded) else {
@@ -246,76 +244,6 @@ impl Machine {
             Outcome::Ignored => self.stats.ignored += 1,
             Outcome::Refused(reason) => self.refuse_peer(reason),
         }
-    }
-
-    fn handle_hello(&mut self, now: u64, body: &[u8], frame_len: usize) -> Outcome {
-        let Some(prefix) = message::read::<HelloPrefix>(body) else {
-            return Outcome::Ignored;
-        };
-        if let Phase::Welcoming { repetition, .. } = &mut self.phase
-            && prefix.nonce == self.peer.nonce
-        {
-            repetition.hasten(now);
-            return Outcome::Taken;
-        }
-        let hello = message::read::<Hello<'_>>(body);
-        if let (Phase::Live { session, .. }, Some(hello)) = (&self.phase, &hello)
-            && hello.session == *session
-        {
-            self.discovery.stop();
-            return Outcome::Taken;
-        }
-        let asked = if prefix.nonce == 0 { None } else { self.discovery.answered(prefix.discover) };
-        match (asked, &self.phase) {
-            (Some(asked), Phase::Apart | Phase::Live { .. }) => {
-                self.handle_answer(now, asked, &prefix, hello.as_ref(), frame_len)
-            }
-            // Unsolicited. An answer to an older question hastens nothing, or a slow line would never catch up.
-            (None, Phase::Apart | Phase::Live { .. }) if prefix.discover == 0 => {
-                self.discovery.hasten(now);
-                Outcome::Taken
-            }
-            _ => Outcome::Ignored,
-        }
-    }
-
-    /// A hello that answers a `Discover` of this host, and is not of the present session.
-    fn handle_answer(
-        &mut self,
-        now: u64,
-        asked: u64,
-        prefix: &HelloPrefix,
-        hello: Option<&Hello<'_>>,
-        frame_len: usize,
-    ) -> Outcome {
-        if matches!(self.phase, Phase::Live { .. }) {
-            self.part(now);
-            self.tell(Pending::Lost(LostReason::Reset));
-        }
-        self.discovery.stop();
-        self.peer.nonce = prefix.nonce;
-        if prefix.version_max < VERSION_MIN || prefix.version_min > VERSION_MAX {
-            return Outcome::Refused(Refusal::Version);
-        }
-        let Some(hello) = hello.filter(|hello| makes_sense(hello)) else {
-            return Outcome::Refused(Refusal::Malformed);
-        };
-        self.peer = Peer {
-            device: hello.device,
-            nonce: hello.nonce,
-            version: hello.version_max.min(VERSION_MAX),
-            clock: ClockSample {
-                ticks: hello.now,
-                tick_hz: hello.tick_hz,
-                host_us: asked + now.saturating_sub(asked) / 2,
-                uncertainty_us: now.saturating_sub(asked).div_ceil(2),
-            },
-            held: hello.lanes.clone(),
-            channels: hello.channels.iter().map(|channel| channel.lane).collect(),
-        };
-        self.phase = Phase::Deciding;
-        self.tell(Pending::Hello { frame_len });
-        Outcome::Taken
     }
 
     fn handle_session_frame(&mut self, now: u64, kind: Kind, frame: &Frame<'_>, frame_len: usize) -> Outcome {
@@ -347,167 +275,6 @@ impl Machine {
             (Kind::Status, true, _) => self.handle_status(now, frame.body()),
             _ => Outcome::Ignored,
         }
-    }
-
-    fn handle_start(&mut self, now: u64, body: &[u8]) -> Outcome {
-        let Some(start) = message::read::<Start>(body) else {
-            return Outcome::Refused(Refusal::Malformed);
-        };
-        let Phase::Welcoming { admission, session, .. } = &self.phase else {
-            // It came twice.
-            self.lanes.iter_mut().for_each(|lane| lane.ack_due = true);
-            return Outcome::Taken;
-        };
-        if start.lanes.len() != admission.lanes.len() {
-            return Outcome::Refused(Refusal::Malformed);
-        }
-        let starts = || admission.lanes.iter().zip(&self.peer.held).zip(&start.lanes);
-        if let Some(refusal) =
-            starts().find_map(|((cursor, held), start)| check_start(admission, cursor, held, start))
-        {
-            return Outcome::Refused(refusal);
-        }
-        let lanes = starts().map(|((cursor, held), start)| {
-            let heard =
-                if admission.rebase { DeviceSequence(held.next.0 - held.oldest.0) } else { held.next };
-            HostLane::new(*cursor, start.first, Chain(start.chain), heard)
-        });
-        self.lanes = lanes.collect();
-        let opened = Session {
-            number: *session,
-            device: self.peer.device,
-            admission: admission.clone(),
-            clock: self.peer.clock,
-        };
-        self.stats.sessions += 1;
-        self.phase = Phase::Live { session: opened.number, heard_at: now, ack_at: now };
-        self.tell(Pending::Session(opened.clone()));
-        self.tell_restored_gaps(&opened.admission);
-        Outcome::Taken
-    }
-
-    /// What the device has forgotten, since this host's store once had it, is a gap.
-    fn tell_restored_gaps(&mut self, admission: &Admission) {
-        for (index, cursor) in admission.lanes.iter().enumerate() {
-            let (next, chain) = (self.lanes[index].next, self.lanes[index].chain);
-            if next > cursor.next {
-                let len = next.0 - cursor.next.0;
-                let reason = GapReason::HostRestored;
-                self.tell(Pending::Gap { lane: Lane(index as u8), first: cursor.next, len, reason, chain });
-            }
-        }
-    }
-}
-
-/// Inside a session.
-impl Machine {
-    /// The lane and the first sequence of a batch, before its frame has been checked.
-    fn batch_target(&self, body: &[u8]) -> Option<(Lane, DeviceSequence)> {
-        let (short, batch) = body.split_first_chunk::<SHORT_SEQUENCE_LEN>()?;
-        let lane = Lane(batch.first()? >> 5 & 3);
-        let expected = self.lanes.get(usize::from(lane.0))?.next;
-        Some((lane, ShortSequence(u16::from_le_bytes(*short)).expand(expected)))
-    }
-
-    fn handle_batch(&mut self, lane: Lane, first: DeviceSequence, body: &[u8], frame_len: usize) -> Outcome {
-        let bytes = &body[SHORT_SEQUENCE_LEN..];
-        let Ok(batch) = Batch::new_checked(bytes) else {
-            return Outcome::Refused(Refusal::Malformed);
-        };
-        let of_lane = |channel: Channel| self.peer.channels.get(usize::from(channel.0)) == Some(&lane);
-        if !batch.events().all(|event| of_lane(event.channel)) {
-            return Outcome::Refused(Refusal::Malformed);
-        }
-        let count = batch.len() as u64;
-        let link = |chain: Chain| chain.after_batch(crc32c(bytes));
-        self.accept(lane, first, count, bytes.len() as u32, link, |chain| Pending::Batch {
-            lane,
-            first,
-            chain,
-            frame_len,
-        })
-    }
-
-    fn handle_gap(&mut self, body: &[u8]) -> Outcome {
-        let Some(Gap { lane, first, len, reason }) = message::read(body) else {
-            return Outcome::Refused(Refusal::Malformed);
-        };
-        let link = |chain: Chain| chain.after_gap(first, len, reason);
-        self.accept(lane, first, len, GAP_CREDIT, link, |chain| Pending::Gap {
-            lane,
-            first,
-            len,
-            reason,
-            chain,
-        })
-    }
-
-    /// Accepts what takes `count` sequences from `first` on, if it is next.
-    fn accept(
-        &mut self,
-        lane: Lane,
-        first: DeviceSequence,
-        count: u64,
-        credit: u32,
-        link: impl FnOnce(Chain) -> Chain,
-        event: impl FnOnce(Chain) -> Pending,
-    ) -> Outcome {
-        let fetching = !self.fetches.is_empty();
-        let (Some(end), Some(lane)) = (first.checked_add(count), self.lanes.get_mut(usize::from(lane.0)))
-        else {
-            return Outcome::Refused(Refusal::Malformed);
-        };
-        if count == 0 {
-            return Outcome::Refused(Refusal::Malformed);
-        }
-        let verdict = lane.judge(first, end, credit, fetching, link);
-        let chain = lane.chain;
-        match verdict {
-            Verdict::Accepted => {
-                let event = event(chain);
-                match event {
-                    Pending::Batch { .. } => {
-                        self.stats.batches += 1;
-                        self.stats.events += count;
-                    }
-                    _ => self.stats.gaps += 1,
-                }
-                self.tell(event);
-            }
-            Verdict::Duplicate => self.stats.duplicates += 1,
-            Verdict::OutOfOrder => self.stats.out_of_order += 1,
-            Verdict::OverCredit => self.stats.over_credit += 1,
-            Verdict::Overlap => return Outcome::Refused(Refusal::Chain),
-        }
-        Outcome::Taken
-    }
-
-    fn handle_descriptor(&mut self, body: &[u8]) -> Outcome {
-        let Some(piece) = message::read::<DescriptorPiece<'_>>(body) else {
-            return Outcome::Refused(Refusal::Malformed);
-        };
-        match self.fetches.handle_piece(&piece) {
-            PieceOutcome::Ignored => return Outcome::Ignored,
-            PieceOutcome::Kept => {}
-            PieceOutcome::Failed => return Outcome::Refused(Refusal::Descriptor),
-            PieceOutcome::Complete(hash, len) => {
-                // With the last descriptor the credit becomes true.
-                self.lanes.iter_mut().for_each(|lane| lane.ack_due = true);
-                self.tell(Pending::Descriptor { hash, len });
-            }
-        }
-        Outcome::Taken
-    }
-
-    fn handle_status(&mut self, now: u64, body: &[u8]) -> Outcome {
-        let Some(status) = message::read::<Status>(body) else {
-            return Outcome::Refused(Refusal::Malformed);
-        };
-        for (lane, NextSequence(next)) in self.lanes.iter_mut().zip(&status.lanes) {
-            lane.heard = lane.heard.max(*next);
-        }
-        self.tell(Pending::Status { ticks: status.now, received_us: now });
-        Outcome::Taken
     }
 }
 
@@ -629,46 +396,6 @@ impl Machine {
         };
         self.outgoing.begin(Kind::Ack, Seal::Session(session), &ack);
         true
-    }
-}
-
-/// The fields of a hello that no version changes.
-#[derive(Clone, Copy, Debug, serde::Deserialize)]
-struct HelloPrefix {
-    version_min: u8,
-    version_max: u8,
-    #[expect(dead_code, reason = "no feature is defined yet")]
-    features: u32,
-    discover: u32,
-    nonce: u32,
-}
-
-/// Whether a hello is one that an honest device of a known version sends.
-fn makes_sense(hello: &Hello<'_>) -> bool {
-    let identity = hello.device.is_valid() && (hello.incarnation == 0) == (hello.epoch == Epoch(0));
-    let lanes = !hello.lanes.is_empty() && hello.lanes.iter().all(|lane| lane.oldest <= lane.next);
-    let channels = !hello.channels.is_empty()
-        && hello.channels.iter().all(|channel| {
-            (1..=CHANNEL_NAME_LEN_MAX).contains(&channel.name.len())
-                && usize::from(channel.lane.0) < hello.lanes.len()
-        });
-    identity && lanes && channels && hello.tick_hz > 0 && hello.nonce != 0
-}
-
-/// Why a lane cannot start as the device says, if it cannot.
-fn check_start(
-    admission: &Admission,
-    cursor: &LaneCursor,
-    held: &HeldLane,
-    start: &LaneStart,
-) -> Option<Refusal> {
-    let oldest = if admission.rebase { DeviceSequence(0) } else { held.oldest };
-    if start.first < cursor.next || (start.first == cursor.next && Chain(start.chain) != cursor.chain) {
-        Some(Refusal::Chain)
-    } else if start.first > cursor.next && start.first != oldest {
-        Some(Refusal::Malformed)
-    } else {
-        None
     }
 }
 
