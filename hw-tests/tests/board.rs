@@ -10,7 +10,7 @@ use std::{
 
 use tempfile::TempDir;
 use varve_core::Varve;
-use varve_hw_tests::{Board, BoardAccount, Daemon};
+use varve_hw_tests::{Board, BoardAccount, Daemon, PATIENCE};
 
 #[test]
 fn a_board_that_is_listened_to_loses_nothing() {
@@ -114,6 +114,4 @@ impl Rig {
 const OVERFLOW_PAUSES: [Duration; 3] =
     [Duration::from_secs(4), Duration::from_secs(15), Duration::from_secs(60)];
 const KILLS: usize = 3;
-/// A machine that is busy may emulate slowly.
-const PATIENCE: Duration = Duration::from_secs(90);
 const POLL: Duration = Duration::from_millis(100);

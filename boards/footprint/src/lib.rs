@@ -2,14 +2,18 @@
 //!
 //! - `baseline` makes up events and drops them.
 //! - `link` sends them; what it is larger by is what the link and the outbox cost.
-//! - `critical_section` runs the link against a host on the same chip, and prints how many instructions it spends
-//!   with interrupts off. It needs an emulator that counts instructions as time.
+//! - `session` runs the link against a host on the same chip, and prints how deep its stack gets and how many
+//!   instructions it spends with interrupts off. It needs an emulator that counts instructions as time.
 #![no_std]
+
+mod stack;
 
 use core::panic::PanicInfo;
 
 use rkyv::{Archive, Serialize};
 use varve_core::Event;
+
+pub use stack::StackDepth;
 
 /// An event of 20 bytes of plain data.
 #[derive(Clone, Copy, Archive, Serialize, Event)]

@@ -1,5 +1,5 @@
-//! Runs a device's link against a host's on one chip and prints how many instructions the outbox spends with
-//! interrupts off: longer than that no interrupt waits for it.
+//! Runs a device's link against a host's on one chip and prints how deep the device's stack gets, and how many
+//! instructions the outbox spends with interrupts off: longer than that no interrupt waits for it.
 //!
 //! The emulator must make each instruction take the same time (`-icount`).
 #![no_std]
@@ -23,45 +23,52 @@ use varve_device_proto::{
     Admission, ChannelInfo, DeviceConfig, DeviceLink, HostConfig, HostEvent, HostLink, KnownDevice, Outbox,
     ResetReason, admission,
 };
-use varve_footprint::Sample;
+use varve_footprint::{Sample, StackDepth};
 
 #[entry]
 fn main() -> ! {
     start_counting(Peripherals::take().expect("taken once").SYST);
     let clock = Calibration::measure();
-    let samples = OUTBOX.channel::<Sample>(0).expect("the table has this type there");
 
-    let mut pushes = 0;
-    let mut pushed = 0;
-    while samples.try_push(u64::from(pushes), &Sample::made_up(pushes)).is_ok() {
-        pushes += 1;
-        if pushes == TYPICAL_PUSH {
-            pushed = clock.instructions(LONGEST.load(Ordering::Relaxed));
-        }
-        if pushes < TYPICAL_PUSH {
-            LONGEST.store(0, Ordering::Relaxed);
-        }
-    }
-    println!("  {:>6}  an event of 20 bytes is pushed into an open batch", pushed);
-    clock.print("at most, while a batch is sealed and another opened for it");
-
-    let _ = samples.try_push(0, &Sample::made_up(0));
-    clock.print("an event is dropped, the outbox being full");
+    println!("  instructions with interrupts off, at most, while");
+    let typical = (0..TYPICAL_PUSHES).map(|count| push(count).1).max();
+    print(clock.instructions(typical.unwrap_or(0)), "an event of 20 bytes is pushed into an open batch");
+    let sealing = (TYPICAL_PUSHES..).map(push).take_while(|(kept, _)| *kept).map(|(_, ticks)| ticks).max();
+    print(clock.instructions(sealing.unwrap_or(0)), "a batch is sealed, and another opened for an event");
+    print(clock.instructions(push(0).1), "an event is dropped, the outbox being full");
 
     let rig = singleton!(: Rig = Rig::new()).expect("taken once");
     rig.enter_session();
-    clock.print("a session is entered with a full outbox");
+    print(clock.instructions(take_longest()), "a session is entered with a full outbox");
     rig.exchange();
-    clock.print("a full outbox is sent");
+    print(clock.instructions(take_longest()), "a full outbox is sent");
     rig.make_durable();
-    clock.print("what is durable is forgotten");
+    print(clock.instructions(take_longest()), "what is durable is forgotten");
+
+    println!("  bytes of stack touched, at most, while");
+    let mut stack = StackDepth::default();
+    stack.watch(&mut || _ = push(0));
+    print(stack.bytes() as u64, "an event is pushed");
+    print(rig.stack.bytes() as u64, "the link handles bytes and makes some");
     exit(if OUTBOX.stats().held_bytes < RING_LEN / 2 { 0 } else { 1 })
+}
+
+/// Pushes an event and tells whether it was kept, and the longest critical section meanwhile, in ticks.
+fn push(count: u32) -> (bool, u32) {
+    let samples = OUTBOX.channel::<Sample>(0).expect("the table has this type there");
+    let kept = samples.try_push(u64::from(count), &Sample::made_up(count)).is_ok();
+    (kept, take_longest())
+}
+
+fn print(value: u64, what: &str) {
+    println!("  {:>8}  {}", value, what);
 }
 
 /// A device and a host with a perfect line between them, in a time of their own, in microseconds.
 struct Rig {
     device: DeviceLink<'static, TimedMutex, RING_LEN, SLOTS>,
     host: HostLink,
+    stack: StackDepth,
     now: u64,
     session: u32,
     /// Behind the last event that the host has received.
@@ -73,6 +80,7 @@ impl Rig {
         Self {
             device: DeviceLink::new(CONFIG, &OUTBOX, 0),
             host: HostLink::new(HostConfig { seed: 1 }),
+            stack: StackDepth::default(),
             now: 0,
             session: 0,
             received: DeviceSequence(0),
@@ -96,10 +104,11 @@ impl Rig {
     fn exchange(&mut self) {
         let mut piece = [0; PIECE_LEN];
         loop {
-            let up = self.device.poll_transmit(self.now, &mut piece);
+            let mut up = 0;
+            self.stack.watch(&mut || up = self.device.poll_transmit(self.now, &mut piece));
             self.host_handles(&piece[..up]);
             let down = self.host.poll_transmit(self.now, &mut piece);
-            self.device.handle_bytes(self.now, &piece[..down]);
+            self.stack.watch(&mut || self.device.handle_bytes(self.now, &piece[..down]));
             if up + down == 0 {
                 return;
             }
@@ -154,7 +163,13 @@ unsafe impl RawMutex for TimedMutex {
     }
 }
 
-/// The longest critical section since it was last set to 0, in ticks of SysTick.
+/// The longest critical section since the last time that this was asked, in ticks of SysTick.
+fn take_longest() -> u32 {
+    let longest = LONGEST.load(Ordering::Relaxed);
+    LONGEST.store(0, Ordering::Relaxed);
+    longest
+}
+
 static LONGEST: AtomicU32 = AtomicU32::new(0);
 
 /// How ticks become instructions.
@@ -180,13 +195,6 @@ impl Calibration {
     fn instructions(&self, ticks: u32) -> u64 {
         let spent = u64::from(ticks.saturating_sub(self.nothing)) * u64::from(LOOP_INSTRUCTIONS);
         spent.div_ceil(u64::from(self.per_loop))
-    }
-
-    /// Prints the longest critical section since the last time.
-    fn print(&self, what: &str) {
-        let longest = LONGEST.load(Ordering::Relaxed);
-        LONGEST.store(0, Ordering::Relaxed);
-        println!("  {:>6}  {}", self.instructions(longest), what);
     }
 }
 
@@ -215,7 +223,7 @@ const CONFIG: DeviceConfig = DeviceConfig {
 const RING_LEN: usize = 4096;
 const SLOTS: usize = 16;
 const PIECE_LEN: usize = 128;
-/// This push is one of many into the same batch.
-const TYPICAL_PUSH: u32 = 10;
+/// So many events all go into the first batch.
+const TYPICAL_PUSHES: u32 = 10;
 const LOOP_INSTRUCTIONS: u32 = 200;
 const SYSTICK_MAX: u32 = 0xFF_FFFF;
