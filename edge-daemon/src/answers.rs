@@ -21,7 +21,16 @@ pub(crate) struct News {
     /// Everything below is durable, by lane. It is about the session that was live before `known` was answered.
     pub(crate) durable: [Option<DeviceSequence>; Lane::COUNT],
     /// What the device sent cannot be stored.
-    pub(crate) refused: Option<Refusal>,
+    pub(crate) refused: Option<StoreRefusal>,
+}
+
+/// Why what a device sent cannot be stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StoreRefusal {
+    /// What the device is told.
+    pub(crate) reason: Refusal,
+    /// What the log is told.
+    pub(crate) detail: String,
 }
 
 /// The writer's end of the answers to one port.
@@ -47,8 +56,8 @@ impl Answers {
     }
 
     /// Tells that the device's session must end.
-    pub(crate) fn tell_refused(&self, reason: Refusal) {
-        self.tell(|news| news.refused = Some(reason));
+    pub(crate) fn tell_refused(&self, refusal: StoreRefusal) {
+        self.tell(|news| news.refused = Some(refusal));
     }
 
     /// Waits until there are news, and takes them.

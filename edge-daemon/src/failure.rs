@@ -1,6 +1,7 @@
 //! Why a command could not do its work, as one line for the person who gave it.
 
 use std::fmt;
+use std::io;
 
 /// What went wrong and what to do about it: printed as one line, and the process ends with [`Failure::EXIT_CODE`].
 #[derive(Debug)]
@@ -16,6 +17,16 @@ impl Failure {
     /// A failure that says what is wrong, and the remedy.
     pub(crate) fn new(what: impl fmt::Display, remedy: impl fmt::Display) -> Self {
         Self { what: one_line(what), remedy: one_line(remedy) }
+    }
+
+    /// The system did not give what the process needs: `what` says what that was.
+    pub(crate) fn of_system(what: &str, error: &io::Error) -> Self {
+        Self::new(format!("{what}: {error}"), "see what the system lacks")
+    }
+
+    /// Standard output does not take what is printed.
+    pub(crate) fn of_stdout(error: &io::Error) -> Self {
+        Self::new(format!("standard output failed: {error}"), "check where it goes")
     }
 }
 

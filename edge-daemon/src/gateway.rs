@@ -61,7 +61,7 @@ impl Gateway {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
-            .map_err(|error| Failure::new(format!("no event loop: {error}"), "see what the system lacks"))?;
+            .map_err(|error| Failure::of_system("no event loop", &error))?;
         let counters = GatewayCounters {
             ports: config.ports.iter().map(|_| Arc::default()).collect(),
             writer: Arc::default(),
@@ -112,8 +112,7 @@ impl Gateway {
             let _ = ended.send(());
             outcome
         });
-        let thread = thread
-            .map_err(|error| Failure::new(format!("no thread: {error}"), "see what the system lacks"))?;
+        let thread = thread.map_err(|error| Failure::of_system("no thread", &error))?;
         runtime.block_on(serve_ports(ports, stop, writer_ended));
         thread
             .join()

@@ -13,6 +13,7 @@
 mod answers;
 mod backoff;
 mod cli;
+mod complaints;
 mod counters;
 mod demo;
 mod device_name;
@@ -62,11 +63,9 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
         Command::Streams(args) => listing::streams(&args),
         Command::Devices(args) => listing::devices(&args),
         Command::Demo(args) => demo::demo(&args),
-        Command::SimulateDevice(args) => {
-            demo::simulate(&args, &mut io::stdout()).map(|()| ExitCode::SUCCESS).map_err(|error| {
-                Failure::new(format!("the simulated device failed: {error}"), "see what the system lacks")
-            })
-        }
+        Command::SimulateDevice(args) => demo::simulate(&args, &mut io::stdout())
+            .map(|()| ExitCode::SUCCESS)
+            .map_err(|error| Failure::of_system("the simulated device failed", &error)),
     }
 }
 
@@ -75,5 +74,5 @@ fn start_log(command: &Command) {
     let usual = if matches!(command, Command::Run(_)) { "info" } else { "error" };
     let filter = EnvFilter::builder().with_default_directive(usual.parse().unwrap_or_default());
     let filter = filter.with_env_var("VARVED_LOG").from_env_lossy();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false).init();
 }

@@ -54,6 +54,6 @@ fn delivery(outcome: io::Result<()>) -> Result<Delivery, Failure> {
     match outcome {
         Ok(()) => Ok(Delivery::Open),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Delivery::Closed),
-        Err(error) => Err(Failure::new(format!("standard output failed: {error}"), "check where it goes")),
+        Err(error) => Err(Failure::of_stdout(&error)),
     }
 }

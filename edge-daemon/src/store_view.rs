@@ -37,3 +37,20 @@ pub(crate) fn cannot_read(dir: &Path, error: &ReadError) -> Failure {
     };
     Failure::new(format!("store {} cannot be read: {error}", dir.display()), remedy)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_that_cannot_be_opened_is_one_line_that_says_what_to_do() {
+        let check = |error: OpenError, expected: &str| {
+            let line = cannot_open(Path::new("/data"), &error).to_string();
+            assert!(line.starts_with("store /data cannot be opened: ") && line.ends_with(expected), "{line}");
+            assert_eq!(line.lines().count(), 1);
+        };
+        check(OpenError::NewerFormat { found: 9, supported: 0 }, "install that release of varved");
+        check(OpenError::Owned { path: "/data".into() }, "give another directory");
+        check(OpenError::OtherWordSize { found: 32, expected: 64 }, "read it on such a machine");
+    }
+}

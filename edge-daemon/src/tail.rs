@@ -127,3 +127,67 @@ const EVENTS_PER_SNAPSHOT: usize = 4096;
 
 /// How often a store that is followed is looked at.
 const FOLLOW_PERIOD: Duration = Duration::from_millis(20);
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+    use varve_core::{
+        Batch, BatchWriter, Channel, DescriptorHash, DeviceBatch, DeviceId, DeviceSequence, Epoch, Lane,
+        StreamBinding, TimeColumn, Varve,
+    };
+
+    use super::*;
+
+    fn printed(varve: &Varve) -> Vec<Value> {
+        let snapshot = varve.snapshot().unwrap();
+        let line = |event: EventView<'_>| {
+            let mut line = Vec::new();
+            write_line(&mut line, &event).unwrap();
+            serde_json::from_slice(&line).unwrap()
+        };
+        snapshot.iter_from(GlobalSequence(0)).unwrap().map(|event| line(event.unwrap())).collect()
+    }
+
+    #[test]
+    fn an_event_is_one_object_whatever_its_streams_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut varve = Varve::new(dir.path()).unwrap();
+        varve.stream::<u32, 4>("a \"b\"").unwrap().append(StreamId(u64::MAX), &7).unwrap();
+        let line = &printed(&varve)[0];
+        assert_eq!((&line["global_seq"], &line["stream_seq"]), (&0.into(), &0.into()));
+        assert_eq!((&line["stream"], &line["stream_id"]), (&"a \"b\"".into(), &u64::MAX.into()));
+        assert_eq!(line["event"], 7);
+        assert!(line["time"].as_str().unwrap().ends_with('Z'));
+        assert_eq!(line.get("error"), None);
+    }
+
+    #[test]
+    fn an_event_whose_descriptor_the_store_lacks_is_shown_as_none_with_the_reason() {
+        let dir = tempfile::tempdir().unwrap();
+        let varve = Varve::new(dir.path()).unwrap();
+        let (device, epoch) = (DeviceId(1), Epoch(1));
+        let mut region = [0; 64];
+        let mut batch = BatchWriter::new(Lane(0), TimeColumn::None);
+        batch.try_push(&mut region, Channel(0), 0, |_| Some(3)).unwrap();
+        let sealed = batch.seal(&mut region);
+        let descriptor = DescriptorHash([0xab; 8]);
+        let mut append = varve.begin();
+        append.open_epoch(device, epoch).unwrap();
+        append.external(descriptor).unwrap();
+        append
+            .device_batch(DeviceBatch {
+                device,
+                epoch,
+                first: DeviceSequence(0),
+                chain: 0,
+                ingest_us: 0,
+                channels: &[StreamBinding { name: "hidden", id: StreamId(1), descriptor }],
+                batch: Batch::new_checked(&region[sealed]).unwrap(),
+            })
+            .unwrap();
+        append.commit().unwrap();
+        let line = &printed(&varve)[0];
+        assert_eq!(line["event"], Value::Null);
+        assert!(line["error"].as_str().unwrap().contains("abababababababab"), "{line}");
+    }
+}

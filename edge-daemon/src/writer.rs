@@ -7,16 +7,14 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use tracing::warn;
 use varve_core::{
     APPEND_BYTES_MAX, Append, AppendError, Batch, ClockMapping, Committed, DescriptorHash, DeviceBatch,
     DeviceGap, DeviceId, Lane, LaneMark, LaneRecord, ReadError, RefusedReason, Varve,
 };
 use varve_device_proto::{Chain, KnownDevice, KnownEpoch, LaneCursor, Refusal};
 
-use crate::answers::{Answers, Known};
+use crate::answers::{Answers, Known, StoreRefusal};
 use crate::counters::{PortCounters, WriterCounters};
-use crate::device_name::DeviceName;
 use crate::request::{Envelope, PortNumber, Request, Terms};
 
 /// Takes in what the ports admit, and commits it in groups: one flush for all that came within a window.
@@ -190,8 +188,8 @@ impl Writer {
         for refused in &committed.refused {
             if let Some(port) = self.port_of(&refused.lane) {
                 let (first, next, reason) = (refused.first, refused.lane.next, refused.reason);
-                warn!(port = port.0, %first, %next, ?reason, "the store refuses what the device sent");
-                self.end_session(port, refusal(reason));
+                let detail = format!("{reason:?}: it begins at {first}, and {next} comes next");
+                self.end_session(port, StoreRefusal { reason: refusal(reason), detail });
             }
         }
     }
@@ -212,15 +210,14 @@ impl Writer {
     }
 
     fn refuse(&mut self, port: PortNumber, error: &AppendError) {
-        let device = self.ports[port.0].device.map(DeviceName);
-        warn!(port = port.0, ?device, %error, "what the device sent cannot be stored");
         let is_descriptor = matches!(error, AppendError::Descriptor(_));
-        self.end_session(port, if is_descriptor { Refusal::Descriptor } else { Refusal::Malformed });
+        let reason = if is_descriptor { Refusal::Descriptor } else { Refusal::Malformed };
+        self.end_session(port, StoreRefusal { reason, detail: error.to_string() });
     }
 
-    fn end_session(&mut self, port: PortNumber, reason: Refusal) {
+    fn end_session(&mut self, port: PortNumber, refusal: StoreRefusal) {
         self.ports[port.0].terms = None;
-        self.ports[port.0].answers.tell_refused(reason);
+        self.ports[port.0].answers.tell_refused(refusal);
     }
 }
 
@@ -326,175 +323,4 @@ impl From<ReadError> for StoreError {
 }
 
 #[cfg(test)]
-mod tests {
-    use tempfile::TempDir;
-    use varve_core::{
-        BatchWriter, Channel, Config, DeviceSequence, Durability, Epoch, Event, StreamId, TimeColumn,
-    };
-
-    use super::*;
-    use crate::answers::News;
-    use crate::port_line::{PortLine, lines};
-    use crate::quota::BYTES_MAX;
-    use crate::request::{ChannelTerms, ClockReading, LaneTerms};
-
-    /// A writer that is driven by hand, and the ports that ask it.
-    struct Bench {
-        writer: Writer,
-        lines: Vec<PortLine>,
-        _dir: TempDir,
-    }
-
-    impl Bench {
-        fn new(ports: usize) -> Self {
-            let dir = tempfile::tempdir().unwrap();
-            let mut config = Config::default();
-            config.durability = Durability::Relaxed;
-            let varve = Varve::with_config(dir.path(), config).unwrap();
-            let (lines, answers, requests) = lines(ports);
-            let port = |answers| WriterPort::new(answers, Arc::default());
-            let ports = answers.into_iter().map(port).collect();
-            let writer = Writer::new(varve, requests, ports, Duration::ZERO, Arc::default());
-            Self { writer, lines, _dir: dir }
-        }
-
-        fn take_in(&mut self, port: usize, request: Request) {
-            self.lines[port].send(request);
-            let envelope = self.writer.requests.recv().unwrap();
-            self.writer.take_in(envelope).unwrap();
-        }
-
-        fn news(&self, port: usize) -> News {
-            self.writer.ports[port].answers.take()
-        }
-
-        fn know(&mut self, port: usize) -> Known {
-            self.take_in(port, Request::Know { device: DEVICE, descriptors: vec![u16::DESCRIPTOR_HASH] });
-            self.news(port).known.unwrap()
-        }
-    }
-
-    const DEVICE: DeviceId = DeviceId(5);
-
-    fn begin(epoch: u32) -> Request {
-        let ends = LaneTerms { stored: DeviceSequence(0), heard: DeviceSequence(9) };
-        Request::Begin(Arc::new(Terms {
-            device: DEVICE,
-            epoch: Epoch(epoch),
-            opens: true,
-            closes: epoch.checked_sub(1).filter(|&closed| closed > 0).map(Epoch),
-            channels: vec![ChannelTerms {
-                name: "depth".into(),
-                id: StreamId(1),
-                descriptor: u16::DESCRIPTOR_HASH,
-                external: false,
-            }],
-            lanes: vec![ends],
-            clock: ClockReading { ticks: 0, tick_hz: 1_000, host_us: 1, uncertainty_us: 1 },
-            begun_us: 1,
-        }))
-    }
-
-    fn batch(first: u64, events: u64) -> Request {
-        let mut bytes = vec![0; 256];
-        let mut writer = BatchWriter::new(Lane(0), TimeColumn::None);
-        for n in 0..events {
-            let archive = |room: &mut [u8]| {
-                room[..2].copy_from_slice(&(n as u16).to_le_bytes());
-                Some(2)
-            };
-            writer.try_push(&mut bytes, Channel(0), 0, archive).unwrap();
-        }
-        let sealed = writer.seal(&mut bytes);
-        let bytes = bytes[sealed].to_vec();
-        Request::Batch { first: DeviceSequence(first), events, chain: 1, ingest_us: 2, bytes }
-    }
-
-    #[test]
-    fn durable_is_told_only_after_the_commit_and_with_the_room_given_back() {
-        let mut bench = Bench::new(1);
-        assert_eq!(bench.know(0).missing, [u16::DESCRIPTOR_HASH]);
-        bench.take_in(0, begin(1));
-        bench.take_in(0, Request::Descriptor(u16::DESCRIPTOR.to_vec()));
-        bench.take_in(0, batch(0, 3));
-        assert_eq!(bench.news(0).durable[0], None);
-        assert!(bench.lines[0].quota().bytes_left() < BYTES_MAX);
-
-        bench.writer.commit().unwrap();
-        assert_eq!(bench.news(0).durable[0], Some(DeviceSequence(3)));
-        assert_eq!(bench.lines[0].quota().bytes_left(), BYTES_MAX);
-        assert_eq!(bench.writer.varve.next_global_seq().unwrap().0, 3);
-        let known = bench.know(0);
-        assert_eq!(known.device.latest.unwrap().lanes[0].next, DeviceSequence(3));
-        assert_eq!(known.missing, []);
-    }
-
-    #[test]
-    fn what_a_device_sent_before_is_known_when_it_says_hello_again() {
-        let mut bench = Bench::new(1);
-        bench.know(0);
-        bench.take_in(0, begin(1));
-        bench.take_in(0, Request::Descriptor(u16::DESCRIPTOR.to_vec()));
-        bench.take_in(0, batch(0, 2));
-        let known = bench.know(0);
-        assert_eq!(known.device.latest.unwrap().lanes[0].next, DeviceSequence(2));
-    }
-
-    #[test]
-    fn a_device_is_live_on_one_port_until_that_lets_it_go() {
-        let mut bench = Bench::new(2);
-        assert!(!bench.know(0).device.live_elsewhere);
-        assert!(bench.know(1).device.live_elsewhere);
-        assert!(!bench.know(0).device.live_elsewhere, "it may say hello again where it is");
-        bench.take_in(0, Request::End { heard: Vec::new() });
-        assert!(!bench.know(1).device.live_elsewhere);
-        assert!(bench.know(0).device.live_elsewhere);
-    }
-
-    #[test]
-    fn an_epoch_that_ends_unknown_leaves_what_was_heard_of_as_a_gap() {
-        let mut bench = Bench::new(1);
-        bench.know(0);
-        bench.take_in(0, begin(1));
-        bench.take_in(0, Request::Descriptor(u16::DESCRIPTOR.to_vec()));
-        bench.take_in(0, batch(0, 3));
-        bench.take_in(0, Request::End { heard: vec![DeviceSequence(12)] });
-        bench.know(0);
-        bench.take_in(0, begin(2));
-        bench.writer.commit().unwrap();
-        let record = bench.writer.varve.device(DEVICE).unwrap().unwrap();
-        assert_eq!(record.epoch, Epoch(2));
-        let closed = record.history.iter().find(|lane| lane.epoch == Epoch(1)).unwrap();
-        assert_eq!((closed.next, closed.gap_total, closed.closed), (DeviceSequence(12), 9, true));
-    }
-
-    #[test]
-    fn what_does_not_follow_is_refused_and_harms_no_other_port() {
-        let mut bench = Bench::new(2);
-        bench.know(0);
-        bench.take_in(0, begin(1));
-        bench.take_in(0, Request::Descriptor(u16::DESCRIPTOR.to_vec()));
-        bench.take_in(0, batch(7, 1));
-        bench.writer.commit().unwrap();
-        let news = bench.news(0);
-        assert_eq!((news.refused, bench.news(1).refused), (Some(Refusal::Malformed), None));
-        bench.take_in(0, batch(0, 1));
-        bench.writer.commit().unwrap();
-        assert_eq!(bench.writer.varve.next_global_seq().unwrap().0, 0, "the session is over");
-    }
-
-    #[test]
-    fn a_descriptor_that_is_none_or_is_missing_ends_the_session() {
-        let mut bench = Bench::new(1);
-        bench.know(0);
-        bench.take_in(0, begin(1));
-        bench.take_in(0, Request::Descriptor(vec![0xff; 9]));
-        assert_eq!(bench.news(0).refused, Some(Refusal::Descriptor));
-
-        bench.know(0);
-        bench.take_in(0, begin(1));
-        bench.take_in(0, batch(0, 1));
-        bench.writer.commit().unwrap();
-        assert_eq!(bench.news(0).refused, Some(Refusal::Descriptor));
-    }
-}
+mod tests;

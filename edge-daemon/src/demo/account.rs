@@ -5,6 +5,11 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::audit::{Audit, DeviceAudit};
+use super::fleet::Fleet;
+use super::report::Progress;
+use super::simulated_device::device_id;
+
 /// What went in, what came out, and what it took. Events, where nothing else is said.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Account {
@@ -60,6 +65,18 @@ impl Account {
     /// Whether each device's events are all stored or in a recorded gap, and the store is sound.
     pub(crate) fn balances(&self) -> bool {
         self.faults.is_empty() && self.devices.iter().all(|device| device.balances())
+    }
+
+    /// Adds what the devices offered, and what the store holds of them.
+    pub(crate) fn add_devices(&mut self, fleet: &Fleet, audit: Audit) {
+        for (number, device) in (0..).zip(fleet.devices()) {
+            let Progress { offered, dropped, faults } = device.progress();
+            let found = audit.devices.get(&device_id(number)).copied().unwrap_or_default();
+            let DeviceAudit { stored, gap_events, .. } = found;
+            self.devices.push(DeviceAccount { offered, dropped, stored, gap_events });
+            self.line_faults += faults;
+        }
+        self.faults = audit.faults;
     }
 
     /// The account as one JSON object.

@@ -2,33 +2,19 @@
 //! its own alone.
 
 use std::io::{self, BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
-use super::report::{Progress, Report};
+use super::orders::Orders;
+use super::report::{Progress, Report, UnknownReport};
 
 /// Simulated devices, each a child process that ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Fleet {
     devices: Vec<Device>,
     reports: Receiver<(usize, Report)>,
-}
-
-/// What a fleet's devices are told.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Orders {
-    /// How many devices there are.
-    pub(crate) devices: u8,
-    /// How many events each offers.
-    pub(crate) events: u64,
-    /// The baud of each line.
-    pub(crate) baud: u32,
-    /// How much of its line each fills, in percent.
-    pub(crate) load: u8,
-    /// Faults of the lines, drawn from this seed.
-    pub(crate) faults: Option<u64>,
 }
 
 /// What is known of one device of a fleet.
@@ -95,6 +81,11 @@ impl Fleet {
 }
 
 impl Device {
+    /// The path of its port.
+    pub(crate) fn port(&self) -> &Path {
+        &self.port
+    }
+
     /// How far it is.
     pub(crate) const fn progress(&self) -> Progress {
         self.progress
@@ -161,7 +152,7 @@ fn forward_reports(number: usize, output: &mut BufReader<ChildStdout>, sender: &
 }
 
 /// The next line, or `None` at the end.
-fn read_report(output: &mut BufReader<ChildStdout>) -> Option<Result<Report, super::report::UnknownReport>> {
+fn read_report(output: &mut BufReader<ChildStdout>) -> Option<Result<Report, UnknownReport>> {
     let mut line = String::new();
     match output.read_line(&mut line) {
         Ok(len) if len > 0 => Some(line.trim_end_matches('\n').parse()),
