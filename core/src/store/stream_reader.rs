@@ -177,6 +177,22 @@ where
 }
 
 impl<'s, T: Event> StreamIter<'s, T> {
+    /// The next event, where it is another one of the same run and there is nothing to say about it.
+    #[inline]
+    fn next_of_run(&mut self) -> Option<StreamEvent<'s, T>> {
+        let cursor = self.raw.run.as_mut()?;
+        if self.readable != Some(cursor.run.descriptor()) {
+            return None;
+        }
+        let bytes = cursor.run.event(cursor.next)?;
+        let archived = crate::access::<T>(bytes).ok()?;
+        let stream_seq = StreamSequence(cursor.run.first().0 + cursor.next as u64);
+        cursor.next += 1;
+        Some(StreamEvent { stream_seq, archived, bytes })
+    }
+
+    /// The next event, of whichever run.
+    #[cold]
     fn advance(&mut self) -> Result<Option<StreamEvent<'s, T>>, ReadError> {
         let Some((stream_seq, bytes)) = self.raw.advance()? else { return Ok(None) };
         let Some(cursor) = &self.raw.run else { return Ok(None) };
@@ -195,7 +211,11 @@ where
 {
     type Item = Result<StreamEvent<'s, T>, ReadError>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
+        if let Some(event) = self.next_of_run() {
+            return Some(Ok(event));
+        }
         let event = self.advance();
         if event.is_err() {
             self.raw.end();

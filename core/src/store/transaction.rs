@@ -31,8 +31,10 @@ pub(super) struct Transaction<'w> {
     domain: u32,
     now_us: u64,
     next: GlobalSequence,
-    /// The streams that took events, by their number, and the place of the next event in each.
-    stream_ends: HashMap<u32, StreamSequence>,
+    /// The place of the next event in each stream that is a target.
+    stream_ends: Vec<StreamSequence>,
+    /// Where in `stream_ends` a stream stands, by its number.
+    slots: HashMap<u32, usize>,
     lanes: HashMap<(u32, Epoch, Lane), OpenLane>,
     committed: Committed,
 }
@@ -41,6 +43,8 @@ pub(super) struct Transaction<'w> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Target {
     stream: u32,
+    /// Where the transaction keeps the stream's end.
+    slot: usize,
     descriptor: u32,
 }
 
@@ -82,7 +86,8 @@ impl<'w> Transaction<'w> {
             domain,
             now_us,
             next,
-            stream_ends: HashMap::new(),
+            stream_ends: Vec::new(),
+            slots: HashMap::new(),
             lanes: HashMap::new(),
             committed: Committed {
                 first: next,
@@ -143,8 +148,8 @@ impl<'w> Transaction<'w> {
         len_max: usize,
         archive: impl FnMut(&mut [u8]) -> Result<usize, ArchiveError>,
     ) -> Result<StreamSequence, AppendError> {
-        let key = local_run(target);
-        self.push(&key, DeviceSequence(0), 0, self.now_us, len_max.min(EVENT_LEN_MAX), archive)
+        let meta = self.local_meta(target, self.now_us);
+        self.push(target, &local_run(target), meta, len_max.min(EVENT_LEN_MAX), archive)
     }
 
     /// Adds a local event that is archived already.
@@ -158,7 +163,7 @@ impl<'w> Transaction<'w> {
 
     /// The place of the next event of a target's stream.
     pub(super) fn stream_next(&self, target: Target) -> StreamSequence {
-        *self.stream_ends.get(&target.stream).expect("a target's stream is known")
+        self.stream_ends[target.slot]
     }
 
     /// The place of the next event in the log.
@@ -196,17 +201,18 @@ impl<'w> Transaction<'w> {
         }
         let mut device_seq = place.first;
         for event in batch.events() {
-            let Target { stream, descriptor } = targets[usize::from(event.channel.0)].expect("found above");
+            let target = targets[usize::from(event.channel.0)].expect("found above");
             let key = RunKey {
-                stream,
-                descriptor,
+                stream: target.stream,
+                descriptor: target.descriptor,
                 device,
                 epoch: place.epoch,
                 lane: place.lane,
                 timed: event.ticks.is_some(),
             };
-            let ticks = event.ticks.unwrap_or(0);
-            self.push(&key, device_seq, ticks, ingest_us, event.bytes.len(), |out| copy(event.bytes, out))?;
+            let (stream_seq, ticks) = (self.stream_next(target), event.ticks.unwrap_or(0));
+            let meta = EventMeta { stream_seq, device_seq, ticks, ingest_us };
+            self.push(target, &key, meta, event.bytes.len(), |out| copy(event.bytes, out))?;
             device_seq.0 += 1;
         }
         let lane = self.lane(place, device)?;
@@ -310,25 +316,26 @@ impl<'w> Transaction<'w> {
         let id = GapEvent::stream_id(DeviceId(gap.device), Lane(gap.lane));
         let target = self.local_target(GapEvent::STREAM, id, &EventType::of::<GapEvent>())?;
         let archive = |out: &mut [u8]| crate::archive_into(gap, out);
-        self.push(&local_run(target), DeviceSequence(0), 0, ingest_us, size_of::<GapEvent>(), archive)?;
+        let meta = self.local_meta(target, ingest_us);
+        self.push(target, &local_run(target), meta, size_of::<GapEvent>(), archive)?;
         Ok(())
+    }
+
+    fn local_meta(&self, target: Target, ingest_us: u64) -> EventMeta {
+        EventMeta { stream_seq: self.stream_next(target), device_seq: DeviceSequence(0), ticks: 0, ingest_us }
     }
 
     fn push(
         &mut self,
+        target: Target,
         key: &RunKey,
-        device_seq: DeviceSequence,
-        ticks: u64,
-        ingest_us: u64,
+        meta: EventMeta,
         len_max: usize,
         mut archive: impl FnMut(&mut [u8]) -> Result<usize, ArchiveError>,
     ) -> Result<StreamSequence, AppendError> {
-        let stream_seq = self.stream_next(Target { stream: key.stream, descriptor: key.descriptor });
-        let stream_end =
-            stream_seq.0.checked_add(1).ok_or(AppendError::Exhausted { space: "stream sequence" })?;
-        let global_end =
-            self.next.0.checked_add(1).ok_or(AppendError::Exhausted { space: "global sequence" })?;
-        let meta = EventMeta { stream_seq, device_seq, ticks, ingest_us };
+        let EventMeta { stream_seq, .. } = meta;
+        let stream_end = successor(stream_seq.0, "stream sequence")?;
+        let global_end = successor(self.next.0, "global sequence")?;
         match self.block.push(key, meta, len_max, &mut archive) {
             Ok(()) => {}
             Err(PushError::Full) if self.block.len() > 0 => {
@@ -337,7 +344,7 @@ impl<'w> Transaction<'w> {
             }
             Err(error) => return Err(push_error(error, len_max)),
         }
-        self.stream_ends.insert(key.stream, StreamSequence(stream_end));
+        self.stream_ends[target.slot] = StreamSequence(stream_end);
         self.next = GlobalSequence(global_end);
         Ok(stream_seq)
     }
@@ -500,11 +507,16 @@ impl<'w> Transaction<'w> {
             None => self.add_stream(number, name, id)?,
         };
         self.add_layout(number, descriptor)?;
-        if !self.stream_ends.contains_key(&stream) {
-            let end = catalog::stream_end(self.tables, &self.txn, stream)?;
-            self.stream_ends.insert(stream, end);
-        }
-        Ok(Target { stream, descriptor })
+        let slot = match self.slots.get(&stream) {
+            Some(&slot) => slot,
+            None => {
+                self.stream_ends.push(catalog::stream_end(self.tables, &self.txn, stream)?);
+                let slot = self.stream_ends.len() - 1;
+                self.slots.insert(stream, slot);
+                slot
+            }
+        };
+        Ok(Target { stream, slot, descriptor })
     }
 
     fn add_stream(&mut self, number: u32, name: &str, id: StreamId) -> Result<u32, AppendError> {
@@ -561,8 +573,12 @@ pub(super) fn log_end(
 }
 
 fn local_run(target: Target) -> RunKey {
-    let Target { stream, descriptor } = target;
+    let Target { stream, descriptor, .. } = target;
     RunKey { stream, descriptor, device: 0, epoch: Epoch(0), lane: Lane(0), timed: false }
+}
+
+fn successor(sequence: u64, space: &'static str) -> Result<u64, AppendError> {
+    sequence.checked_add(1).ok_or(AppendError::Exhausted { space })
 }
 
 fn copy(event: &[u8], out: &mut [u8]) -> Result<usize, ArchiveError> {

@@ -108,6 +108,7 @@ impl<'a> Run<'a> {
     }
 
     /// The bytes of the event at `index`, or `None` past the last or where its end is damaged.
+    #[inline]
     pub(crate) fn event(&self, index: usize) -> Option<&'a [u8]> {
         if index >= self.count as usize {
             return None;

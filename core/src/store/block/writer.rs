@@ -368,20 +368,17 @@ impl RunWriter {
 #[derive(Debug, Default)]
 struct PairsWriter {
     pairs: Vec<(u64, u32)>,
-    /// What the column takes at most.
+    /// What the column takes at most: the last count may still grow.
     len: usize,
 }
 
 impl PairsWriter {
     fn add(&mut self, value: u64) {
         match self.pairs.last_mut() {
-            Some((last, n)) if *last == value => {
-                let before = varint_len((*n).into());
-                *n += 1;
-                self.len += varint_len((*n).into()) - before;
-            }
-            _ => {
-                self.len += self.value_len_max(value) + 1;
+            Some((last, n)) if *last == value => *n += 1,
+            last => {
+                let settled = last.map_or(0, |&mut (_, n)| COUNT_LEN_MAX - varint_len(n.into()));
+                self.len += self.value_len_max(value) + COUNT_LEN_MAX - settled;
                 self.pairs.push((value, 1));
             }
         }
@@ -419,9 +416,11 @@ fn seal(block: &mut [u8]) {
     put(block, field::CRC, &crc.to_le_bytes());
 }
 
-/// What an event can add beside its bytes: an end, ticks, a pair of the order and one of the ingest times. A pair
-/// is a value and a count of at most 3 bytes, since a block holds less than 2²¹ events.
-pub(super) const COLUMNS_LEN_PER_EVENT_MAX: usize = END_LEN + 3 * crate::VARINT_LEN_MAX + 2 * 3;
+/// What an event can add beside its bytes: an end, ticks, a pair of the order and one of the ingest times.
+pub(super) const COLUMNS_LEN_PER_EVENT_MAX: usize = END_LEN + 3 * crate::VARINT_LEN_MAX + 2 * COUNT_LEN_MAX;
+
+/// A count of a block's events, as a varint: there are fewer than 2²¹, since each takes a byte or an end.
+const COUNT_LEN_MAX: usize = 3;
 
 /// How many runs' buffers are kept for later blocks.
 const SPARE_RUNS_MAX: usize = 16;
