@@ -6,7 +6,8 @@ use varve_device_proto::admission::decide;
 use varve_device_proto::{
     Ack, Admission, ChannelInfo, DescriptorPiece, DeviceConfig, DeviceLink, Discover, FRAME_LEN_MAX, Frame,
     FrameDecoder, FrameEncoder, HeldLane, Hello, HelloChannel, HostConfig, HostEvent, HostLink, Kind,
-    KnownDevice, LaneCursor, LaneStart, NextSequence, Outbox, Refusal, ResetReason, Seal, Start, Welcome,
+    KnownDevice, LaneCursor, LaneStart, NextSequence, Outbox, Refusal, ResetReason, Seal, Start, Status,
+    Welcome,
 };
 
 static CHANNELS: [ChannelInfo; 1] = [ChannelInfo::of::<u32>(0)];
@@ -308,6 +309,39 @@ fn nothing_is_granted_or_accepted_while_descriptors_are_wanted() {
     assert_eq!(credit(&victim.sent()), 100_000);
     victim.hear(&gap);
     assert_eq!(victim.next, 9);
+}
+
+#[test]
+fn a_descriptor_that_never_comes_ends_the_session() {
+    let mut victim = Victim::new();
+    let session = victim.connect();
+    assert!(victim.host.fetch_descriptor(DescriptorHash([7; 8])));
+    let start = victim.now;
+    for after_us in [0, 250_000, 750_000, 1_750_000] {
+        victim.now = start + after_us;
+        assert_eq!(bodies(&victim.sent(), Kind::Fetch).len(), 1);
+    }
+    let lanes = [NextSequence(DeviceSequence(0))].into_iter().collect();
+    victim.hear(&message(Seal::Session(session), Kind::Status, &Status { lanes, now: 0 }));
+    victim.now = start + 3_750_000;
+    assert_eq!(bodies(&victim.sent(), Kind::Refuse).len(), 1);
+    victim.check_events();
+    assert_eq!(victim.refused, [Refusal::Descriptor]);
+}
+
+#[test]
+fn a_welcome_is_sent_four_times_and_then_the_host_asks_anew() {
+    let mut victim = Victim::new();
+    let hello = victim.hello();
+    victim.hear(&message(Seal::Handshake, Kind::Hello, &hello));
+    let start = victim.now;
+    for after_us in [0, 250_000, 750_000, 1_750_000] {
+        victim.now = start + after_us;
+        assert_eq!(bodies(&victim.sent(), Kind::Welcome).len(), 1);
+    }
+    assert_eq!(victim.host.poll_timeout(), Some(start + 3_750_000));
+    victim.now = start + 3_750_000;
+    assert_eq!(bodies(&victim.sent(), Kind::Discover).len(), 1);
 }
 
 #[test]
