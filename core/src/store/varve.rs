@@ -67,8 +67,21 @@ impl Varve {
     }
 
     /// Opens the store in the directory `path` for reading, beside its owner or without one.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::OpenHere`] where this process has it open already; [`OpenError::NotAStore`] where there is
+    /// none; and as [`Varve::new`].
     pub fn open_read_only(path: impl AsRef<Path>) -> Result<VarveView, OpenError> {
-        VarveView::open(path.as_ref(), &Config::default())
+        Self::open_read_only_with_config(path, Config::default())
+    }
+
+    /// As [`Varve::open_read_only`], with a choice of how; the durability is the owner's.
+    pub fn open_read_only_with_config(
+        path: impl AsRef<Path>,
+        config: Config,
+    ) -> Result<VarveView, OpenError> {
+        VarveView::open(path.as_ref(), &config)
     }
 
     /// The streams of a name, for local events of type `T` that take at most `N` bytes when archived.

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use varve_core::{GlobalSequence, OpenError, StreamId, Varve};
+use varve_core::{AppendError, Config, GlobalSequence, OpenError, ReadError, StreamId, Varve};
 
 use crate::{Door, door, new_dir, open};
 
@@ -26,6 +26,12 @@ fn second_process() {
         "try to own" => {
             let error = Varve::new(&path).unwrap_err();
             assert!(matches!(error, OpenError::Owned { .. }), "{error}");
+        }
+        "see the map grow" => see_the_map_grow(Path::new(&path)),
+        "fill the disk" => fill_the_disk(Path::new(&path)),
+        "live in a small address space" => {
+            let mut varve = Varve::new(&path).unwrap();
+            varve.stream::<Door, 64>("doors").unwrap().append(StreamId(0), &door("Ada")).unwrap();
         }
         role => panic!("{role} is no role"),
     }
@@ -52,6 +58,41 @@ fn follow(path: &Path) {
     }
 }
 
+/// Reads with a map of the size that the store has now, while the owner makes it grow.
+fn see_the_map_grow(path: &Path) {
+    let mut config = Config::default();
+    config.map_size = Some(1 << 20);
+    let view = Varve::open_read_only_with_config(path, config).unwrap();
+    let snapshot = view.snapshot().unwrap();
+    tell("ready");
+    io::stdin().read_to_end(&mut Vec::new()).unwrap();
+    assert!(matches!(view.snapshot(), Err(ReadError::MapGrown)));
+    assert_eq!(snapshot.next_global_seq().unwrap(), GlobalSequence(1), "what is open stays open");
+    drop(snapshot);
+    assert!(view.next_global_seq().unwrap() > GlobalSequence(1));
+}
+
+/// Appends until no file may grow any more. What the system failed to write may be lost though a later flush
+/// succeeds: the store takes nothing more, and is read as before.
+fn fill_the_disk(path: &Path) {
+    let mut varve = Varve::new(path).unwrap();
+    let mut stream = varve.stream::<[u8; 4000], 4000>("blobs").unwrap();
+    let mut stored = 0;
+    let error = loop {
+        match stream.append(StreamId(0), &[7; 4000]) {
+            Ok(_) => stored += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(&error, AppendError::Storage(error) if !error.is_disk_full()), "{error}");
+    assert!(matches!(stream.append(StreamId(0), &[7; 4000]), Err(AppendError::Poisoned)));
+    assert!(stored > 10);
+    assert_eq!(varve.next_global_seq().unwrap(), GlobalSequence(stored));
+    drop((varve, stream));
+    let varve = Varve::open_read_only(path).unwrap();
+    assert_eq!(varve.next_global_seq().unwrap(), GlobalSequence(stored), "what was acknowledged is there");
+}
+
 /// Tells the first process.
 fn tell(text: &str) {
     io::stdout().write_all(format!("{text}\n").as_bytes()).unwrap();
@@ -66,7 +107,14 @@ fn own(path: &Path) {
 }
 
 fn start(role: &str, path: &Path) -> Child {
-    Command::new(env::current_exe().unwrap())
+    start_under("", role, path)
+}
+
+/// Starts the second process under limits that a shell sets first.
+fn start_under(limits: &str, role: &str, path: &Path) -> Child {
+    Command::new("sh")
+        .args(["-c", &format!("{limits} exec \"$0\" \"$@\"")])
+        .arg(env::current_exe().unwrap())
         .args(["--exact", "second_process::second_process", "--nocapture", "--test-threads=1"])
         .envs([(ROLE, role), (STORE, path.to_str().unwrap())])
         .stdin(Stdio::piped())
@@ -106,6 +154,37 @@ fn a_reader_beside_an_owner_in_another_process_reads_and_does_not_own() {
     let mut rival = start("try to own", dir.path());
     assert!(rival.wait().unwrap().success());
     owner.stdin.take().unwrap().flush().unwrap();
+    assert!(owner.wait().unwrap().success());
+    assert_eq!(open(&dir).next_global_seq().unwrap(), GlobalSequence(1));
+}
+
+#[test]
+fn a_reader_maps_as_much_as_the_owner_once_nothing_is_open() {
+    let dir = new_dir();
+    let mut config = Config::default();
+    config.map_size = Some(1 << 20);
+    let mut varve = Varve::with_config(dir.path(), config).unwrap();
+    let mut stream = varve.stream::<u64, 8>("numbers").unwrap();
+    stream.append(StreamId(0), &1).unwrap();
+    let mut reader = start("see the map grow", dir.path());
+    wait_for(&mut reader, "ready");
+    stream.append_batch(StreamId(0), &vec![2; 1_000_000]).unwrap();
+    drop(reader.stdin.take());
+    assert!(reader.wait().unwrap().success());
+}
+
+#[test]
+fn a_commit_that_does_not_reach_the_disk_is_the_last() {
+    let dir = new_dir();
+    // A signal would tell of the limit; ignored, the write fails.
+    let mut owner = start_under("trap '' XFSZ; ulimit -f 400;", "fill the disk", dir.path());
+    assert!(owner.wait().unwrap().success());
+}
+
+#[test]
+fn a_small_address_space_takes_a_smaller_map() {
+    let dir = new_dir();
+    let mut owner = start_under("ulimit -v 8000000;", "live in a small address space", dir.path());
     assert!(owner.wait().unwrap().success());
     assert_eq!(open(&dir).next_global_seq().unwrap(), GlobalSequence(1));
 }
