@@ -6,7 +6,7 @@ use tokio::sync::Notify;
 use varve_core::{DescriptorHash, DeviceSequence, Lane};
 use varve_device_proto::{KnownDevice, Refusal};
 
-/// The answer to [`Request::Know`].
+/// The answer to [`Request::Know`](crate::request::Request::Know).
 #[derive(Debug)]
 pub(crate) struct Known {
     pub(crate) device: KnownDevice,

@@ -7,8 +7,8 @@ use std::time::Duration;
 use tracing::info;
 use varve_core::{DescriptorHash, DeviceId, HostClock, Lane, StreamId};
 use varve_device_proto::{
-    BATCH_LEN_MAX, Hello, HelloChannel, HostConfig, HostEvent, HostLink, HostStats, LaneCursor, LostReason,
-    Refusal, Session, admission,
+    BATCH_LEN_MAX, Hello, HelloChannel, HostConfig, HostEvent, HostLink, HostState, HostStats, LaneCursor,
+    LostReason, Refusal, Session, admission,
 };
 
 use crate::answers::{Known, News, StoreRefusal};
@@ -96,7 +96,9 @@ impl<'p> PortSession<'p> {
 
     /// Takes in what the writer told.
     pub(crate) fn handle_news(&mut self, news: News) {
-        if let Some(StoreRefusal { reason, detail }) = news.refused {
+        if let State::Live { .. } = self.state
+            && let Some(StoreRefusal { reason, detail }) = news.refused
+        {
             self.link.refuse(reason);
             self.end_refused(reason, &detail);
         }
@@ -134,7 +136,7 @@ impl<'p> PortSession<'p> {
                     self.line.send(Request::Know { device: candidate.hello.device, descriptors });
                     self.state = State::Asked(*candidate);
                 }
-                Heard::Session(session) => self.begin(*session),
+                Heard::Session(session) => self.begin(&session),
                 Heard::Events(request) => self.line.send(request),
                 Heard::Lost(reason) => {
                     info!(port = %self.port.display(), ?reason, "the session is over");
@@ -144,10 +146,18 @@ impl<'p> PortSession<'p> {
                 Heard::Nothing => {}
             }
         }
+        // A device that takes its terms no more leaves its link without a word.
+        if self.link.state() == HostState::Apart {
+            self.end();
+        }
     }
 
+    /// Answers the device that asked, now that it is known what the store has of it.
     fn decide(&mut self, known: Known) {
-        let State::Asked(candidate) = std::mem::replace(&mut self.state, State::Waiting) else { return };
+        let candidate = match std::mem::replace(&mut self.state, State::Waiting) {
+            State::Asked(candidate) => candidate,
+            other => return self.state = other,
+        };
         match admission::decide(&known.device, &candidate.hello) {
             Ok(admission) => {
                 self.link.admit(admission);
@@ -162,43 +172,48 @@ impl<'p> PortSession<'p> {
     }
 
     /// The device has taken its terms.
-    fn begin(&mut self, session: Session) {
-        let State::Offered(candidate, known) = std::mem::replace(&mut self.state, State::Waiting) else {
-            return;
+    fn begin(&mut self, session: &Session) {
+        let (candidate, known) = match std::mem::replace(&mut self.state, State::Waiting) {
+            State::Offered(candidate, known) => (candidate, known),
+            other => return self.state = other,
         };
-        let Session { number, device, admission, clock } = session;
-        let lanes = admission.lanes.len();
-        let lane_terms = |(lane, cursor): (Lane, &LaneCursor)| LaneTerms {
-            stored: cursor.next,
-            heard: self.link.heard(lane).unwrap_or(cursor.next),
-        };
-        let terms = Terms {
-            device,
-            epoch: admission.epoch,
-            opens: admission.opens,
-            closes: admission.closes,
-            lanes: (0..).map(Lane).zip(&admission.lanes).map(lane_terms).collect(),
-            clock: ClockReading {
-                ticks: clock.ticks,
-                tick_hz: clock.tick_hz.max(1),
-                host_us: clock.host_us,
-                uncertainty_us: u32::try_from(clock.uncertainty_us).unwrap_or(u32::MAX),
-            },
-            begun_us: HostClock.now_us(),
-            channels: candidate.channels,
-        };
-        let channels = terms.channels.len();
-        info!(port = %self.port.display(), device = %DeviceName(device), epoch = %terms.epoch, channels, "the session begins");
+        let terms = self.terms(session, candidate.channels);
+        let (port, device, channels) =
+            (self.port.display(), DeviceName(session.device), terms.channels.len());
+        info!(%port, %device, epoch = %terms.epoch, channels, "the session begins");
         self.counters.sessions.add(1);
+        self.complaints.forget_refusal();
         for channel in terms.channels.iter().filter(|channel| !channel.external) {
             if known.missing.contains(&channel.descriptor) {
                 self.link.fetch_descriptor(channel.descriptor);
             }
         }
-        self.line.send(Request::Begin(Arc::new(terms)));
-        self.complaints.forget_refusal();
+        let (number, device, lanes) = (session.number, session.device, terms.lanes.len());
         self.state = State::Live { number, device, lanes };
-        self.grant_credit();
+        self.line.send(Request::Begin(Arc::new(terms)));
+    }
+
+    fn terms(&self, session: &Session, channels: Vec<ChannelTerms>) -> Terms {
+        let Session { device, admission, clock, .. } = session;
+        let lane = |(lane, cursor): (Lane, &LaneCursor)| LaneTerms {
+            stored: cursor.next,
+            heard: self.link.heard(lane).unwrap_or(cursor.next),
+        };
+        Terms {
+            device: *device,
+            epoch: admission.epoch,
+            opens: admission.opens,
+            closes: admission.closes,
+            channels,
+            lanes: (0..).map(Lane).zip(&admission.lanes).map(lane).collect(),
+            clock: ClockReading {
+                ticks: clock.ticks,
+                tick_hz: clock.tick_hz,
+                host_us: clock.host_us,
+                uncertainty_us: u32::try_from(clock.uncertainty_us).unwrap_or(u32::MAX),
+            },
+            begun_us: HostClock.now_us(),
+        }
     }
 
     /// The session is over, or will not be.

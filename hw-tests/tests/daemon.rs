@@ -51,6 +51,7 @@ fn a_device_that_loses_its_memory_begins_a_new_epoch_and_the_log_says_so() {
     plug.put(lost.port());
     let mut daemon = Daemon::start(plug.path(), directory.path());
     wait_for_events(directory.path(), 500);
+    plug.pull();
     drop(lost);
 
     let mut again = SimulatedDevice::start(1, 1_000, None);
@@ -76,6 +77,7 @@ fn a_port_that_goes_and_comes_back_is_served_again() {
         plug.put(device.port());
         daemon.get_or_insert_with(|| Daemon::start(plug.path(), directory.path()));
         reports.push(device.wait_until_done());
+        plug.pull();
     }
     assert!(daemon.unwrap().stop().success());
     Log::read(directory.path()).assert_holds(&reports);
@@ -85,10 +87,12 @@ fn a_port_that_goes_and_comes_back_is_served_again() {
 fn a_device_is_refused_while_another_of_its_id_is_live() {
     let directory = tempfile::tempdir().unwrap();
     let mut plug = Plug::new(directory.path());
+    let mut first_plug = Plug::named("first", directory.path());
     let mut first = SimulatedDevice::start(1, 2_000, None);
+    first_plug.put(first.port());
     let mut other = SimulatedDevice::start(2, 10, None);
     plug.put(other.port());
-    let mut daemon = Daemon::start_on(&[first.port(), plug.path()], directory.path());
+    let mut daemon = Daemon::start_on(&[first_plug.path(), plug.path()], directory.path());
     other.wait_until_done();
     wait_for_events(directory.path(), 11);
 
@@ -97,6 +101,7 @@ fn a_device_is_refused_while_another_of_its_id_is_live() {
     drop(other);
     eventually("a refusal in the log", || daemon.log().contains("the device is refused").then_some(()));
     first.wait_until_done();
+    first_plug.pull();
     drop(first);
     clone.wait_until_done();
     assert!(daemon.stop().success());
@@ -119,6 +124,7 @@ fn noise_is_dropped_and_told_of_at_a_bounded_rate() {
     });
     babbler.write_all(&noise(1 << 20)).unwrap();
     daemon.assert_alive();
+    plug.pull();
     drop((babbler, cable));
 
     let mut device = SimulatedDevice::start(1, 500, None);
@@ -350,11 +356,21 @@ struct Plug {
 
 impl Plug {
     fn new(directory: &Path) -> Self {
-        Self { path: directory.join("port") }
+        Self::named("port", directory)
+    }
+
+    fn named(name: &str, directory: &Path) -> Self {
+        Self { path: directory.join(name) }
     }
 
     fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Leads nowhere. Whoever waits for the port must not find another device there: the system gives the number of a
+    /// pseudo-terminal that is gone to the next one.
+    fn pull(&mut self) {
+        fs::remove_file(&self.path).unwrap();
     }
 
     fn put(&mut self, port: &Path) {

@@ -160,9 +160,16 @@ fn what_the_store_refuses_ends_the_session_with_what_was_heard() {
 }
 
 #[test]
-fn an_answer_that_nobody_waits_for_is_no_admission() {
-    with_pair(|_, pair| {
+fn an_answer_that_nobody_waits_for_changes_nothing() {
+    with_pair(|outbox, pair| {
         pair.tell_known(None, Vec::new());
         assert!(matches!(pair.session.state, State::Waiting));
+        push(outbox, 1);
+        pair.talk();
+        pair.tell_known(None, Vec::new());
+        pair.talk();
+        pair.tell_known(None, Vec::new());
+        assert!(matches!(pair.session.state, State::Live { .. }));
+        assert_eq!(pair.talk().len(), 0);
     });
 }
