@@ -9,6 +9,7 @@ use std::fmt;
 use std::ops::Range;
 
 use varve_core::{DeviceId, DeviceSequence, GlobalSequence, Lane};
+use varve_device_proto::Refusal;
 
 use super::account::{Absence, Account, Content, Cursor, Entry, Gap};
 use super::emission::Emission;
@@ -79,6 +80,13 @@ pub enum Violation {
         next: u64,
         /// How many of them are in gaps.
         gap_total: u64,
+    },
+    /// A host refused a device that is what it says.
+    Refused {
+        /// Which life of it.
+        life: LifeId,
+        /// Why.
+        refusal: Refusal,
     },
     /// A timer asked for the same moment again and again.
     Spinning,

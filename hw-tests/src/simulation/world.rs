@@ -10,7 +10,7 @@ use std::fmt;
 
 use fastrand::Rng;
 use varve_core::DeviceId;
-use varve_device_proto::{DeviceState, HostState};
+use varve_device_proto::{DeviceState, HostState, Refusal};
 
 use super::coverage::Coverage;
 use super::device::{Shelf, SimulatedDevice};
@@ -191,6 +191,7 @@ impl<'w, L: Log, T: Tap> World<'w, L, T> {
             self.deliver(index);
             self.emit(index);
             self.transmit(index);
+            self.note_refusals(index)?;
         }
         Ok(())
     }
@@ -275,9 +276,22 @@ impl<'w, L: Log, T: Tap> World<'w, L, T> {
             let len = gateway.poll_transmit(self.now_us, plug.port, &mut bytes[..room], &mut self.coverage);
             bench.down.transmit(self.now_us, &bytes[..len], bench.sessions);
         }
-        while let Some(refusal) = bench.device.poll_refusal() {
+    }
+
+    /// Notes why hosts refused a device.
+    ///
+    /// # Errors
+    ///
+    /// [`Violation::Refused`] where it was honest.
+    fn note_refusals(&mut self, index: usize) -> Result<(), Violation> {
+        while let Some(refusal) = self.benches[index].device.poll_refusal() {
             Coverage::count(&mut self.coverage.refusals, refusal.into());
+            // A line that loses a descriptor again and again wears out a host's patience for a while.
+            if self.scenario.plot != Plot::Clone && refusal != Refusal::Descriptor {
+                return Err(Violation::Refused { life: self.benches[index].device.life(), refusal });
+            }
         }
+        Ok(())
     }
 
     /// Goes on with the plot, if it is time.
