@@ -38,6 +38,8 @@ pub struct Coverage {
     pub wraps: u64,
     /// The longest gap.
     pub gap_len_max: u64,
+    /// The longest that it took to store what was left, once the line was sound.
+    pub caught_up_us_max: u64,
     /// Why events were absent.
     pub absences: BTreeMap<Absence, u64>,
 }
@@ -59,6 +61,7 @@ impl Coverage {
         self.sessions_late_max = self.sessions_late_max.max(other.sessions_late_max);
         self.wraps += other.wraps;
         self.gap_len_max = self.gap_len_max.max(other.gap_len_max);
+        self.caught_up_us_max = self.caught_up_us_max.max(other.caught_up_us_max);
         add_counts(&mut self.blows, &other.blows);
         add_counts(&mut self.device_states_at_reset, &other.device_states_at_reset);
         add_counts(&mut self.host_states_at_reset, &other.host_states_at_reset);
@@ -83,6 +86,7 @@ impl fmt::Display for Coverage {
         writeln!(f, "host reset in: {:?}", self.host_states_at_reset)?;
         writeln!(f, "refused: {:?}", self.refusals)?;
         writeln!(f, "absent: {:?}", self.absences)?;
+        writeln!(f, "caught up within {} s", self.caught_up_us_max as f64 / 1e6)?;
         let Self { sessions_late_max, wraps, gap_len_max, .. } = self;
         write!(f, "a frame {sessions_late_max} sessions late, {wraps} wraps, a gap of {gap_len_max}")
     }

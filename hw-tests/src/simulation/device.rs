@@ -77,6 +77,11 @@ impl<'w> SimulatedDevice<'w> {
         self.life
     }
 
+    /// How many events the present life has offered.
+    pub(super) fn offered(&self, truth: &Truth) -> u64 {
+        truth.life(self.life).map_or(0, |life| life.offered)
+    }
+
     /// How far the link is on its way into a session.
     pub(super) fn state(&self) -> DeviceState {
         self.link.state()

@@ -52,12 +52,16 @@ impl FaultRates {
     /// A line without faults.
     pub const NONE: Self = Self { per_mille: [0; Fault::COUNT] };
 
-    /// Draws a line: each kind of fault may be absent, rare or frequent, up to `worst` frames of a thousand.
+    /// Draws a line: each kind of fault may be absent, rare or frequent, up to `worst` frames of a thousand, and at
+    /// times one is the rule.
     pub fn draw(rng: &mut Rng, worst: u16) -> Self {
         let mut rates = Self::NONE;
         for fault in Fault::ALL.into_iter().filter(|&fault| fault != Fault::Outage) {
-            let worst_of_kind = if fault == Fault::Delay { worst / 2 } else { worst };
-            rates.per_mille[fault as usize] = if rng.bool() { rng.u16(0..=worst_of_kind) } else { 0 };
+            rates.per_mille[fault as usize] = match rng.u32(0..32) {
+                0 if worst > 0 => RULE_PER_MILLE,
+                0..16 => rng.u16(0..=worst),
+                _ => 0,
+            };
         }
         rates
     }
@@ -75,6 +79,9 @@ impl FaultRates {
         per_mille > 0 && rng.u16(0..1000) < per_mille
     }
 }
+
+/// How many frames of a thousand a fault strikes that is the rule on its line.
+const RULE_PER_MILLE: u16 = 450;
 
 /// How often each fault struck.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -90,6 +90,11 @@ pub enum Violation {
     },
     /// A timer asked for the same moment again and again.
     Spinning,
+    /// A later epoch of the device has begun, and this one has no end.
+    NeverEnded {
+        /// The lane of the epoch.
+        place: Place,
+    },
     /// After the faults had ended the log did not come to hold what the device still had.
     NotCaughtUp {
         /// Whose.
@@ -262,12 +267,16 @@ impl Hearing<'_> {
             && match gap.reason {
                 Absence::OutboxFull => life.dropped.covers(&ordinals),
                 Absence::DeviceReset => life.ended && life.may_lack(&ordinals),
-                Absence::HostRestored => ordinals.end <= life.forgiven,
+                Absence::HostRestored => ordinals.end <= life.forgiven.min(life.oldest),
             }
     }
 
     fn compare_cursors(&self, cursors: &[Cursor]) -> Result<(), Violation> {
         for cursor in cursors {
+            let is_latest = cursors.iter().all(|c| c.device != cursor.device || c.epoch <= cursor.epoch);
+            if !is_latest && !cursor.closed {
+                return Err(Violation::NeverEnded { place: place_of(self.incarnation, cursor) });
+            }
             let found = self.lanes.get(&place_of(self.incarnation, cursor)).copied().unwrap_or_default();
             let is_heard =
                 if cursor.closed { cursor.heard == cursor.next } else { cursor.heard >= cursor.next };

@@ -74,18 +74,20 @@ impl Scenario {
     /// Draws the scenario of a seed.
     pub fn draw(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
+        let plot = Plot::of_seed(seed);
         let worst = [0, 20, 80, 250][rng.usize(0..4)];
         let duration_us = rng.u64(10_000_000..60_000_000);
         Self {
             seed,
-            plot: Plot::of_seed(seed),
+            plot,
             up: FaultRates::draw(&mut rng, worst),
             down: FaultRates::draw(&mut rng, worst),
             byte_ns: [3_333, 10_851, 86_806][rng.usize(0..3)],
             latency_us: rng.u64(20..20_000),
-            flush_us_max: [500, 8_000, 400_000][rng.usize(0..3)],
+            flush_us_max: [500, 8_000, 400_000, 2_000_000][rng.usize(0..4)],
             duration_us,
-            burst_max: [4, 16, 64, 300][rng.usize(0..4)],
+            // Short batches: where one of a clone ends, one of the original may.
+            burst_max: if plot == Plot::Clone { 1 } else { [4, 16, 64, 300][rng.usize(0..4)] },
             blow_us_max: duration_us / [2, 6, 15][rng.usize(0..3)],
             blows: &BLOWS,
             events: rng.u64(EVENTS_MIN..EVENTS_MIN * 3 / 2),

@@ -50,6 +50,8 @@ pub(super) struct Life {
     pub dropped: Ranges,
     /// All below were given up by the device, for they were durable.
     pub durable: u64,
+    /// The oldest that it may still hold.
+    pub oldest: u64,
     /// All below may be missing in the log: the host lost its own memory after it had stored them.
     pub forgiven: u64,
 }
@@ -58,7 +60,15 @@ impl Truth {
     /// A device starts.
     pub(super) fn birth(&mut self, device: DeviceId) -> LifeId {
         let dropped = Ranges::default();
-        self.lives.push(Life { device, ended: false, offered: 0, dropped, durable: 0, forgiven: 0 });
+        self.lives.push(Life {
+            device,
+            ended: false,
+            offered: 0,
+            dropped,
+            durable: 0,
+            oldest: 0,
+            forgiven: 0,
+        });
         LifeId(self.lives.len() as u32 - 1)
     }
 
@@ -122,6 +132,7 @@ impl Life {
     pub(super) fn gave_up(&mut self, count: u64) {
         let durable = if count == 0 { 0 } else { self.dropped.nth_absent(count - 1) + 1 };
         self.durable = self.durable.max(durable);
+        self.oldest = self.oldest.max(self.dropped.nth_absent(count));
     }
 
     /// Whether the log may lack these without breaking a promise to the device: it was never told that one of them is

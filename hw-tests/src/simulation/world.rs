@@ -6,11 +6,15 @@
 //!        └──────── Truth ───────┴──── Account ───► judge
 //! ```
 
+mod bench;
+mod blows;
+mod plot;
+
 use std::fmt;
 
 use fastrand::Rng;
 use varve_core::DeviceId;
-use varve_device_proto::{DeviceState, HostState, Refusal};
+use varve_device_proto::Refusal;
 
 use super::coverage::Coverage;
 use super::device::{Shelf, SimulatedDevice};
@@ -18,9 +22,11 @@ use super::gateway::Gateway;
 use super::line::Line;
 use super::log::Log;
 use super::oracle::{Verdict, Violation, judge, judge_caught_up};
-use super::scenario::{Blow, Plot, Scenario};
+use super::scenario::{Plot, Scenario};
 use super::tap::Tap;
 use super::truth::Truth;
+use bench::{Bench, Plug};
+use plot::{CLONE, Scene};
 
 /// Devices, lines and gateways under one virtual clock. Times are µs.
 pub struct World<'w, L, T> {
@@ -37,44 +43,6 @@ pub struct World<'w, L, T> {
     /// How many steps the present moment has taken.
     steps_now: u32,
     scene: Scene,
-}
-
-/// A device with its line, and where that is plugged in.
-struct Bench<'w> {
-    id: DeviceId,
-    device: SimulatedDevice<'w>,
-    up: Line,
-    down: Line,
-    plug: Option<Plug>,
-    /// How many sessions the line has seen.
-    sessions: u64,
-    next_burst_us: u64,
-    events_left: u64,
-}
-
-/// A port of a gateway.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Plug {
-    gateway: usize,
-    port: usize,
-}
-
-/// How far the plot has come. Until it is over no blow changes the history of device or store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Scene {
-    /// It begins then.
-    Before {
-        at_us: u64,
-    },
-    /// The log is to come to hold all below that sequence of the first device.
-    Storing {
-        next: u64,
-    },
-    /// A clone stands in for its original until then.
-    Standing {
-        until_us: u64,
-    },
-    Over,
 }
 
 /// A run that failed, and how to see it again.
@@ -97,6 +65,7 @@ impl<'w, L: Log, T: Tap> World<'w, L, T> {
         let mut gateways = vec![Gateway::new(log, ports, scenario.flush_us_max, rng.fork())];
         // The clone's host never gets its flush through, so that the clone keeps all that it has.
         gateways.extend(twin_gateway.map(|log| Gateway::new(log, 1, NEVER_US, rng.fork())));
+        let scene = Scene::first(&scenario, &mut rng);
         let mut world = Self {
             next_blow_us: rng.u64(0..=scenario.blow_us_max),
             scenario,
@@ -109,11 +78,8 @@ impl<'w, L: Log, T: Tap> World<'w, L, T> {
             benches: Vec::new(),
             tap,
             steps_now: 0,
-            scene: Scene::Over,
+            scene,
         };
-        if !matches!(world.scenario.plot, Plot::Ordinary | Plot::Pair) {
-            world.scene = Scene::Before { at_us: world.rng.u64(0..world.scenario.duration_us / 4) };
-        }
         world.set_up_benches();
         world
     }
@@ -161,10 +127,11 @@ impl<'w, L: Log, T: Tap> World<'w, L, T> {
             self.strike_blow()?;
         }
         self.calm_down();
-        let patience_us = self.now_us + QUIET_US_MAX;
-        while self.now_us < patience_us && !self.is_caught_up() {
-            self.step(patience_us)?;
+        let calm_us = self.now_us;
+        while self.now_us < calm_us + QUIET_US_MAX && !self.is_caught_up() {
+            self.step(calm_us + QUIET_US_MAX)?;
         }
+        self.coverage.caught_up_us_max = self.now_us - calm_us;
         self.judge_end()?;
         // What is still on its way, from whatever session, changes nothing any more.
         let drained_us = self.now_us + DRAIN_US;
@@ -252,6 +219,10 @@ impl<'w, L: Log, T: Tap> World<'w, L, T> {
         if bench.events_left == 0 || bench.next_burst_us > self.now_us {
             return;
         }
+        if self.scene.silences(index, bench.device.offered(&self.truth)) {
+            bench.next_burst_us = self.now_us + self.rng.u64(1..=self.scenario.pause_us_max());
+            return;
+        }
         let burst = self.rng.u64(1..=self.scenario.burst_max).min(bench.events_left);
         bench.events_left -= burst;
         bench.next_burst_us = self.now_us + self.rng.u64(0..=self.scenario.pause_us_max());
@@ -286,186 +257,18 @@ impl<'w, L: Log, T: Tap> World<'w, L, T> {
     fn note_refusals(&mut self, index: usize) -> Result<(), Violation> {
         while let Some(refusal) = self.benches[index].device.poll_refusal() {
             Coverage::count(&mut self.coverage.refusals, refusal.into());
-            // A line that loses a descriptor again and again wears out a host's patience for a while.
-            if self.scenario.plot != Plot::Clone && refusal != Refusal::Descriptor {
+            let is_clone = self.scenario.plot == Plot::Clone && index == CLONE;
+            let is_just = match refusal {
+                // A line that loses a descriptor again and again wears out a host's patience for a while.
+                Refusal::Descriptor => true,
+                Refusal::Chain | Refusal::Behind => is_clone,
+                Refusal::DuplicateDevice => self.scenario.plot == Plot::Clone,
+                _ => false,
+            };
+            if !is_just {
                 return Err(Violation::Refused { life: self.benches[index].device.life(), refusal });
             }
         }
-        Ok(())
-    }
-
-    /// Goes on with the plot, if it is time.
-    fn play_on(&mut self) {
-        match self.scene {
-            Scene::Before { at_us } if at_us <= self.now_us => self.open_plot(),
-            Scene::Storing { next } if self.stored_next() >= next || self.benches[0].events_left == 0 => {
-                self.scene = Scene::Over;
-            }
-            Scene::Standing { until_us } if until_us <= self.now_us => {
-                self.plug(1, None);
-                self.plug(0, Some(Plug { gateway: 0, port: 0 }));
-                self.scene = Scene::Over;
-            }
-            _ => {}
-        }
-    }
-
-    fn open_plot(&mut self) {
-        self.scene = match self.scenario.plot {
-            Plot::Flood { events } => Scene::Storing { next: self.flood(events) },
-            Plot::Wrap => {
-                let offered = self.truth.life(self.benches[0].device.life()).map_or(0, |life| life.offered);
-                let before = self.rng.u64(100..600);
-                self.flood(WRAP - before - offered);
-                Scene::Storing { next: WRAP + 100 }
-            }
-            Plot::Clone if self.is_clone_ready() => self.swap_for_clone(),
-            Plot::Clone if self.benches[0].events_left > 0 => return,
-            _ => Scene::Over,
-        };
-    }
-
-    /// Lets the first device offer events at once until so many in a row were dropped; returns its next ordinal.
-    fn flood(&mut self, dropped: u64) -> u64 {
-        let device = &mut self.benches[0].device;
-        let mut dropped_in_a_row = 0;
-        while dropped_in_a_row < dropped {
-            let is_kept = device.emit(self.now_us, &mut self.truth);
-            dropped_in_a_row = if is_kept { 0 } else { dropped_in_a_row + 1 };
-        }
-        self.truth.life(device.life()).map_or(0, |life| life.offered)
-    }
-
-    /// Whether both copies of the device have a history in one and the same epoch.
-    fn is_clone_ready(&self) -> bool {
-        let epochs = [0, 1].map(|index| self.benches[index].device.tenure().map(|(key, _)| key));
-        let clone_offered = self.truth.life(self.benches[1].device.life()).map_or(0, |life| life.offered);
-        epochs[0].is_some() && epochs[0] == epochs[1] && clone_offered > 0 && self.stored_next() > 0
-    }
-
-    fn swap_for_clone(&mut self) -> Scene {
-        // At times the original stays, and the host meets the same device at two ports.
-        if self.rng.bool() {
-            self.plug(0, None);
-            self.plug(1, Some(Plug { gateway: 0, port: 0 }));
-        } else {
-            self.plug(1, Some(Plug { gateway: 0, port: 1 }));
-        }
-        Scene::Standing { until_us: self.now_us + CLONE_STANDS_US }
-    }
-
-    fn plug(&mut self, index: usize, plug: Option<Plug>) {
-        self.benches[index].plug = plug;
-        if let Some(Plug { gateway, port }) = plug {
-            self.gateways[gateway].reopen(port, &mut self.coverage);
-        }
-    }
-
-    /// The sequence that the log lacks next of the first device.
-    fn stored_next(&self) -> u64 {
-        let known = self.gateways[0].log().latest_epoch(self.benches[0].id);
-        known.and_then(|known| known.lanes.first().map(|lane| lane.next.0)).unwrap_or(0)
-    }
-
-    /// Strikes the next blow, if its time has come.
-    fn strike_blow(&mut self) -> Result<(), Violation> {
-        if self.next_blow_us > self.now_us && !self.is_ambush() {
-            return Ok(());
-        }
-        self.next_blow_us = self.now_us + self.rng.u64(1..=self.scenario.blow_us_max);
-        let blow = self.scenario.blows[self.rng.usize(0..self.scenario.blows.len())];
-        if self.scene != Scene::Over && blow.changes_history() {
-            return Ok(());
-        }
-        let index = self.rng.usize(0..self.benches.len());
-        // Most pauses leave the session alive, some are longer than it lives.
-        let pause_us_max = if self.rng.u32(0..6) == 0 { PAUSE_US_MAX } else { PAUSE_US_MAX / 30 };
-        let until_us = self.now_us + self.rng.u64(0..pause_us_max);
-        let struck = match blow {
-            Blow::DeviceReset => self.reset_device(index),
-            Blow::HostCrash => self.crash_host(until_us),
-            Blow::PortReopened => self.reopen_port(index),
-            Blow::Outage => self.cut_line(index, until_us),
-            Blow::StoreCopied => self.copy_store(),
-            Blow::StoreRestored => self.restore_store(until_us)?,
-            Blow::StoreReplaced => self.replace_store(until_us)?,
-        };
-        if struck {
-            Coverage::count(&mut self.coverage.blows, blow);
-        }
-        Ok(())
-    }
-
-    /// Whether to strike while a link is on its way into a session: such moments are short.
-    fn is_ambush(&mut self) -> bool {
-        let is_on_its_way = self.benches.iter().any(|bench| {
-            let host = bench.plug.map(|plug| self.gateways[plug.gateway].state(plug.port));
-            !matches!(bench.device.state(), DeviceState::Apart | DeviceState::Live)
-                || !matches!(host, None | Some(HostState::Apart | HostState::Live))
-        });
-        is_on_its_way && self.rng.u32(0..AMBUSH_ODDS) == 0
-    }
-
-    fn reset_device(&mut self, index: usize) -> bool {
-        if self.shelf.is_full() {
-            return false;
-        }
-        let bench = &mut self.benches[index];
-        Coverage::count(&mut self.coverage.device_states_at_reset, bench.device.state());
-        self.truth.death(bench.device.life());
-        bench.device =
-            SimulatedDevice::start(bench.id, self.shelf, &mut self.truth, self.now_us, &mut self.rng);
-        true
-    }
-
-    fn crash_host(&mut self, until_us: u64) -> bool {
-        self.gateways[0].crash(until_us, &mut self.coverage);
-        true
-    }
-
-    fn reopen_port(&mut self, index: usize) -> bool {
-        let plug = self.benches[index].plug;
-        if let Some(Plug { gateway, port }) = plug {
-            self.gateways[gateway].reopen(port, &mut self.coverage);
-        }
-        plug.is_some()
-    }
-
-    fn cut_line(&mut self, index: usize, until_us: u64) -> bool {
-        self.benches[index].up.cut_until(until_us);
-        self.benches[index].down.cut_until(until_us);
-        true
-    }
-
-    fn copy_store(&mut self) -> bool {
-        self.gateways[0].copy_log();
-        true
-    }
-
-    fn restore_store(&mut self, until_us: u64) -> Result<bool, Violation> {
-        let has_copy = self.gateways[0].has_copy();
-        if has_copy {
-            self.lose_store(until_us)?;
-            self.gateways[0].restore_log();
-        }
-        Ok(has_copy)
-    }
-
-    fn replace_store(&mut self, until_us: u64) -> Result<bool, Violation> {
-        self.lose_store(until_us)?;
-        self.gateways[0].replace_log();
-        Ok(true)
-    }
-
-    /// The power fails, and what was stored is judged for the last time.
-    fn lose_store(&mut self, until_us: u64) -> Result<(), Violation> {
-        self.crash_host(until_us);
-        let log = self.gateways[0].log();
-        let verdict = judge(&log.account(), log.incarnation(), &self.truth)?;
-        for (&life, &reached) in &verdict.reached {
-            self.truth.forgive(life, reached);
-        }
-        self.note(&verdict);
         Ok(())
     }
 
@@ -485,7 +288,7 @@ impl<'w, L: Log, T: Tap> World<'w, L, T> {
             let Some((key, tenure)) = bench.device.tenure() else { return false };
             let offered = self.truth.life(tenure.life).map_or(0, |life| life.offered);
             let stored = log.latest_epoch(bench.id).filter(|known| known.epoch == key.epoch);
-            let next = stored.and_then(|known| known.lanes.first().map(|lane| lane.next.0));
+            let next = stored.map(|known| known.lanes.first().map_or(0, |lane| lane.next.0));
             key.incarnation == log.incarnation()
                 && next.is_some_and(|next| tenure.base + next == offered)
                 && bench.device.is_empty()
@@ -520,19 +323,6 @@ impl<'w, L: Log, T: Tap> World<'w, L, T> {
     }
 }
 
-impl Bench<'_> {
-    /// When something happens here next, seen from `now_us`; `host_us`: when the host's link wants to be polled.
-    fn next_us(&self, now_us: u64, host_us: Option<u64>) -> u64 {
-        let device_us = self.device.poll_timeout().map(|timeout_us| timeout_us.max(self.up.ready_at()));
-        let host_us = host_us.map(|timeout_us| timeout_us.max(self.down.ready_at()));
-        let ready =
-            [self.up.ready_at(), self.down.ready_at()].into_iter().filter(|&ready_us| ready_us > now_us);
-        let burst_us = (self.events_left > 0).then_some(self.next_burst_us);
-        let events = [device_us, host_us, burst_us, self.up.next_arrival(), self.down.next_arrival()];
-        events.into_iter().flatten().chain(ready).min().unwrap_or(u64::MAX)
-    }
-}
-
 /// Cuts a frame into pieces as a port may hand it over.
 fn pieces<'b>(rng: &mut Rng, bytes: &'b [u8]) -> impl Iterator<Item = &'b [u8]> + use<'b> {
     let (first, rest) = bytes.split_at(if rng.u32(0..4) == 0 { rng.usize(0..=bytes.len()) } else { 0 });
@@ -550,32 +340,20 @@ impl fmt::Display for Failure {
 /// Keeps the dice of the world apart from those of the scenario.
 const WORLD_SALT: u64 = 0x5EED_0F57_0A7E_D0D0;
 
-/// The sequence whose low 16 bits are those of the first.
-const WRAP: u64 = 1 << 16;
-
 /// The most bytes that an end hands to its line at once.
 const TRANSMIT_LEN_MAX: usize = 256;
-
-/// The longest that an outage or a host without power lasts: longer than a session survives.
-const PAUSE_US_MAX: u64 = 4_500_000;
 
 /// How many events a clone offers.
 const CLONE_EVENTS: u64 = 400;
 
-/// How long a clone is plugged in.
-const CLONE_STANDS_US: u64 = 9_000_000;
-
 /// The longest that it takes to store what is left, once the line is sound.
-const QUIET_US_MAX: u64 = 120_000_000;
+const QUIET_US_MAX: u64 = 60_000_000;
 
 /// How long the world goes on after that: longer than any frame is late.
 const DRAIN_US: u64 = 30_000_000;
 
 /// A flush that never ends.
 const NEVER_US: u64 = u64::MAX / 2;
-
-/// One of so many steps on the way into a session is struck.
-const AMBUSH_ODDS: u32 = 100;
 
 /// More steps at one moment are a loop.
 const STEPS_NOW_MAX: u32 = 20_000;
