@@ -24,9 +24,9 @@ impl Daemon {
     pub fn build() -> &'static Path {
         static EXECUTABLE: OnceLock<PathBuf> = OnceLock::new();
         EXECUTABLE.get_or_init(|| {
-            // All of the workspace, so that the features are those of the build under test.
+            // Of the same packages as the build under test, so that the features are the same.
             let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-            cargo.args(["build", "--locked", "--workspace", "--bin", "varved"]);
+            cargo.args(["build", "--locked", "--bin", "varved"]);
             cargo.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
             artifact::build(if cfg!(debug_assertions) { &mut cargo } else { cargo.arg("--release") })
         })
