@@ -16,6 +16,8 @@ pub struct Coverage {
     pub runs: u64,
     /// Events that devices offered.
     pub offered: u64,
+    /// The fewest in one run.
+    pub offered_min: u64,
     /// Events that the logs held when they were judged last.
     pub stored: u64,
     /// Events in gaps then.
@@ -52,6 +54,8 @@ impl Coverage {
 
     /// Adds what has occurred in other runs.
     pub fn add(&mut self, other: &Self) {
+        self.offered_min =
+            if self.runs == 0 { other.offered_min } else { self.offered_min.min(other.offered_min) };
         self.runs += other.runs;
         self.offered += other.offered;
         self.stored += other.stored;

@@ -25,13 +25,19 @@ pub struct StoreLog {
     /// In place of the store's own, which is drawn anew each time and would make runs of one seed differ.
     incarnation: u64,
     // Dropped in this order: the store is closed before its directory goes.
-    append: Append,
-    varve: Varve,
+    store: Option<OpenStore>,
     dir: TempDir,
     /// The devices of the append.
     named: BTreeSet<DeviceId>,
     /// What is stored of every device.
     latest: BTreeMap<DeviceId, KnownEpoch>,
+}
+
+/// A store while its host has power.
+#[derive(Debug)]
+struct OpenStore {
+    varve: Varve,
+    append: Append,
 }
 
 impl StoreLog {
@@ -41,25 +47,25 @@ impl StoreLog {
     }
 
     fn open(incarnation: u64, dir: TempDir) -> Self {
-        let mut config = Config::default();
-        (config.map_size, config.durability) = (Some(MAP_SIZE), Durability::Relaxed);
-        let varve = Varve::with_config(dir.path(), config).expect("a store of one's own opens");
-        let mut log = Self {
-            incarnation,
-            append: varve.begin(),
-            varve,
-            dir,
-            named: BTreeSet::new(),
-            latest: BTreeMap::new(),
-        };
-        let devices = log.varve.devices().expect("a sound store is read");
+        let store = OpenStore::new(dir.path());
+        let devices = store.varve.devices().expect("a sound store is read");
+        let mut log =
+            Self { incarnation, store: Some(store), dir, named: BTreeSet::new(), latest: BTreeMap::new() };
         devices.iter().for_each(|device| log.look_up(device.device));
         log
     }
 
+    fn varve(&self) -> &Varve {
+        &self.store.as_ref().expect("the host has power").varve
+    }
+
+    fn append(&mut self) -> &mut Append {
+        &mut self.store.as_mut().expect("the host has power").append
+    }
+
     /// Renews what is known of a device.
     fn look_up(&mut self, device: DeviceId) {
-        let Some(record) = self.varve.device(device).expect("a sound store is read") else { return };
+        let Some(record) = self.varve().device(device).expect("a sound store is read") else { return };
         let lanes = record.lanes().map(|lane| LaneCursor { next: lane.next, chain: Chain(lane.chain) });
         let (epoch, closed, lanes) = (record.epoch, record.is_closed(), lanes.collect());
         self.latest.insert(device, KnownEpoch { epoch, closed, lanes });
@@ -83,6 +89,15 @@ impl StoreLog {
     }
 }
 
+impl OpenStore {
+    fn new(dir: &Path) -> Self {
+        let mut config = Config::default();
+        (config.map_size, config.durability) = (Some(MAP_SIZE), Durability::Relaxed);
+        let varve = Varve::with_config(dir, config).expect("a store of one's own opens");
+        Self { append: varve.begin(), varve }
+    }
+}
+
 impl Log for StoreLog {
     fn incarnation(&self) -> u64 {
         self.incarnation
@@ -93,26 +108,27 @@ impl Log for StoreLog {
     }
 
     fn knows(&self, descriptor: DescriptorHash) -> bool {
-        self.varve.schema(descriptor).expect("a sound store is read").is_some()
+        self.varve().schema(descriptor).expect("a sound store is read").is_some()
     }
 
     fn write(&mut self, now_us: u64, records: &[Record]) -> Standing {
         for record in records {
-            add(&mut self.append, now_us, record).expect("the records of a flush fit an append");
+            add(self.append(), now_us, record).expect("the records of a flush fit an append");
             self.named.extend(record.device());
         }
         Standing::Volatile
     }
 
     fn flush(&mut self) {
-        let committed = self.append.commit().expect("there is room");
+        let committed = self.append().commit().expect("there is room");
         assert!(committed.refused.is_empty(), "the store refused {:?}", committed.refused);
         std::mem::take(&mut self.named).into_iter().for_each(|device| self.look_up(device));
     }
 
     fn crash(&mut self) {
-        self.append.clear();
         self.named.clear();
+        self.store = None;
+        self.store = Some(OpenStore::new(self.dir.path()));
     }
 
     fn fork(&self) -> Self {
@@ -126,12 +142,13 @@ impl Log for StoreLog {
     }
 
     fn account(&self) -> Account {
-        let events = self.varve.global_reader().iter_from(GlobalSequence(0)).expect("a sound store is read");
+        let events =
+            self.varve().global_reader().iter_from(GlobalSequence(0)).expect("a sound store is read");
         let events =
             events.iter().expect("a sound store is read").map(|event| event.expect("a sound store is read"));
         let entries =
             events.map(|event| Entry { global: event.global_seq, content: Self::content(&event) }).collect();
-        let devices = self.varve.devices().expect("a sound store is read");
+        let devices = self.varve().devices().expect("a sound store is read");
         let cursors = devices.iter().flat_map(|device| {
             device.history.iter().map(|lane| Cursor {
                 device: device.device,

@@ -141,6 +141,7 @@ impl<'w, L: Log, T: Tap> World<'w, L, T> {
         let verdict = self.judge_end()?;
         self.note(&verdict);
         self.coverage.offered = self.truth.lives().map(|(_, life)| life.offered).sum();
+        self.coverage.offered_min = self.coverage.offered;
         for bench in &self.benches {
             self.coverage.faults.add(bench.up.counts());
             self.coverage.faults.add(bench.down.counts());
