@@ -14,6 +14,8 @@ mod environment;
 mod error;
 mod event_type;
 mod event_view;
+#[cfg(feature = "notify")]
+mod follower;
 mod format;
 mod gap_event;
 mod global_reader;

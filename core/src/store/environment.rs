@@ -23,8 +23,9 @@ pub(super) struct Environment {
     tables: Tables,
     /// How many snapshots of this process are open: while there is one, the map stays where it is.
     snapshots: Mutex<usize>,
-    /// Freed after the environment is closed.
-    _owner: Option<OwnerLock>,
+    /// Freed after the environment is closed; `None` in a process that only reads.
+    #[cfg_attr(not(feature = "notify"), expect(dead_code, reason = "it is held, not read"))]
+    owner: Option<OwnerLock>,
 }
 
 /// A read transaction that keeps its environment open and counts as a snapshot.
@@ -54,7 +55,7 @@ impl Environment {
                 return Err(OpenError::NotAStore { path: dir.to_path_buf(), reason });
             }
         };
-        Ok(Self { env, tables, snapshots: Mutex::new(0), _owner: Some(owner) })
+        Ok(Self { env, tables, snapshots: Mutex::new(0), owner: Some(owner) })
     }
 
     /// Opens the environment in `dir` for reading beside its owner.
@@ -66,12 +67,18 @@ impl Environment {
         let env = map(dir, config, EnvFlags::READ_ONLY)?;
         let tables = Tables::open(&env, format::check_version)?
             .ok_or(OpenError::NotAStore { path: dir.to_path_buf(), reason: "its tables are missing" })?;
-        Ok(Self { env, tables, snapshots: Mutex::new(0), _owner: None })
+        Ok(Self { env, tables, snapshots: Mutex::new(0), owner: None })
     }
 
     /// The tables.
     pub(super) fn tables(&self) -> &Tables {
         &self.tables
+    }
+
+    /// Whether this process is the one that may write.
+    #[cfg(feature = "notify")]
+    pub(super) fn is_owned(&self) -> bool {
+        self.owner.is_some()
     }
 
     /// The number of the last commit, of whichever process.

@@ -83,10 +83,10 @@ impl GlobalReader {
         Ok(GlobalEvents { snapshot: self.snapshot()?, from })
     }
 
-    /// Waits for commits to the store.
+    /// Waits for commits to the store, of whichever process.
     #[cfg(feature = "notify")]
     pub fn watcher(&self) -> super::watcher::WriteWatcher {
-        super::watcher::WriteWatcher::new(self.store.watermark.clone())
+        self.store.watcher()
     }
 
     fn snapshot(&self) -> Result<Snapshot, ReadError> {

@@ -2,6 +2,8 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use super::error::OpenError;
 
@@ -24,12 +26,20 @@ impl OwnerLock {
             .write(true)
             .open(&path)
             .map_err(|error| OpenError::Io { path: path.clone(), error })?;
-        match file.try_lock() {
-            Ok(()) => Ok(Self { _file: file }),
-            Err(TryLockError::WouldBlock) => Err(OpenError::Owned { path: dir.to_path_buf() }),
-            Err(TryLockError::Error(error)) => Err(OpenError::Io { path, error }),
+        for _ in 0..ATTEMPTS_MAX {
+            match file.try_lock() {
+                Ok(()) => return Ok(Self { _file: file }),
+                Err(TryLockError::WouldBlock) => thread::sleep(ATTEMPT_INTERVAL),
+                Err(TryLockError::Error(error)) => return Err(OpenError::Io { path, error }),
+            }
         }
+        Err(OpenError::Owned { path: dir.to_path_buf() })
     }
 }
 
 const FILE_NAME: &str = "owner.lock";
+
+/// A process that starts another shares its locks with it for a moment, so that a store which was closed just now
+/// may still seem to be owned.
+const ATTEMPTS_MAX: u32 = 20;
+const ATTEMPT_INTERVAL: Duration = Duration::from_millis(10);

@@ -120,10 +120,10 @@ impl<T: Event> StreamReader<T> {
         Ok(StreamEvents { snapshot, stream, from: from.unwrap_or_default(), event_type: PhantomData })
     }
 
-    /// Waits for commits to the store.
+    /// Waits for commits to the store, of whichever process.
     #[cfg(feature = "notify")]
     pub fn watcher(&self) -> super::watcher::WriteWatcher {
-        super::watcher::WriteWatcher::new(self.store.watermark.clone())
+        self.store.watcher()
     }
 
     fn snapshot(&self) -> Result<Snapshot, ReadError> {

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 use std::sync::Arc;
+#[cfg(feature = "notify")]
+use std::sync::Once;
 
 use super::config::Config;
 use super::device::DeviceRecord;
@@ -17,6 +19,7 @@ use super::stream_reader::StreamReader;
 use super::verified::VerifiedBlocks;
 #[cfg(feature = "notify")]
 use super::{
+    follower::follow,
     transaction::log_end,
     watcher::{Watermark, WriteWatcher},
 };
@@ -42,6 +45,20 @@ pub(super) struct Store {
     incarnation: u64,
     #[cfg(feature = "notify")]
     pub(super) watermark: Arc<Watermark>,
+    /// Starts what moves the watermark where another process owns the store.
+    #[cfg(feature = "notify")]
+    follow: Once,
+}
+
+#[cfg(feature = "notify")]
+impl Store {
+    /// Waits for commits to the store.
+    pub(super) fn watcher(self: &Arc<Self>) -> WriteWatcher {
+        if !self.environment.is_owned() {
+            self.follow.call_once(|| follow(self));
+        }
+        WriteWatcher::new(self.watermark.clone())
+    }
 }
 
 impl VarveView {
@@ -66,6 +83,8 @@ impl VarveView {
             incarnation,
             #[cfg(feature = "notify")]
             watermark,
+            #[cfg(feature = "notify")]
+            follow: Once::new(),
         };
         Ok(Self { store: Arc::new(store) })
     }
@@ -137,10 +156,11 @@ impl VarveView {
         self.snapshot()?.schema(hash)
     }
 
-    /// Waits for commits of this process: of the owner, that is.
+    /// Waits for commits to the store, of whichever process. Beside an owner in another process, the first call
+    /// starts a thread that looks for them every 10 ms, until the last handle is dropped.
     #[cfg(feature = "notify")]
     pub fn watcher(&self) -> WriteWatcher {
-        WriteWatcher::new(self.store.watermark.clone())
+        self.store.watcher()
     }
 }
 

@@ -22,6 +22,8 @@ fn second_process() {
     let path = env::var(STORE).unwrap();
     match role.as_str() {
         "follow" => follow(Path::new(&path)),
+        #[cfg(feature = "notify")]
+        "watch" => watch(Path::new(&path)),
         "own" => own(Path::new(&path)),
         "try to own" => {
             let error = Varve::new(&path).unwrap_err();
@@ -34,6 +36,18 @@ fn second_process() {
             varve.stream::<Door, 64>("doors").unwrap().append(StreamId(0), &door("Ada")).unwrap();
         }
         role => panic!("{role} is no role"),
+    }
+}
+
+/// Follows the log by waiting for each event.
+#[cfg(feature = "notify")]
+fn watch(path: &Path) {
+    let view = Varve::open_read_only(path).unwrap();
+    let watcher = view.watcher();
+    tell("ready");
+    for next in (0..EVENTS).map(GlobalSequence) {
+        assert_eq!(watcher.wait_for_global_seq_blocking(next), next);
+        assert!(view.global_reader().get_bytes(next).unwrap().is_some());
     }
 }
 
@@ -130,11 +144,21 @@ fn wait_for(child: &mut Child, text: &str) {
 
 #[test]
 fn a_reader_in_another_process_sees_every_event() {
+    follow_in("follow");
+}
+
+#[cfg(feature = "notify")]
+#[test]
+fn a_watcher_in_another_process_wakes_for_every_event() {
+    follow_in("watch");
+}
+
+fn follow_in(role: &str) {
     let dir = new_dir();
     let mut varve = open(&dir);
     let mut stream = varve.stream::<Door, 64>("doors").unwrap();
     stream.append(StreamId(0), &door("0")).unwrap();
-    let mut child = start("follow", dir.path());
+    let mut child = start(role, dir.path());
     wait_for(&mut child, "ready");
     for n in 1..EVENTS {
         stream.append(StreamId(n % 5), &door(&n.to_string())).unwrap();
