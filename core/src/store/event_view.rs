@@ -9,7 +9,9 @@ use super::error::{Damage, Place, ReadError};
 use super::event_type::EventType;
 use super::snapshot::Snapshot;
 use crate::descriptor::Schema;
-use crate::{DescriptorHash, DeviceId, Epoch, Event, GlobalSequence, Lane, StreamId, StreamSequence};
+use crate::{
+    DescriptorHash, DeviceId, DeviceSequence, Epoch, Event, GlobalSequence, Lane, StreamId, StreamSequence,
+};
 
 /// An event of any stream, borrowed from the map, with all that the store knows of it.
 #[derive(Clone, Copy)]
@@ -27,6 +29,7 @@ pub struct EventView<'s> {
     pub(super) snapshot: &'s Snapshot,
     pub(super) descriptor: u32,
     pub(super) origin: Option<RunOrigin>,
+    pub(super) device_seq: DeviceSequence,
     pub(super) ticks: Option<u64>,
     pub(super) ingest_us: u64,
     pub(super) domain: u32,
@@ -47,7 +50,7 @@ pub struct GlobalEvent {
     pub payload: Vec<u8>,
 }
 
-/// The device that an event came from.
+/// The device that an event came from, and its place among all that the device emits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Origin {
     /// The device.
@@ -56,6 +59,8 @@ pub struct Origin {
     pub epoch: Epoch,
     /// The lane.
     pub lane: Lane,
+    /// The event's place in the lane.
+    pub sequence: DeviceSequence,
 }
 
 impl<'s> EventView<'s> {
@@ -112,7 +117,8 @@ impl<'s> EventView<'s> {
     /// The device that it came from; `None` for an event of this host.
     pub fn origin(&self) -> Result<Option<Origin>, ReadError> {
         let Some(RunOrigin { device, epoch, lane, .. }) = self.origin else { return Ok(None) };
-        Ok(Some(Origin { device: self.snapshot.device_id(device)?, epoch, lane }))
+        let device = self.snapshot.device_id(device)?;
+        Ok(Some(Origin { device, epoch, lane, sequence: self.device_seq }))
     }
 
     /// A copy that outlives the snapshot.

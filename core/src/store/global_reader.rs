@@ -14,7 +14,7 @@ use super::pinned::Pinned;
 use super::snapshot::Snapshot;
 use super::tables::long_number;
 use super::view::Store;
-use crate::{GlobalSequence, StreamSequence};
+use crate::{DeviceSequence, Epoch, GlobalSequence, Lane, StreamSequence};
 
 /// Reads events of all streams in global order. Clones are cheap, and each may go to a thread of its own.
 #[derive(Clone)]
@@ -171,6 +171,8 @@ impl fmt::Debug for GlobalIter<'_> {
 struct BlockCursor<'s> {
     block: Block<'s>,
     runs: Vec<RunCursor<'s>>,
+    /// The lanes that the runs come from, and the place of the next event in each.
+    lanes: Vec<(LaneKey, DeviceSequence)>,
     left: u32,
     order: Pairs<'s>,
     /// The run whose turn it is, and how many of its events come next.
@@ -186,19 +188,31 @@ struct RunCursor<'s> {
     stream: StreamRow<'s>,
     ticks: Ticks<'s>,
     next: usize,
+    /// The run's lane, in the list of lanes.
+    lane: usize,
 }
+
+/// A device's number, its epoch and its lane; that of this host's events is 0.
+type LaneKey = (u32, Epoch, Lane);
 
 impl<'s> BlockCursor<'s> {
     fn new(snapshot: &'s Snapshot, block: Block<'s>) -> Result<Self, ReadError> {
         let mut runs = Vec::with_capacity(block.runs());
+        let mut lanes: Vec<(LaneKey, DeviceSequence)> = Vec::new();
         for index in 0..block.runs() {
             let run = block.run(index)?;
             let stream = snapshot.stream_row(run.stream())?;
-            runs.push(RunCursor { run, stream, ticks: run.ticks(), next: 0 });
+            let key = run.origin().map_or((0, Epoch(0), Lane(0)), |run| (run.device, run.epoch, run.lane));
+            let lane = lanes.iter().position(|&(other, _)| other == key).unwrap_or(lanes.len());
+            if lane == lanes.len() {
+                lanes.push((key, DeviceSequence(0)));
+            }
+            runs.push(RunCursor { run, stream, ticks: run.ticks(), next: 0, lane });
         }
         Ok(Self {
             block,
             runs,
+            lanes,
             left: block.len(),
             order: block.order(),
             turn: (0, 0),
@@ -233,6 +247,12 @@ impl<'s> BlockCursor<'s> {
         } else {
             None
         };
+        let lane_next = &mut self.lanes[cursor.lane].1;
+        let device_seq = match run.origin() {
+            Some(origin) if index == 0 => origin.first,
+            _ => *lane_next,
+        };
+        *lane_next = DeviceSequence(device_seq.0.wrapping_add(1));
         cursor.next += 1;
         Ok(Some(EventView {
             global_seq,
@@ -243,6 +263,7 @@ impl<'s> BlockCursor<'s> {
             snapshot,
             descriptor: run.descriptor(),
             origin: run.origin(),
+            device_seq,
             ticks,
             ingest_us: self.time.0,
             domain: self.block.domain(),

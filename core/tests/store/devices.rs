@@ -2,7 +2,8 @@
 
 use varve_core::{
     AppendError, Channel, DescriptorHash, DeviceGap, DeviceId, DeviceSequence, Epoch, Event, GapEvent,
-    GlobalSequence, Lane, LaneMark, ReadError, RefusedReason, StreamId, StreamSequence, TimeColumn, Varve,
+    GlobalSequence, Lane, LaneMark, Origin, ReadError, RefusedReason, StreamId, StreamSequence, TimeColumn,
+    Varve,
 };
 
 use crate::{
@@ -129,8 +130,11 @@ fn a_batch_keeps_the_devices_order_over_its_channels() {
         assert_eq!(stored.payload, bytes);
         assert_eq!(stored.stream_name, channels[usize::from(*channel)].name);
         assert_eq!(stored.ticks(), Some(*ticks));
-        let origin = stored.origin().unwrap().unwrap();
-        assert_eq!((origin.device, origin.epoch, origin.lane), (DEVICE, Epoch(1), LANE));
+        let sequence = DeviceSequence(*ticks);
+        assert_eq!(
+            stored.origin().unwrap(),
+            Some(Origin { device: DEVICE, epoch: Epoch(1), lane: LANE, sequence })
+        );
     }
 }
 
@@ -157,6 +161,11 @@ fn a_gap_is_an_event_and_the_account_balances() {
     assert!(!event.end_unknown);
     drop(event);
     assert!(gaps.get_archived(id, StreamSequence(1)).unwrap().is_none());
+    let snapshot = varve.snapshot().unwrap();
+    let origins =
+        snapshot.iter_from(GlobalSequence(0)).unwrap().map(|event| event.unwrap().origin().unwrap());
+    let sequences: Vec<_> = origins.flatten().map(|origin| origin.sequence.0).collect();
+    assert_eq!(sequences, [0, 1, 2, 3, 200_004, 200_005, 200_006, 200_007]);
 }
 
 #[test]

@@ -10,6 +10,8 @@ mod model;
 mod opening;
 mod second_process;
 mod time;
+#[cfg(feature = "notify")]
+mod watching;
 
 use rkyv::{Archive, Serialize};
 use varve_core::{

@@ -1,0 +1,50 @@
+//! A watcher wakes when there is something to read, and not before.
+
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+use std::thread;
+use std::time::Duration;
+
+use varve_core::{GlobalSequence, StreamId};
+
+use crate::{Reading, new_dir, open, reading};
+
+#[test]
+fn a_wait_ends_with_the_commit_that_makes_the_event_readable() {
+    let dir = new_dir();
+    let mut varve = open(&dir);
+    let mut stream = varve.stream::<Reading, 32>("readings").unwrap();
+    let watcher = stream.watcher();
+    let mut context = Context::from_waker(Waker::noop());
+    let mut wait = pin!(watcher.wait_for_global_seq(GlobalSequence(2)));
+    assert_eq!(wait.as_mut().poll(&mut context), Poll::Pending);
+    stream.append_batch(StreamId(0), &[reading(0), reading(1)]).unwrap();
+    assert_eq!(wait.as_mut().poll(&mut context), Poll::Pending, "the event after the last cannot be read");
+    stream.append(StreamId(0), &reading(2)).unwrap();
+    assert_eq!(wait.as_mut().poll(&mut context), Poll::Ready(GlobalSequence(2)));
+    assert!(varve.global_reader().get_bytes(GlobalSequence(2)).unwrap().is_some());
+    let mut old = pin!(watcher.wait_for_global_seq(GlobalSequence(0)));
+    assert_eq!(old.as_mut().poll(&mut context), Poll::Ready(GlobalSequence(0)));
+}
+
+#[test]
+fn every_waiting_thread_wakes() {
+    let dir = new_dir();
+    let mut varve = open(&dir);
+    let mut stream = varve.stream::<Reading, 32>("readings").unwrap();
+    thread::scope(|scope| {
+        let waits: Vec<_> = (0..8)
+            .map(|n| {
+                let watcher = varve.watcher();
+                scope.spawn(move || watcher.wait_for_global_seq_blocking(GlobalSequence(n)))
+            })
+            .collect();
+        for n in 0..8 {
+            thread::sleep(Duration::from_millis(1));
+            stream.append(StreamId(0), &reading(n)).unwrap();
+        }
+        let woken: Vec<_> = waits.into_iter().map(|wait| wait.join().unwrap().0).collect();
+        assert_eq!(woken, (0..8).collect::<Vec<_>>());
+    });
+}
