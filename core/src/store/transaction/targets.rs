@@ -1,0 +1,125 @@
+//! Where events go: streams, their names, and the descriptors of what they hold.
+
+use super::{Target, Transaction};
+use crate::store::catalog::{self, DescriptorRow, StreamRow};
+use crate::store::error::AppendError;
+use crate::store::event_type::EventType;
+use crate::store::tables::{key12, number};
+use crate::{DescriptorHash, LayoutHash, StreamId};
+
+impl Transaction<'_> {
+    /// Where a local event of a type goes. A name takes one layout of local events.
+    pub(in crate::store) fn local_target(
+        &mut self,
+        name: &str,
+        id: StreamId,
+        event_type: &EventType,
+    ) -> Result<Target, AppendError> {
+        let known = Some((event_type.layout, event_type.descriptor));
+        let descriptor = self.descriptor(event_type.descriptor_hash, known)?;
+        let number = self.name(name)?;
+        catalog::check_layout(self.tables, &self.txn, name, number, event_type)?;
+        self.target(number, name, id, descriptor)
+    }
+
+    /// Where the events of a device's channel go; `None` where nobody knows the descriptor.
+    pub(in crate::store) fn device_target(
+        &mut self,
+        name: &str,
+        id: StreamId,
+        descriptor: DescriptorHash,
+    ) -> Result<Option<Target>, AppendError> {
+        let Some(descriptor) = catalog::descriptor_number(self.tables, &self.txn, descriptor)? else {
+            return Ok(None);
+        };
+        let number = self.name(name)?;
+        self.target(number, name, id, descriptor).map(Some)
+    }
+
+    /// The number of a descriptor, which is added if it is new, and completed if it was external. The caller has
+    /// checked that the bytes are a descriptor of that layout, and that the hash is theirs.
+    pub(in crate::store) fn descriptor(
+        &mut self,
+        hash: DescriptorHash,
+        known: Option<(LayoutHash, &[u8])>,
+    ) -> Result<u32, AppendError> {
+        match catalog::descriptor_number(self.tables, &self.txn, hash)? {
+            Some(number) => {
+                let row = DescriptorRow::get(self.tables, &self.txn, number)?;
+                if row.known.is_none() && known.is_some() {
+                    let row = DescriptorRow { hash, known }.to_row();
+                    self.tables.descriptor.put(&mut self.txn, &number.to_be_bytes(), &row)?;
+                }
+                Ok(number)
+            }
+            None => {
+                let number = self.allot(&self.tables.descriptor, "descriptor number")?;
+                let row = DescriptorRow { hash, known }.to_row();
+                self.tables.descriptor.append(&mut self.txn, &number.to_be_bytes(), &row)?;
+                self.tables.hash.put(&mut self.txn, &hash.0, &number.to_le_bytes())?;
+                Ok(number)
+            }
+        }
+    }
+
+    /// The number of a stream name, which is added if it is new.
+    fn name(&mut self, name: &str) -> Result<u32, AppendError> {
+        if let Some(number) = catalog::name_number(self.tables, &self.txn, name)? {
+            return Ok(number);
+        }
+        let number = self.next_name()?;
+        self.tables.name.put(&mut self.txn, name.as_bytes(), &number.to_le_bytes())?;
+        Ok(number)
+    }
+
+    /// Names are keyed by their text, so that the last number stands with the last stream id.
+    fn next_name(&self) -> Result<u32, AppendError> {
+        let last = self.tables.stream_id.last(&self.txn)?.and_then(|(key, _)| number(key, 0));
+        let number = last.unwrap_or(0).checked_add(1);
+        number.ok_or(AppendError::Exhausted { space: "stream name" })
+    }
+
+    /// The stream of a name, which is added if it is new, with what its events are made of.
+    fn target(
+        &mut self,
+        number: u32,
+        name: &str,
+        id: StreamId,
+        descriptor: u32,
+    ) -> Result<Target, AppendError> {
+        let stream = match catalog::stream_number(self.tables, &self.txn, number, id)? {
+            Some(stream) => stream,
+            None => self.add_stream(number, name, id)?,
+        };
+        self.add_layout(number, descriptor)?;
+        let slot = match self.slots.get(&stream) {
+            Some(&slot) => slot,
+            None => {
+                self.stream_ends.push(catalog::stream_end(self.tables, &self.txn, stream)?);
+                let slot = self.stream_ends.len() - 1;
+                self.slots.insert(stream, slot);
+                slot
+            }
+        };
+        Ok(Target { stream, slot, descriptor })
+    }
+
+    fn add_stream(&mut self, number: u32, name: &str, id: StreamId) -> Result<u32, AppendError> {
+        let stream = self.allot(&self.tables.stream_info, "stream number")?;
+        self.tables.stream_id.put(&mut self.txn, &key12(number, id.0), &stream.to_le_bytes())?;
+        let row = StreamRow { name, id }.to_row();
+        self.tables.stream_info.append(&mut self.txn, &stream.to_be_bytes(), &row)?;
+        Ok(stream)
+    }
+
+    /// Notes that a name holds events of a descriptor's layout.
+    fn add_layout(&mut self, name: u32, descriptor: u32) -> Result<(), AppendError> {
+        let row = DescriptorRow::get(self.tables, &self.txn, descriptor)?;
+        let layout = row.known.map_or([0; 8], |(layout, _)| layout.0);
+        let key = key12(name, u64::from_be_bytes(layout));
+        if self.tables.layout.get(&self.txn, &key)?.is_none() {
+            self.tables.layout.put(&mut self.txn, &key, &descriptor.to_le_bytes())?;
+        }
+        Ok(())
+    }
+}
