@@ -9,10 +9,6 @@ use std::{
         unix::{ffi::OsStrExt, net::UnixStream},
     },
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
     thread,
 };
 
@@ -27,7 +23,6 @@ use rustix::{
 /// buffer is full; QEMU by itself would stop the device's time instead.
 pub struct Cable {
     port: PathBuf,
-    lost: Arc<AtomicU64>,
     /// Keeps the port alive while no daemon has it open.
     _port_held_open: OwnedFd,
 }
@@ -46,20 +41,14 @@ impl Cable {
         settings.make_raw();
         tcsetattr(&held_open, OptionalActions::Now, &settings)?;
 
-        let lost = Arc::new(AtomicU64::new(0));
-        let line = Line { device, host: File::from(host), lost: Arc::clone(&lost) };
+        let line = Line { device, host: File::from(host) };
         thread::Builder::new().name("cable".into()).spawn(move || line.carry_all())?;
-        Ok(Self { port, lost, _port_held_open: held_open })
+        Ok(Self { port, _port_held_open: held_open })
     }
 
     /// The pseudo-terminal that a daemon opens.
     pub fn port(&self) -> &Path {
         &self.port
-    }
-
-    /// How many bytes were lost because nobody read them.
-    pub fn lost(&self) -> u64 {
-        self.lost.load(Ordering::Relaxed)
     }
 }
 
@@ -67,7 +56,6 @@ impl Cable {
 struct Line {
     device: UnixStream,
     host: File,
-    lost: Arc<AtomicU64>,
 }
 
 impl Line {
@@ -76,25 +64,23 @@ impl Line {
         let (device, host) = (&self.device, &self.host);
         loop {
             poll(&mut [PollFd::new(device, PollFlags::IN), PollFd::new(host, PollFlags::IN)], None)?;
-            self.carry(device, host)?;
-            self.carry(host, device)?;
+            carry(device, host)?;
+            carry(host, device)?;
         }
     }
+}
 
-    fn carry(&self, mut from: impl Read, mut to: impl Write) -> io::Result<()> {
-        let mut bytes = [0; CHUNK_LEN];
-        let len = match from.read(&mut bytes) {
-            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-            Ok(len) => len,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        let taken = match to.write(&bytes[..len]) {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
-            taken => taken?,
-        };
-        self.lost.fetch_add((len - taken) as u64, Ordering::Relaxed);
-        Ok(())
+/// Carries what there is. What the other end does not take is lost.
+fn carry(mut from: impl Read, mut to: impl Write) -> io::Result<()> {
+    let mut bytes = [0; CHUNK_LEN];
+    let len = match from.read(&mut bytes) {
+        Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+        len => len?,
+    };
+    match to.write(&bytes[..len]) {
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
+        taken => taken.map(drop),
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{NotHere, artifact};
 ///
 /// # Panics
 /// When the firmware does not compile.
-pub fn build() -> Result<PathBuf, NotHere> {
+pub(crate) fn build() -> Result<PathBuf, NotHere> {
     let toolchain = Toolchain::from_environment();
     toolchain.require(TARGET)?;
     let mut cargo = toolchain.command("cargo");

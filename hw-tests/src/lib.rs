@@ -7,7 +7,7 @@ mod board_account;
 mod cable;
 mod daemon;
 mod emulator;
-pub mod firmware;
+mod firmware;
 mod not_here;
 mod patience;
 mod simulated_device;
