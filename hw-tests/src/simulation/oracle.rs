@@ -355,3 +355,162 @@ impl fmt::Display for Violation {
         write!(f, "{self:?}")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulation::emission::{CHANNELS, EMISSION_LEN_MAX};
+    use varve_core::{Epoch, StreamId};
+
+    const DEVICE: DeviceId = DeviceId(0xA1);
+    const STORE: u64 = 7;
+    const LIFE: LifeId = LifeId(0);
+    const KEY: EpochKey = EpochKey { incarnation: STORE, device: DEVICE, epoch: Epoch(1) };
+    const TENURE: Tenure = Tenure { life: LIFE, base: 0 };
+
+    fn event(life: LifeId, ordinal: u64) -> Content {
+        let emission = Emission::of(life, ordinal);
+        let info = &CHANNELS[emission.channel as usize];
+        let mut bytes = [0; EMISSION_LEN_MAX];
+        let len = emission.archive(&mut bytes);
+        let id = StreamId::of_device(DEVICE, info.instance);
+        Content::Event { stream: info.name.to_owned(), id, bytes: bytes[..len].to_vec() }
+    }
+
+    fn gap(first: u64, len: u64, reason: Absence) -> Content {
+        let (epoch, lane, first) = (KEY.epoch, Lane(0), DeviceSequence(first));
+        Content::Gap(Gap { device: DEVICE, epoch, lane, first, len, reason })
+    }
+
+    /// A life that offered six events, whose outbox dropped the third, and that knows of four durable ones; another
+    /// life that held no epoch; and a log that tells all of the first.
+    fn honest() -> (Truth, Vec<Content>, Cursor) {
+        let mut truth = Truth::default();
+        truth.birth(DEVICE);
+        truth.birth(DEVICE);
+        truth.life_mut(LifeId(1)).offered = 1;
+        let life = truth.life_mut(LIFE);
+        life.offered = 6;
+        life.dropped.push(2);
+        life.gave_up(4);
+        truth.take_up(KEY, TENURE);
+        let mut contents: Vec<Content> = (0..6).map(|ordinal| event(LIFE, ordinal)).collect();
+        contents[2] = gap(2, 1, Absence::OutboxFull);
+        let (next, heard) = (DeviceSequence(6), DeviceSequence(6));
+        let (epoch, lane) = (KEY.epoch, Lane(0));
+        (truth, contents, Cursor { device: DEVICE, epoch, lane, next, gap_total: 1, heard, closed: false })
+    }
+
+    fn account(contents: &[Content], cursors: &[Cursor]) -> Account {
+        let entries = (0..).map(GlobalSequence).zip(contents.iter().cloned());
+        let entries = entries.map(|(global, content)| Entry { global, content }).collect();
+        Account { entries, cursors: cursors.to_vec() }
+    }
+
+    /// Judges a log after `change` to what happened, to what it holds, and to its cursor.
+    fn verdict(
+        change: impl FnOnce(&mut Truth, &mut Vec<Content>, &mut Cursor),
+    ) -> Result<Verdict, Violation> {
+        let (mut truth, mut contents, mut cursor) = honest();
+        change(&mut truth, &mut contents, &mut cursor);
+        judge(&account(&contents, &[cursor]), STORE, &truth)
+    }
+
+    #[test]
+    fn an_honest_log_is_told_what_it_holds() {
+        let verdict = verdict(|_, _, _| {}).unwrap();
+        assert_eq!((verdict.stored, verdict.gap_events, verdict.reached[&LIFE]), (5, 1, 6));
+    }
+
+    #[test]
+    fn each_broken_law_is_named() {
+        let place = Place { epoch: KEY, lane: Lane(0) };
+        let check = |expected: Violation, change: fn(&mut Truth, &mut Vec<Content>, &mut Cursor)| {
+            assert_eq!(verdict(change), Err(expected));
+        };
+        check(Violation::Forged { global: GlobalSequence(1) }, |_, contents, _| {
+            if let Content::Event { bytes, .. } = &mut contents[1] {
+                bytes[0] ^= 1;
+            }
+        });
+        check(Violation::Forged { global: GlobalSequence(5) }, |truth, _, _| {
+            truth.life_mut(LIFE).offered = 5
+        });
+        check(Violation::Foreign { global: GlobalSequence(1), life: LifeId(1) }, |_, contents, _| {
+            contents[1] = event(LifeId(1), 0);
+        });
+        check(Violation::Doubled { place, next: 2, found: 1 }, |_, contents, _| {
+            contents.insert(2, event(LIFE, 1));
+        });
+        check(Violation::Lost { place, next: 1, found: 2 }, |_, contents, _| drop(contents.remove(1)));
+        check(Violation::DurableLost { life: LIFE, next: 3, durable: 5 }, |_, contents, cursor| {
+            contents.truncate(3);
+            cursor.next = DeviceSequence(3);
+        });
+    }
+
+    #[test]
+    fn a_hole_in_the_global_order_is_seen() {
+        let (truth, contents, cursor) = honest();
+        let mut account = account(&contents, &[cursor]);
+        account.entries[3].global = GlobalSequence(9);
+        let hole = Violation::GlobalHole { expected: GlobalSequence(3), found: GlobalSequence(9) };
+        assert_eq!(judge(&account, STORE, &truth), Err(hole));
+    }
+
+    #[test]
+    fn a_gap_must_tell_the_truth() {
+        let is_false = |change: fn(&mut Truth, &mut Vec<Content>, &mut Cursor)| {
+            matches!(verdict(change), Err(Violation::FalseGap { .. }))
+        };
+        assert!(is_false(|_, contents, _| contents[3] = gap(3, 1, Absence::OutboxFull)), "it was kept");
+        assert!(is_false(|_, contents, _| contents[5] = gap(5, 1, Absence::DeviceReset)), "the device lives");
+        assert!(is_false(|_, contents, _| contents[5] = gap(5, 2, Absence::DeviceReset)), "it never was");
+        assert!(is_false(|truth, contents, _| {
+            truth.death(LIFE);
+            contents[4] = gap(4, 1, Absence::DeviceReset);
+        }));
+        assert!(is_false(|_, contents, _| contents[4] = gap(4, 1, Absence::HostRestored)), "no host was");
+        assert!(is_false(|truth, contents, _| {
+            truth.forgive(LIFE, 6);
+            contents[5] = gap(5, 1, Absence::HostRestored);
+        }));
+        let restored = verdict(|truth, contents, cursor| {
+            truth.forgive(LIFE, 5);
+            contents[4] = gap(4, 1, Absence::HostRestored);
+            cursor.gap_total = 2;
+        });
+        assert_eq!(restored.map(|verdict| verdict.stored), Ok(4));
+    }
+
+    #[test]
+    fn a_cursor_must_tell_what_the_entries_tell() {
+        let is_off = |change: fn(&mut Truth, &mut Vec<Content>, &mut Cursor)| {
+            matches!(verdict(change), Err(Violation::CursorOff { .. }))
+        };
+        assert!(is_off(|_, _, cursor| cursor.next = DeviceSequence(5)));
+        assert!(is_off(|_, _, cursor| cursor.gap_total = 0));
+        assert!(is_off(|_, _, cursor| cursor.heard = DeviceSequence(5)));
+        assert!(is_off(|_, _, cursor| (cursor.closed, cursor.heard) = (true, DeviceSequence(7))));
+        assert!(is_off(|_, _, cursor| cursor.epoch = Epoch(2)));
+    }
+
+    #[test]
+    fn an_epoch_ends_before_the_next_begins() {
+        let (truth, contents, cursor) = honest();
+        let next = Cursor { epoch: Epoch(2), next: DeviceSequence(0), gap_total: 0, ..cursor };
+        let place = Place { epoch: KEY, lane: Lane(0) };
+        let broken = judge(&account(&contents, &[cursor, next]), STORE, &truth);
+        assert_eq!(broken, Err(Violation::NeverEnded { place }));
+    }
+
+    #[test]
+    fn nothing_may_be_left_behind_in_the_end() {
+        let (truth, contents, cursor) = honest();
+        let behind = Cursor { next: DeviceSequence(5), ..cursor };
+        let caught_up =
+            |cursor| judge_caught_up(&account(&contents, &[cursor]), LIFE, Some((KEY, TENURE)), &truth);
+        assert_eq!(caught_up(cursor), Ok(()));
+        assert_eq!(caught_up(behind), Err(Violation::NotCaughtUp { life: LIFE, next: 5, offered: 6 }));
+    }
+}
