@@ -49,6 +49,8 @@ pub enum Plot {
     Wrap,
     /// A copy of the device, with another history, is plugged in instead of it.
     Clone,
+    /// A device of the same id, without a history, is plugged in instead of it: to the host the first was reset.
+    Usurper,
 }
 
 /// What befalls one end or the other.
@@ -111,6 +113,7 @@ impl Plot {
             7 | 8 => Self::Wrap,
             11 | 12 => Self::Clone,
             13..=15 => Self::Pair,
+            16 => Self::Usurper,
             _ => Self::Ordinary,
         }
     }

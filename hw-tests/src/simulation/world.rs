@@ -26,7 +26,7 @@ use super::scenario::{Plot, Scenario};
 use super::tap::Tap;
 use super::truth::Truth;
 use bench::{Bench, Plug};
-use plot::{CLONE, Scene};
+use plot::{CLONE, ORIGINAL, Scene};
 
 /// Devices, lines and gateways under one virtual clock. Times are µs.
 pub struct World<'w, L, T> {
@@ -85,20 +85,23 @@ impl<'w, L: Log, T: Tap> World<'w, L, T> {
     }
 
     fn set_up_benches(&mut self) {
-        let plugs = match self.scenario.plot {
-            Plot::Pair => vec![(DeviceId(0xA1), 0, 0), (DeviceId(0xB2), 0, 1)],
-            Plot::Clone => vec![(DeviceId(0xA1), 0, 0), (DeviceId(0xA1), 1, 0)],
-            _ => vec![(DeviceId(0xA1), 0, 0)],
+        let plug = |gateway, port| Some(Plug { gateway, port });
+        let benches = match self.scenario.plot {
+            Plot::Pair => vec![(FIRST_DEVICE, plug(0, 0)), (SECOND_DEVICE, plug(0, 1))],
+            Plot::Clone => vec![(FIRST_DEVICE, plug(0, 0)), (FIRST_DEVICE, plug(1, 0))],
+            Plot::Usurper => vec![(FIRST_DEVICE, plug(0, 0)), (FIRST_DEVICE, None)],
+            _ => vec![(FIRST_DEVICE, plug(0, 0))],
         };
-        for (id, gateway, port) in plugs {
+        for (id, plug) in benches {
             let Scenario { up, down, byte_ns, latency_us, .. } = self.scenario;
-            let events_left = if gateway == 0 { self.scenario.events } else { CLONE_EVENTS };
+            let is_true = plug.is_some_and(|plug| plug.gateway == 0);
+            let events_left = if is_true { self.scenario.events } else { CLONE_EVENTS };
             self.benches.push(Bench {
                 id,
                 device: SimulatedDevice::start(id, self.shelf, &mut self.truth, self.now_us, &mut self.rng),
                 up: Line::new(self.rng.fork(), up, byte_ns, latency_us),
                 down: Line::new(self.rng.fork(), down, byte_ns, latency_us),
-                plug: Some(Plug { gateway, port }),
+                plug,
                 sessions: 0,
                 next_burst_us: self.rng.u64(0..=self.scenario.pause_us_max()),
                 events_left,
@@ -258,12 +261,12 @@ impl<'w, L: Log, T: Tap> World<'w, L, T> {
     fn note_refusals(&mut self, index: usize) -> Result<(), Violation> {
         while let Some(refusal) = self.benches[index].device.poll_refusal() {
             Coverage::count(&mut self.coverage.refusals, refusal.into());
-            let is_clone = self.scenario.plot == Plot::Clone && index == CLONE;
             let is_just = match refusal {
                 // A line that loses a descriptor again and again wears out a host's patience for a while.
                 Refusal::Descriptor => true,
-                Refusal::Chain | Refusal::Behind => is_clone,
+                Refusal::Chain | Refusal::Behind => self.scenario.plot == Plot::Clone && index == CLONE,
                 Refusal::DuplicateDevice => self.scenario.plot == Plot::Clone,
+                Refusal::EpochClosed => self.scenario.plot == Plot::Usurper && index == ORIGINAL,
                 _ => false,
             };
             if !is_just {
@@ -344,7 +347,10 @@ const WORLD_SALT: u64 = 0x5EED_0F57_0A7E_D0D0;
 /// The most bytes that an end hands to its line at once.
 const TRANSMIT_LEN_MAX: usize = 256;
 
-/// How many events a clone offers.
+const FIRST_DEVICE: DeviceId = DeviceId(0xA1);
+const SECOND_DEVICE: DeviceId = DeviceId(0xB2);
+
+/// How many events a clone or a usurper offers.
 const CLONE_EVENTS: u64 = 400;
 
 /// The longest that it takes to store what is left, once the line is sound.

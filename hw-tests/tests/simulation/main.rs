@@ -47,8 +47,11 @@ fn assert_everything_occurred(coverage: &Coverage) {
     for absence in [Absence::OutboxFull, Absence::DeviceReset, Absence::HostRestored] {
         assert!(coverage.absences.contains_key(&absence), "no gap because of {absence:?}");
     }
-    for refusal in [Refusal::Chain, Refusal::DuplicateDevice] {
-        assert!(coverage.refusals.contains_key(&u8::from(refusal)), "no clone was refused: {refusal}");
+    for refusal in [Refusal::Chain, Refusal::DuplicateDevice, Refusal::EpochClosed] {
+        assert!(
+            coverage.refusals.contains_key(&u8::from(refusal)),
+            "nobody was refused because of {refusal}"
+        );
     }
     assert!(wraps > 0, "no sequence passed a multiple of 65,536");
     assert!(gap_len_max >= 200_000, "the longest gap has {gap_len_max} events");

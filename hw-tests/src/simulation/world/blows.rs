@@ -52,7 +52,7 @@ impl<L: Log, T: Tap> World<'_, L, T> {
         is_on_its_way && self.rng.u32(0..AMBUSH_ODDS) == 0
     }
 
-    fn reset_device(&mut self, index: usize) -> bool {
+    pub(super) fn reset_device(&mut self, index: usize) -> bool {
         if self.shelf.is_full() {
             return false;
         }
