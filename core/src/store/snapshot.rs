@@ -10,7 +10,7 @@ use super::catalog::{self, DescriptorRow, StreamRow};
 use super::clock::{Domain, EventTime, StoredMapping, mapping_key};
 use super::device::{DeviceRecord, LaneRecord, read_device_row};
 use super::environment::ReadTransaction;
-use super::error::ReadError;
+use super::error::{Damage, Place, ReadError};
 use super::global_reader::GlobalIter;
 use super::run_index::RunIndex;
 use super::tables::{RowError, Tables, key12, long_number, number};
@@ -126,26 +126,36 @@ impl Snapshot {
         Ok(block)
     }
 
-    /// The block that holds the event at `global`, if it is in the snapshot.
+    /// The block that holds the event at `global`; `None` past the end of the log.
     pub(super) fn block_at(&self, global: GlobalSequence) -> Result<Option<Block<'_>>, ReadError> {
-        let Some((key, value)) = self.tables().block.at_or_before(self.txn(), &global.0.to_be_bytes())?
-        else {
+        let table = &self.tables().block;
+        if let Some((key, value)) = table.at_or_before(self.txn(), &global.0.to_be_bytes())? {
+            let first = long_number(key, 0).ok_or_else(|| table.damage(key, "its key is no sequence"))?;
+            let block = self.checked(GlobalSequence(first), value)?;
+            if global < block.end()? {
+                return Ok(Some(block));
+            }
+        }
+        if global >= self.next_global_seq()? {
             return Ok(None);
-        };
-        let first =
-            long_number(key, 0).ok_or_else(|| self.tables().block.damage(key, "its key is no sequence"))?;
-        let block = self.checked(GlobalSequence(first), value)?;
-        Ok((global < block.end()?).then_some(block))
+        }
+        Err(Damage { place: Place::Event(global), reason: "no block holds it" }.into())
     }
 
-    /// The row of the run that holds the event at `seq` of a stream, if it is in the snapshot.
+    /// The row of the run that holds the event at `seq` of a stream; `None` past the stream's end.
     pub(super) fn run_at(&self, stream: u32, seq: StreamSequence) -> Result<Option<RunIndex>, ReadError> {
-        let Some((key, value)) = self.tables().stream.at_or_before(self.txn(), &key12(stream, seq.0))? else {
+        let table = &self.tables().stream;
+        let wanted = key12(stream, seq.0);
+        if let Some((key, value)) = table.at_or_before(self.txn(), &wanted)? {
+            let index = self.run_index(key, value)?;
+            if index.stream == stream && index.end().is_some_and(|end| seq < end) {
+                return Ok(Some(index));
+            }
+        }
+        if seq >= catalog::stream_end(self.tables(), self.txn(), stream)? {
             return Ok(None);
-        };
-        let index = self.run_index(key, value)?;
-        let holds = index.stream == stream && index.end().is_some_and(|end| seq < end);
-        Ok(holds.then_some(index))
+        }
+        Err(table.damage(&wanted, "no run holds it").into())
     }
 
     /// Reads a row of the index of runs.

@@ -271,6 +271,11 @@ impl<'s> RunCursor<'s> {
         Ok(Some(Self { block, run, index: row.run, next: (seq.0 - row.first.0) as usize }))
     }
 
+    /// The place after the run's last event.
+    fn end(&self) -> StreamSequence {
+        StreamSequence(self.run.first().0.saturating_add(self.run.count().into()))
+    }
+
     /// The next event, or `None` past the last.
     fn advance(&mut self) -> Result<Option<(StreamSequence, &'s [u8])>, ReadError> {
         if self.next >= self.run.count() as usize {
@@ -324,6 +329,14 @@ impl<'s> RawIter<'s> {
         let row = self.snapshot.run_index(key, value)?;
         if row.stream != *stream {
             return Ok(None);
+        }
+        if self.run.as_ref().is_some_and(|cursor| cursor.end() != row.first) {
+            return Err(self
+                .snapshot
+                .tables()
+                .stream
+                .damage(key, "it does not follow the run before")
+                .into());
         }
         let skipped = from.map_or(0, |seq| seq.0.saturating_sub(row.first.0));
         Ok(Some((row, skipped as usize)))

@@ -83,21 +83,23 @@ fn an_event_that_its_device_archived_wrongly_is_an_error_with_its_place() {
     assert_eq!(doors.get_bytes(StreamId(1), StreamSequence(1)).unwrap().unwrap().len(), event.payload.len());
 }
 
-/// Changes rows of a closed store behind its back.
+/// Changes rows of a closed store behind its back; a row that is left without a value is removed.
 fn edit(dir: &Path, table: &str, change: impl Fn(&[u8], &mut Vec<u8>)) {
     // SAFETY: the store is closed, and nobody else knows of the directory.
     #[allow(unsafe_code)]
     let env = unsafe { EnvOpenOptions::new().max_dbs(32).open(dir) }.unwrap();
-    let mut txn = env.write_txn().unwrap();
-    let rows = env.create_databases_and_commit(txn, |opener, txn| {
+    let rows = env.create_databases_and_commit(env.write_txn().unwrap(), |opener, txn| {
         opener.create_database::<Bytes, Bytes>(txn, Some(table)).map(heed::CommitOrAbort::<_, ()>::Commit)
     });
     let rows = rows.unwrap().unwrap_commit();
-    txn = env.write_txn().unwrap();
+    let mut txn = env.write_txn().unwrap();
     let pairs = rows.iter(&txn).unwrap().map(|row| row.map(|(key, value)| (key.to_vec(), value.to_vec())));
     for (key, mut value) in pairs.collect::<Result<Vec<_>, _>>().unwrap() {
         change(&key, &mut value);
-        rows.put(&mut txn, &key, &value).unwrap();
+        match value.is_empty() {
+            true => assert!(rows.delete(&mut txn, &key).unwrap()),
+            false => rows.put(&mut txn, &key, &value).unwrap(),
+        }
     }
     txn.commit().unwrap();
     env.prepare_for_closing().wait();
@@ -146,6 +148,55 @@ fn a_damaged_row_is_an_error_that_names_the_row() {
     let dir = some_store();
     edit(dir.path(), "stream", |_, value| value[10] += 1);
     assert_eq!(damage_of(read(&dir)).place, Place::Block(GlobalSequence(0)), "index and block must agree");
+}
+
+#[test]
+fn a_block_that_is_missing_is_damage_and_not_a_shorter_log() {
+    let dir = some_store();
+    let mut varve = open(&dir);
+    let mut doors = varve.stream::<Door, 64>("doors").unwrap();
+    (0..2).for_each(|_| assert!(doors.append(StreamId(1), &door("Bob")).is_ok()));
+    drop((varve, doors));
+    edit(dir.path(), "block", |key, value| {
+        if key.ends_with(&[1]) {
+            value.clear();
+        }
+    });
+    let varve = Varve::open_read_only(dir.path()).unwrap();
+    let snapshot = varve.snapshot().unwrap();
+    let mut events = snapshot.iter_from(GlobalSequence(0)).unwrap();
+    assert!(events.next().unwrap().is_ok());
+    assert_eq!(damage_of(events.next().unwrap()).place, Place::Block(GlobalSequence(2)));
+    let mut doors = varve.stream_reader::<Door>("doors").unwrap();
+    assert!(matches!(
+        damage_of(doors.get_bytes(StreamId(1), StreamSequence(1))).place,
+        Place::Row { table: "block", .. }
+    ));
+    let place = Place::Event(GlobalSequence(1));
+    assert_eq!(damage_of(varve.global_reader().get(GlobalSequence(1))).place, place);
+    assert_eq!(damage_of(snapshot.iter_from(GlobalSequence(1))).place, place);
+}
+
+#[test]
+fn a_run_that_is_missing_is_damage_and_not_a_shorter_stream() {
+    let dir = some_store();
+    let mut varve = open(&dir);
+    let mut doors = varve.stream::<Door, 64>("doors").unwrap();
+    (0..2).for_each(|_| assert!(doors.append(StreamId(1), &door("Bob")).is_ok()));
+    drop((varve, doors));
+    edit(dir.path(), "stream", |key, value| {
+        if key.ends_with(&[1]) {
+            value.clear();
+        }
+    });
+    let varve = Varve::open_read_only(dir.path()).unwrap();
+    let mut doors = varve.stream_reader::<Door>("doors").unwrap();
+    let is_row = |damage: Damage| matches!(damage.place, Place::Row { table: "stream", .. });
+    assert!(is_row(damage_of(doors.get_bytes(StreamId(1), StreamSequence(1)))));
+    let events = doors.iter_stream(StreamId(1), None).unwrap();
+    let mut events = events.iter();
+    assert!(events.next().unwrap().is_ok());
+    assert!(is_row(damage_of(events.next().unwrap())));
 }
 
 #[test]
