@@ -319,6 +319,7 @@ impl<L: Log> Gateway<L> {
         }
         self.ports[port].live = Some(Live { number, device, epoch: admission.epoch, channels });
         self.queue.push(Queued { record: Record::Terms { device, admission }, receipt: None });
+        self.note_heard(port);
         self.grant_credit(port);
     }
 
