@@ -16,9 +16,9 @@ use varve_hw_tests::{Cable, Daemon, DeviceReport, SimulatedDevice, eventually};
 #[test]
 fn a_daemon_killed_in_mid_stream_loses_and_doubles_nothing() {
     let directory = tempfile::tempdir().unwrap();
-    let mut device = SimulatedDevice::start(1, 12_000 * scale(), None);
-    let stored = kill_again_and_again(directory.path(), device.port(), 8 * scale());
-    assert!(stored < 12_000 * scale(), "it was killed in mid-stream");
+    let mut device = SimulatedDevice::start(1, 8_000 * scale(), None);
+    let stored = kill_again_and_again(directory.path(), device.port(), 5 * scale());
+    assert!(stored < 8_000 * scale(), "it was killed in mid-stream");
     let report = finish(directory.path(), &mut device);
     Log::read(directory.path()).assert_holds(&[report]);
 }
@@ -26,8 +26,8 @@ fn a_daemon_killed_in_mid_stream_loses_and_doubles_nothing() {
 #[test]
 fn a_daemon_killed_on_a_faulty_line_loses_and_doubles_nothing() {
     let directory = tempfile::tempdir().unwrap();
-    let mut device = SimulatedDevice::start(1, 6_000 * scale(), Some(11));
-    kill_again_and_again(directory.path(), device.port(), 4 * scale());
+    let mut device = SimulatedDevice::start(1, 4_000 * scale(), Some(11));
+    kill_again_and_again(directory.path(), device.port(), 3 * scale());
     let report = finish(directory.path(), &mut device);
     Log::read(directory.path()).assert_holds(&[report]);
 }
