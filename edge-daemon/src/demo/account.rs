@@ -39,6 +39,8 @@ pub(crate) struct Account {
     pub(crate) seed: Option<u64>,
     /// What must not be in the store.
     pub(crate) faults: Vec<String>,
+    /// The demo was told to end before the devices were done.
+    pub(crate) is_interrupted: bool,
 }
 
 /// One device's account.
@@ -77,6 +79,7 @@ impl Account {
             self.line_faults += faults;
         }
         self.faults = audit.faults;
+        self.is_interrupted = !fleet.is_done();
     }
 
     /// The account as one JSON object.
@@ -164,10 +167,10 @@ impl fmt::Display for Account {
                 "  device {number}: offered {offered}, dropped {dropped}, stored {stored}, in gaps {gap_events}"
             )?;
         }
-        f.write_str(if self.balances() {
-            "The account balances: every event is stored once, or is in a recorded gap."
-        } else {
-            "THE ACCOUNT DOES NOT BALANCE."
+        f.write_str(match (self.balances(), self.is_interrupted) {
+            (true, _) => "The account balances: every event is stored once, or is in a recorded gap.",
+            (false, true) => "Interrupted: the devices still held some of what they had offered.",
+            (false, false) => "THE ACCOUNT DOES NOT BALANCE.",
         })
     }
 }

@@ -2,6 +2,7 @@
 //! its own alone.
 
 use std::io::{self, BufRead, BufReader};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
@@ -106,7 +107,9 @@ impl Device {
         if let Some(seed) = orders.faults {
             command.args(["--faults", &seed.wrapping_add(number as u64).to_string()]);
         }
-        // The device lives as long as its input: it ends with the demo, however the demo ends.
+        // The device lives as long as its input: it ends with the demo, however the demo ends. What a terminal tells
+        // the demo is not for the device.
+        command.process_group(0);
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let output = process.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
         let mut output = BufReader::new(output);
