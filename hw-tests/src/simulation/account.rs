@@ -1,6 +1,10 @@
 //! What a log holds, as its readers see it.
 
-use varve_core::{DeviceId, DeviceSequence, Epoch, GlobalSequence, Lane, StreamId};
+use std::collections::BTreeMap;
+
+use varve_core::{
+    DeviceId, DeviceSequence, Epoch, Event, GapEvent, GlobalSequence, Lane, StreamId, StreamSequence,
+};
 use varve_device_proto::GapReason;
 
 /// Everything in a log that came from devices, and its cursors.
@@ -12,11 +16,27 @@ pub struct Account {
     pub cursors: Vec<Cursor>,
 }
 
+impl Account {
+    /// An account of a log that numbers its contents as they stand.
+    pub fn of_contents(contents: &[Content], cursors: Vec<Cursor>) -> Self {
+        let mut streams: BTreeMap<(&str, StreamId), u64> = BTreeMap::new();
+        let mut entries = Vec::with_capacity(contents.len());
+        for (global, content) in (0..).map(GlobalSequence).zip(contents) {
+            let next = streams.entry(content.stream()).or_default();
+            entries.push(Entry { global, stream_seq: StreamSequence(*next), content: content.clone() });
+            *next += 1;
+        }
+        Self { entries, cursors }
+    }
+}
+
 /// One place of the log.
 #[derive(Clone, Debug)]
 pub struct Entry {
     /// The place.
     pub global: GlobalSequence,
+    /// Its place in its stream.
+    pub stream_seq: StreamSequence,
     /// What stands there.
     pub content: Content,
 }
@@ -35,6 +55,16 @@ pub enum Content {
     },
     /// Events that are not in the log.
     Gap(Gap),
+}
+
+impl Content {
+    /// The stream that it stands in.
+    pub fn stream(&self) -> (&str, StreamId) {
+        match self {
+            Self::Event { stream, id, .. } => (stream, *id),
+            Self::Gap(gap) => (GapEvent::STREAM, GapEvent::stream_id(gap.device, gap.lane)),
+        }
+    }
 }
 
 /// Events of a device that are not in the log, in a row.

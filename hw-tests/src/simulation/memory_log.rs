@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-use varve_core::{Batch, DescriptorHash, DeviceId, DeviceSequence, Epoch, GlobalSequence, Lane};
+use varve_core::{Batch, DescriptorHash, DeviceId, DeviceSequence, Epoch, Lane};
 use varve_device_proto::{Admission, Chain, KnownEpoch, LaneCursor};
 
-use super::account::{Absence, Account, Content, Cursor, Entry, Gap};
+use super::account::{Absence, Account, Content, Cursor, Gap};
 use super::log::{Binding, Log, Record, RecordPlace, Standing, next_incarnation};
 
 /// A log in memory.
@@ -182,8 +182,6 @@ impl Log for MemoryLog {
     }
 
     fn account(&self) -> Account {
-        let entries = (0..).map(GlobalSequence).zip(self.contents.iter().cloned());
-        let entries = entries.map(|(global, content)| Entry { global, content }).collect();
         let cursors = self.cursors.iter().map(|(&(device, epoch, lane), cursor)| Cursor {
             device,
             epoch,
@@ -193,7 +191,7 @@ impl Log for MemoryLog {
             heard: cursor.heard,
             closed: cursor.closed,
         });
-        Account { entries, cursors: cursors.collect() }
+        Account::of_contents(&self.contents, cursors.collect())
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Range;
 
-use varve_core::{DeviceId, DeviceSequence, GlobalSequence, Lane};
+use varve_core::{DeviceId, DeviceSequence, GlobalSequence, Lane, StreamId, StreamSequence};
 use varve_device_proto::Refusal;
 
 use super::account::{Absence, Account, Content, Cursor, Entry, Gap};
@@ -25,6 +25,15 @@ pub enum Violation {
         expected: GlobalSequence,
         /// The place that came.
         found: GlobalSequence,
+    },
+    /// The order of a stream has a hole.
+    StreamHole {
+        /// Where it shows.
+        global: GlobalSequence,
+        /// The place in the stream that should come next.
+        expected: StreamSequence,
+        /// The place that came.
+        found: StreamSequence,
     },
     /// An event that nobody emitted, or with other bytes.
     Forged {
@@ -130,7 +139,13 @@ struct Progress {
 ///
 /// The first law that it broke.
 pub(super) fn judge(account: &Account, incarnation: u64, truth: &Truth) -> Result<Verdict, Violation> {
-    let mut hearing = Hearing { incarnation, truth, lanes: BTreeMap::new(), verdict: Verdict::default() };
+    let mut hearing = Hearing {
+        incarnation,
+        truth,
+        streams: BTreeMap::new(),
+        lanes: BTreeMap::new(),
+        verdict: Verdict::default(),
+    };
     for (index, entry) in account.entries.iter().enumerate() {
         hearing.take_in(index as u64, entry)?;
     }
@@ -179,16 +194,24 @@ pub struct Verdict {
 struct Hearing<'a> {
     incarnation: u64,
     truth: &'a Truth,
+    /// The next place of each stream.
+    streams: BTreeMap<(&'a str, StreamId), StreamSequence>,
     lanes: BTreeMap<Place, Progress>,
     verdict: Verdict,
 }
 
-impl Hearing<'_> {
-    fn take_in(&mut self, expected: u64, entry: &Entry) -> Result<(), Violation> {
+impl<'a> Hearing<'a> {
+    fn take_in(&mut self, expected: u64, entry: &'a Entry) -> Result<(), Violation> {
         if entry.global.0 != expected {
             let expected = GlobalSequence(expected);
             return Err(Violation::GlobalHole { expected, found: entry.global });
         }
+        let stream_next = self.streams.entry(entry.content.stream()).or_default();
+        if entry.stream_seq != *stream_next {
+            let Entry { global, stream_seq: found, .. } = *entry;
+            return Err(Violation::StreamHole { global, expected: *stream_next, found });
+        }
+        stream_next.0 += 1;
         match &entry.content {
             Content::Event { stream, id, bytes } => {
                 let [instance, device @ ..] = id.0.to_le_bytes();
@@ -360,7 +383,7 @@ impl fmt::Display for Violation {
 mod tests {
     use super::*;
     use crate::simulation::emission::{CHANNELS, EMISSION_LEN_MAX};
-    use varve_core::{Epoch, StreamId};
+    use varve_core::Epoch;
 
     const DEVICE: DeviceId = DeviceId(0xA1);
     const STORE: u64 = 7;
@@ -402,9 +425,7 @@ mod tests {
     }
 
     fn account(contents: &[Content], cursors: &[Cursor]) -> Account {
-        let entries = (0..).map(GlobalSequence).zip(contents.iter().cloned());
-        let entries = entries.map(|(global, content)| Entry { global, content }).collect();
-        Account { entries, cursors: cursors.to_vec() }
+        Account::of_contents(contents, cursors.to_vec())
     }
 
     /// Judges a log after `change` to what happened, to what it holds, and to its cursor.
@@ -450,12 +471,18 @@ mod tests {
     }
 
     #[test]
-    fn a_hole_in_the_global_order_is_seen() {
+    fn a_hole_in_an_order_is_seen() {
         let (truth, contents, cursor) = honest();
-        let mut account = account(&contents, &[cursor]);
-        account.entries[3].global = GlobalSequence(9);
+        let account = account(&contents, &[cursor]);
+        let mut in_log = account.clone();
+        in_log.entries[3].global = GlobalSequence(9);
         let hole = Violation::GlobalHole { expected: GlobalSequence(3), found: GlobalSequence(9) };
-        assert_eq!(judge(&account, STORE, &truth), Err(hole));
+        assert_eq!(judge(&in_log, STORE, &truth), Err(hole));
+        let mut in_stream = account;
+        in_stream.entries[0].stream_seq = StreamSequence(1);
+        let (expected, found) = (StreamSequence(0), StreamSequence(1));
+        let hole = Violation::StreamHole { global: GlobalSequence(0), expected, found };
+        assert_eq!(judge(&in_stream, STORE, &truth), Err(hole));
     }
 
     #[test]

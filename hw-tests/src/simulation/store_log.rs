@@ -146,8 +146,13 @@ impl Log for StoreLog {
             self.varve().global_reader().iter_from(GlobalSequence(0)).expect("a sound store is read");
         let events =
             events.iter().expect("a sound store is read").map(|event| event.expect("a sound store is read"));
-        let entries =
-            events.map(|event| Entry { global: event.global_seq, content: Self::content(&event) }).collect();
+        let entries = events
+            .map(|event| Entry {
+                global: event.global_seq,
+                stream_seq: event.stream_seq,
+                content: Self::content(&event),
+            })
+            .collect();
         let devices = self.varve().devices().expect("a sound store is read");
         let cursors = devices.iter().flat_map(|device| {
             device.history.iter().map(|lane| Cursor {
