@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -45,7 +46,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) store: PathBuf,
     /// The speed of the ports in baud
-    #[arg(long, value_name = "N", default_value_t = 115_200)]
+    #[arg(long, value_name = "N", default_value_t = 115_200, value_parser = value_parser!(u32).range(BAUDS))]
     pub(crate) baud: u32,
     /// How long the first event of a commit may wait for others, in milliseconds: longer spares the disk
     #[arg(long, value_name = "MS", default_value_t = 10, value_parser = value_parser!(u16).range(0..=1000))]
@@ -102,7 +103,7 @@ pub(crate) struct DemoArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) store: Option<PathBuf>,
     /// The baud of each line; events are offered as fast as it carries them
-    #[arg(long, value_name = "N", default_value_t = 921_600)]
+    #[arg(long, value_name = "N", default_value_t = 921_600, value_parser = value_parser!(u32).range(BAUDS))]
     pub(crate) pace_baud: u32,
     /// How much of each line the events fill before any is sent again [default: 100, with faults 40]
     #[arg(long, value_name = "PERCENT", value_parser = value_parser!(u8).range(1..=200))]
@@ -122,7 +123,7 @@ pub(crate) struct SimulateDeviceArgs {
     #[arg(long, value_name = "N")]
     pub(crate) events: u64,
     /// The baud of the line
-    #[arg(long, value_name = "N", default_value_t = 115_200)]
+    #[arg(long, value_name = "N", default_value_t = 115_200, value_parser = value_parser!(u32).range(BAUDS))]
     pub(crate) baud: u32,
     /// How much of the line the events fill before any is sent again
     #[arg(long, value_name = "PERCENT", default_value_t = 100, value_parser = value_parser!(u8).range(1..=200))]
@@ -131,6 +132,9 @@ pub(crate) struct SimulateDeviceArgs {
     #[arg(long, value_name = "SEED")]
     pub(crate) faults: Option<u64>,
 }
+
+/// The speeds of a line that make sense: from a long cable in a field to a USB that calls itself a port.
+const BAUDS: RangeInclusive<i64> = 300..=100_000_000;
 
 impl RunArgs {
     /// How long the first event of a commit may wait for others.

@@ -1,7 +1,7 @@
 //! The daemon put together: ports, their lines, and the writer.
 
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,29 +67,16 @@ impl Gateway {
             writer: Arc::default(),
         };
         let (lines, answers, requests) = port_line::lines(config.ports.len());
-        let entered = runtime.enter();
         let mut ports = Vec::new();
-        for ((path, line), counters) in config.ports.iter().zip(lines).zip(&counters.ports) {
-            let serial = Serial::open(path, config.baud).map_err(|error| {
-                Failure::new(
-                    format!("port {} cannot be opened: {error}", path.display()),
-                    "check the path, who may open it, and that no other program has it",
-                )
-            })?;
+        let mut writer_ports = Vec::new();
+        let parts = lines.into_iter().zip(answers).zip(&counters.ports);
+        for (path, ((line, answers), counters)) in config.ports.iter().zip(parts) {
+            let serial = open_port(&runtime, path, config.baud)?;
             ports.push((Port::new(path.clone(), config.baud, line, counters.clone()), serial));
+            writer_ports.push(WriterPort::new(answers, counters.clone()));
         }
-        drop(entered);
-        let writer_ports = answers
-            .into_iter()
-            .zip(&counters.ports)
-            .map(|(answers, counters)| WriterPort::new(answers, counters.clone()));
-        let writer = Writer::new(
-            varve,
-            requests,
-            writer_ports.collect(),
-            config.commit_window,
-            counters.writer.clone(),
-        );
+        let writer =
+            Writer::new(varve, requests, writer_ports, config.commit_window, counters.writer.clone());
         Ok(Self { runtime, ports, writer, counters })
     }
 
@@ -152,6 +139,16 @@ async fn terminated() {
         // Without handlers the signals end the process by themselves, and nothing acknowledged is lost.
         _ => std::future::pending().await,
     }
+}
+
+fn open_port(runtime: &Runtime, path: &Path, baud: u32) -> Result<Serial, Failure> {
+    let _entered = runtime.enter();
+    Serial::open(path, baud).map_err(|error| {
+        Failure::new(
+            format!("port {} cannot be opened: {error}", path.display()),
+            "check that it is a serial port that you may open, and that no other program has it",
+        )
+    })
 }
 
 fn store_failed(error: &StoreError) -> Failure {
