@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use varve_core::{
-    DeviceId, DeviceSequence, Epoch, Event, GapEvent, GlobalSequence, Lane, StreamId, StreamSequence,
+    DeviceId, DeviceSequence, Epoch, Event, GapEvent, GlobalSequence, Lane, Origin, StreamId, StreamSequence,
 };
 use varve_device_proto::GapReason;
 
@@ -50,6 +50,8 @@ pub enum Content {
         stream: String,
         /// Which stream of that name.
         id: StreamId,
+        /// Whose event it is, and its place among all of its device.
+        origin: Origin,
         /// As they were read.
         bytes: Vec<u8>,
     },

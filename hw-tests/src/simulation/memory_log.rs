@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-use varve_core::{Batch, DescriptorHash, DeviceId, DeviceSequence, Epoch, Lane};
+use varve_core::{Batch, DescriptorHash, DeviceId, DeviceSequence, Epoch, Lane, Origin};
 use varve_device_proto::{Admission, Chain, KnownEpoch, LaneCursor};
 
 use super::account::{Absence, Account, Content, Cursor, Gap};
@@ -41,7 +41,7 @@ impl MemoryLog {
     pub fn append(&mut self, record: &Record) {
         match record {
             Record::Batch { place, channels, bytes } if self.is_next(place) => {
-                self.append_batch(channels, bytes)
+                self.append_batch(place, channels, bytes)
             }
             Record::Gap { place, len, reason } if self.is_next(place) => {
                 self.append_gap(place, *len, Absence::of_wire(*reason));
@@ -108,18 +108,17 @@ impl MemoryLog {
         cursor.is_some_and(|cursor| !cursor.closed && cursor.next == place.first)
     }
 
-    fn append_batch(&mut self, channels: &[Binding], bytes: &[u8]) {
-        for event in checked(bytes).events() {
+    fn append_batch(&mut self, place: &RecordPlace, channels: &[Binding], bytes: &[u8]) {
+        let RecordPlace { device, epoch, lane, first, .. } = *place;
+        for (sequence, event) in (first.0..).map(DeviceSequence).zip(checked(bytes).events()) {
             let Binding { stream, id, descriptor } = &channels[usize::from(event.channel.0)];
             assert!(
                 self.descriptors.contains(descriptor),
                 "an event's descriptor lands before it or with it"
             );
-            self.contents.push(Content::Event {
-                stream: stream.clone(),
-                id: *id,
-                bytes: event.bytes.to_vec(),
-            });
+            let origin = Origin { device, epoch, lane, sequence };
+            let (stream, id, bytes) = (stream.clone(), *id, event.bytes.to_vec());
+            self.contents.push(Content::Event { stream, id, origin, bytes });
         }
     }
 

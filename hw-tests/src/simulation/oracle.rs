@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Range;
 
-use varve_core::{DeviceId, DeviceSequence, GlobalSequence, Lane, StreamId, StreamSequence};
+use varve_core::{DeviceId, DeviceSequence, GlobalSequence, Lane, Origin, StreamId, StreamSequence};
 use varve_device_proto::Refusal;
 
 use super::account::{Absence, Account, Content, Cursor, Entry, Gap};
@@ -40,7 +40,7 @@ pub enum Violation {
         /// Where it stands.
         global: GlobalSequence,
     },
-    /// An event of a life that held no epoch of this store.
+    /// An event of a life that did not hold the epoch that it stands in, or that has another sequence there.
     Foreign {
         /// Where it stands.
         global: GlobalSequence,
@@ -213,35 +213,41 @@ impl<'a> Hearing<'a> {
         }
         stream_next.0 += 1;
         match &entry.content {
-            Content::Event { stream, id, bytes } => {
-                let [instance, device @ ..] = id.0.to_le_bytes();
+            Content::Event { stream, id, origin, bytes } => {
+                let [instance, ..] = id.0.to_le_bytes();
                 let emission = Emission::recognise(stream, instance, bytes);
-                let emission = emission.filter(|emission| self.was_emitted(emission, &device));
+                let emission = emission.filter(|emission| {
+                    *id == StreamId::of_device(origin.device, instance)
+                        && self.was_kept(emission, origin.device)
+                });
                 let emission = emission.ok_or(Violation::Forged { global: entry.global })?;
-                self.take_in_event(entry.global, &emission)
+                self.take_in_event(entry.global, origin, &emission)
             }
             Content::Gap(gap) => self.take_in_gap(gap),
         }
     }
 
     /// Whether a life of that device kept the event.
-    fn was_emitted(&self, emission: &Emission, device: &[u8; 7]) -> bool {
+    fn was_kept(&self, emission: &Emission, device: DeviceId) -> bool {
         self.truth.life(emission.life).is_some_and(|life| {
             let ordinal = emission.ordinal;
-            life.device.0.to_le_bytes()[..7] == *device
-                && ordinal < life.offered
-                && !life.dropped.covers(&(ordinal..ordinal + 1))
+            life.device == device && ordinal < life.offered && !life.dropped.covers(&(ordinal..ordinal + 1))
         })
     }
 
-    fn take_in_event(&mut self, global: GlobalSequence, emission: &Emission) -> Result<(), Violation> {
-        let foreign = Violation::Foreign { global, life: emission.life };
-        let (epoch, tenure) = self.epoch_of(emission).ok_or_else(|| foreign.clone())?;
-        let place = Place { epoch, lane: Lane(0) };
-        let sequence = emission.ordinal - tenure.base;
+    fn take_in_event(
+        &mut self,
+        global: GlobalSequence,
+        origin: &Origin,
+        emission: &Emission,
+    ) -> Result<(), Violation> {
+        let Origin { device, epoch, lane, sequence: DeviceSequence(sequence) } = *origin;
+        let place = Place { epoch: EpochKey { incarnation: self.incarnation, device, epoch }, lane };
+        let held = Tenure { life: emission.life, base: emission.ordinal.wrapping_sub(sequence) };
         let progress = self.lanes.entry(place).or_default();
-        if *progress.life.get_or_insert(emission.life) != emission.life {
-            return Err(foreign);
+        let life = *progress.life.get_or_insert(emission.life);
+        if life != emission.life || !self.truth.tenures(place.epoch).contains(&held) {
+            return Err(Violation::Foreign { global, life: emission.life });
         }
         progress.advance(place, sequence..sequence + 1)?;
         self.verdict.stored += 1;
@@ -249,15 +255,6 @@ impl<'a> Hearing<'a> {
             u64::from(sequence > 0 && sequence.is_multiple_of(1 << 16) && !progress.is_behind_gap);
         progress.is_behind_gap = false;
         Ok(())
-    }
-
-    /// The epoch of this store in which an event was emitted.
-    fn epoch_of(&self, emission: &Emission) -> Option<(EpochKey, Tenure)> {
-        let device = self.truth.life(emission.life)?.device;
-        let epochs = self.truth.epochs_of(self.incarnation, device);
-        let mut held =
-            epochs.filter(|(_, tenure)| tenure.life == emission.life && tenure.base <= emission.ordinal);
-        held.next().map(|(epoch, tenure)| (epoch, *tenure))
     }
 
     fn take_in_gap(&mut self, gap: &Gap) -> Result<(), Violation> {
@@ -397,7 +394,9 @@ mod tests {
         let mut bytes = [0; EMISSION_LEN_MAX];
         let len = emission.archive(&mut bytes);
         let id = StreamId::of_device(DEVICE, info.instance);
-        Content::Event { stream: info.name.to_owned(), id, bytes: bytes[..len].to_vec() }
+        let (epoch, lane, sequence) = (KEY.epoch, Lane(0), DeviceSequence(ordinal));
+        let origin = Origin { device: DEVICE, epoch, lane, sequence };
+        Content::Event { stream: info.name.to_owned(), id, origin, bytes: bytes[..len].to_vec() }
     }
 
     fn gap(first: u64, len: u64, reason: Absence) -> Content {
@@ -459,6 +458,11 @@ mod tests {
         });
         check(Violation::Foreign { global: GlobalSequence(1), life: LifeId(1) }, |_, contents, _| {
             contents[1] = event(LifeId(1), 0);
+        });
+        check(Violation::Foreign { global: GlobalSequence(1), life: LIFE }, |_, contents, _| {
+            if let Content::Event { origin, .. } = &mut contents[1] {
+                origin.sequence = DeviceSequence(0);
+            }
         });
         check(Violation::Doubled { place, next: 2, found: 1 }, |_, contents, _| {
             contents.insert(2, event(LIFE, 1));

@@ -74,7 +74,8 @@ impl StoreLog {
     fn content(event: &EventView<'_>) -> Content {
         if event.stream_name != GapEvent::STREAM {
             let (stream, bytes) = (event.stream_name.to_owned(), event.payload.to_vec());
-            return Content::Event { stream, id: event.stream_id, bytes };
+            let origin = event.origin().expect("a sound store is read").expect("it came from a device");
+            return Content::Event { stream, id: event.stream_id, origin, bytes };
         }
         let gap = event.archived::<GapEvent>().expect("the store wrote it");
         let reason = GapReason::from(gap.reason);
