@@ -218,17 +218,26 @@ fn a_port_has_one_daemon() {
 
 #[test]
 fn the_demo_balances_on_faulty_lines_and_tells_its_account_as_json() {
-    let demo = Command::new(Daemon::build())
-        .args(["demo", "--devices", "2", "--events", "1500", "--faults", "--seed", "5", "--json"])
-        .output()
-        .unwrap();
-    assert!(demo.status.success(), "{}", String::from_utf8_lossy(&demo.stderr));
-    let account: Value = serde_json::from_slice(&demo.stdout).unwrap();
+    let account = demo(&["--devices", "2", "--events", "1500", "--faults", "--seed", "5"]);
     let number = |key: &str| account[key].as_u64().unwrap();
-    assert_eq!(number("offered"), 3_000);
-    assert_eq!(number("stored") + number("gap_events"), 3_000);
+    assert_eq!((number("offered"), number("stored"), number("gap_events")), (3_000, 3_000, 0));
     assert!(number("frames") > 0 && number("wire_bytes") > 3_000 && number("disk_bytes") > 3_000);
     assert!(account["duplicates_refused"].is_u64() && account["elapsed_s"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn what_an_overloaded_device_drops_is_in_gaps_and_the_demo_balances() {
+    let account = demo(&["--devices", "1", "--events", "10000", "--load", "200"]);
+    let number = |key: &str| account[key].as_u64().unwrap();
+    assert!(number("gap_events") > 0, "a device that offers twice what its line carries");
+    assert_eq!(number("stored") + number("gap_events"), 10_000);
+}
+
+/// The account of a demo, which balances.
+fn demo(args: &[&str]) -> Value {
+    let output = Command::new(Daemon::build()).args(["demo", "--json"]).args(args).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
 }
 
 /// Starts the daemon and kills it, `rounds` times, each time after it has stored more than before. Returns how many
