@@ -13,8 +13,7 @@ use super::truth::{EpochKey, LifeId, Tenure, Truth};
 /// The outbox of a simulated device.
 pub(super) type SimulatedOutbox = Outbox<NoopRawMutex, OUTBOX_RING_LEN, OUTBOX_SLOTS>;
 
-/// A place for the outboxes of all lives of a world, since a link borrows its own.
-#[derive(Default)]
+/// Room for the outboxes of all lives of a world, since a link borrows its own.
 pub struct Shelf(Vec<OnceCell<SimulatedOutbox>>);
 
 /// A device with power.
@@ -36,12 +35,13 @@ struct DeviceClock {
     tick_hz: u32,
 }
 
-impl Shelf {
-    /// Room for all lives of a world.
-    pub fn new() -> Self {
+impl Default for Shelf {
+    fn default() -> Self {
         Self((0..LIVES_MAX).map(|_| OnceCell::new()).collect())
     }
+}
 
+impl Shelf {
     fn place(&self, life: LifeId) -> &SimulatedOutbox {
         let place = &self.0[life.0 as usize];
         place.get_or_init(|| Outbox::new(&CHANNELS, TimeColumn::Delta))
