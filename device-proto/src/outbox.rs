@@ -31,6 +31,9 @@ use ring::Ring;
 /// Each push archives the event inside one critical section of `M`. Reading for transmission takes it for 64 bytes at
 /// a time.
 ///
+/// A `static` outbox costs its size in flash too, since its first value is not all zeros; where that is too much, make
+/// it when the program starts, in a `StaticCell` say.
+///
 /// ```
 /// use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
 /// use varve_core::{DeviceSequence, TimeColumn};
