@@ -253,9 +253,17 @@ fn a_start_elsewhere_than_agreed_is_refused() {
     check_start(5, 3, start(5, 5), &[]);
     check_start(5, 3, start(5, 6), &[Refusal::Chain]);
     check_start(5, 3, start(4, 5), &[Refusal::Chain]);
-    check_start(5, 3, start(6, 5), &[Refusal::Malformed]);
     check_start(2, 3, start(3, 99), &[]);
-    check_start(2, 3, start(4, 99), &[Refusal::Malformed]);
+    check_start(1, 3, start(2, 99), &[Refusal::Malformed]);
+}
+
+#[test]
+fn a_device_may_forget_more_between_its_hello_and_its_start() {
+    let start = |first| LaneStart { first: DeviceSequence(first), chain: 99 };
+    check_start(2, 3, start(4), &[]);
+    check_start(5, 3, start(6), &[]);
+    check_start(5, 3, start(9), &[]);
+    check_start(5, 3, start(10), &[Refusal::Malformed]);
 }
 
 fn check_refused(kind: Kind, body: &[u8], refused: Refusal) {

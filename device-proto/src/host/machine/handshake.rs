@@ -163,10 +163,11 @@ fn check_start(
     held: &HeldLane,
     start: &LaneStart,
 ) -> Option<Refusal> {
-    let oldest = if admission.rebase { DeviceSequence(0) } else { held.oldest };
+    // An acknowledgement from before this host was restored may have come after the hello, and made the device forget more.
+    let startable = if admission.rebase { 0..=0 } else { held.oldest.0..=held.next.0 };
     if start.first < cursor.next || (start.first == cursor.next && Chain(start.chain) != cursor.chain) {
         Some(Refusal::Chain)
-    } else if start.first > cursor.next && start.first != oldest {
+    } else if start.first > cursor.next && !startable.contains(&start.first.0) {
         Some(Refusal::Malformed)
     } else {
         None
