@@ -90,7 +90,7 @@ pub(crate) struct DemoArgs {
     /// How many events each device offers
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     pub(crate) events: u64,
-    /// Loses, flips, doubles and cuts bytes on every line, in both directions
+    /// Loses and flips bytes, doubles frames and cuts every line for moments, in both directions
     #[arg(long)]
     pub(crate) faults: bool,
     /// The seed of the faults; it is printed with the account

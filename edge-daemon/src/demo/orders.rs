@@ -38,7 +38,8 @@ impl Orders {
 impl fmt::Display for Orders {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { devices, events, baud, faults, .. } = self;
-        let line = if faults.is_some() { "that lose, flip and double bytes" } else { "without faults" };
+        let line =
+            if faults.is_some() { "that lose and flip bytes and double frames" } else { "without faults" };
         write!(
             f,
             "{devices} simulated devices, {events} events each, over pseudo-terminals at {baud} baud {line}."
