@@ -22,39 +22,66 @@ use rustix::{
 /// A line that never waits, like a real one. What is sent while the other end does not read is lost once its
 /// buffer is full; QEMU by itself would stop the device's time instead.
 pub struct Cable {
-    port: PathBuf,
-    /// Keeps the port alive while no daemon has it open.
-    _port_held_open: OwnedFd,
+    port: Port,
 }
 
 impl Cable {
     /// Joins the device's end of the line to a new pseudo-terminal. The line lives until the device hangs up.
     pub fn plug(device: UnixStream) -> io::Result<Self> {
-        let host = openpt(FLAGS)?;
-        grantpt(&host)?;
-        unlockpt(&host)?;
-        fcntl_setfl(&host, OFlags::NONBLOCK)?;
         device.set_nonblocking(true)?;
-        let port = PathBuf::from(OsStr::from_bytes(ptsname(&host, Vec::new())?.to_bytes()));
-        let held_open = ioctl_tiocgptpeer(&host, FLAGS)?;
-        let mut settings = tcgetattr(&held_open)?;
-        settings.make_raw();
-        tcsetattr(&held_open, OptionalActions::Now, &settings)?;
+        Self::join(File::from(OwnedFd::from(device)))
+    }
 
-        let line = Line { device, host: File::from(host) };
+    /// Joins two new pseudo-terminals, the second of them for a device that opens a port as well. The line lives
+    /// until either is dropped.
+    pub fn between_ports() -> io::Result<(Self, Port)> {
+        let (port, device) = Port::open()?;
+        Ok((Self::join(device)?, port))
+    }
+
+    fn join(device: File) -> io::Result<Self> {
+        let (port, host) = Port::open()?;
+        let line = Line { device, host };
         thread::Builder::new().name("cable".into()).spawn(move || line.carry_all())?;
-        Ok(Self { port, _port_held_open: held_open })
+        Ok(Self { port })
     }
 
     /// The pseudo-terminal that a daemon opens.
     pub fn port(&self) -> &Path {
-        &self.port
+        self.port.path()
+    }
+}
+
+/// A pseudo-terminal in raw mode. It stays while no program has it open, until it is dropped.
+pub struct Port {
+    path: PathBuf,
+    _held_open: OwnedFd,
+}
+
+impl Port {
+    /// A new one, with the end of it that a cable reads and writes.
+    fn open() -> io::Result<(Self, File)> {
+        let line = openpt(FLAGS)?;
+        grantpt(&line)?;
+        unlockpt(&line)?;
+        fcntl_setfl(&line, OFlags::NONBLOCK)?;
+        let path = PathBuf::from(OsStr::from_bytes(ptsname(&line, Vec::new())?.to_bytes()));
+        let held_open = ioctl_tiocgptpeer(&line, FLAGS)?;
+        let mut settings = tcgetattr(&held_open)?;
+        settings.make_raw();
+        tcsetattr(&held_open, OptionalActions::Now, &settings)?;
+        Ok((Self { path, _held_open: held_open }, File::from(line)))
+    }
+
+    /// What a program opens.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 }
 
 /// The two ends of a cable, neither of which is waited for, in the thread that carries between them.
 struct Line {
-    device: UnixStream,
+    device: File,
     host: File,
 }
 

@@ -15,7 +15,7 @@ pub mod simulation;
 
 pub use board::Board;
 pub use board_account::BoardAccount;
-pub use cable::Cable;
+pub use cable::{Cable, Port};
 pub use daemon::Daemon;
 pub use emulator::Emulator;
 pub use not_here::NotHere;
