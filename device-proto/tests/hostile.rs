@@ -209,22 +209,27 @@ fn a_hello_of_a_version_that_this_one_cannot_read_is_refused_by_its_first_fields
 
 /// A device that is admitted at `next` and starts as `start` says.
 fn check_start(next: u64, oldest: u64, start: LaneStart, refused: &[Refusal]) {
+    let cursor = LaneCursor { next: DeviceSequence(next), chain: varve_device_proto::Chain(5) };
+    assert_eq!(started(cursor, false, held(oldest, 9), start).refused, refused);
+}
+
+/// A host that has heard the start of a device that held so much, and that it admitted at `cursor`.
+fn started(cursor: LaneCursor, rebase: bool, held: HeldLane, start: LaneStart) -> Victim {
     let mut victim = Victim::new();
     let hello = Hello { incarnation: 1, epoch: Epoch(1), ..victim.hello() };
-    let hello = Hello { lanes: [held(oldest, 9)].into_iter().collect(), ..hello };
+    let hello = Hello { lanes: [held].into_iter().collect(), ..hello };
     victim.hear_undecided(&message(Seal::Handshake, Kind::Hello, &hello));
-    let cursor = LaneCursor { next: DeviceSequence(next), chain: varve_device_proto::Chain(5) };
     victim.host.admit(Admission {
         incarnation: 1,
         epoch: Epoch(1),
-        rebase: false,
+        rebase,
         lanes: [cursor].into_iter().collect(),
         opens: false,
         closes: None,
     });
     let welcome = bodies(&victim.sent(), Kind::Welcome).pop().expect("the host admits");
     let session = postcard::from_bytes::<Welcome>(&welcome).unwrap().session;
-    victim.next = next;
+    victim.next = cursor.next.0;
     let start = Start { lanes: [start].into_iter().collect() };
     let taken = victim.host.handle_bytes(victim.now, &message(Seal::Session(session), Kind::Start, &start));
     assert!(taken > 0);
@@ -233,7 +238,7 @@ fn check_start(next: u64, oldest: u64, start: LaneStart, refused: &[Refusal]) {
             victim.refused.push(reason);
         }
     }
-    assert_eq!(victim.refused, refused);
+    victim
 }
 
 fn held(oldest: u64, next: u64) -> HeldLane {
@@ -255,6 +260,14 @@ fn a_start_elsewhere_than_agreed_is_refused() {
     check_start(5, 3, start(4, 5), &[Refusal::Chain]);
     check_start(2, 3, start(3, 99), &[]);
     check_start(1, 3, start(2, 99), &[Refusal::Malformed]);
+}
+
+#[test]
+fn after_a_rebase_only_what_was_heard_in_the_session_counts() {
+    let start = LaneStart { first: DeviceSequence(0), chain: 0 };
+    let heard = |rebase, held| started(LaneCursor::default(), rebase, held, start).host.heard(Lane(0));
+    assert_eq!(heard(true, held(3, 9)), Some(DeviceSequence(0)));
+    assert_eq!(heard(false, held(0, 9)), Some(DeviceSequence(9)));
 }
 
 #[test]

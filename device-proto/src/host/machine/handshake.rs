@@ -102,8 +102,8 @@ impl Machine {
             return Outcome::Refused(refusal);
         }
         let lanes = starts().map(|((cursor, held), start)| {
-            let heard =
-                if admission.rebase { DeviceSequence(held.next.0 - held.oldest.0) } else { held.next };
+            // Of what a device held before a rebase it may have forgotten some since its hello: nothing is known yet.
+            let heard = if admission.rebase { start.first } else { held.next };
             HostLane::new(*cursor, start.first, Chain(start.chain), heard)
         });
         self.lanes = lanes.collect();
