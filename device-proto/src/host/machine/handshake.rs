@@ -1,6 +1,6 @@
 //! How a host admits a device: from its hello to its start.
 
-use varve_core::{DeviceSequence, Epoch, Lane};
+use varve_core::{Epoch, Lane};
 
 use super::{Machine, Outcome, Peer, Pending, Phase};
 use crate::admission::{Admission, LaneCursor};

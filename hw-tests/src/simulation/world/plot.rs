@@ -60,6 +60,7 @@ impl<L: Log, T: Tap> World<'_, L, T> {
                 Scene::Over
             }
             Scene::Usurped { until_us } if until_us <= self.now_us => {
+                self.truth.death(self.benches[CLONE].device.life());
                 self.swap_for_original();
                 Scene::Banned { until_us: self.now_us + BANNED_US }
             }
