@@ -27,6 +27,8 @@ mod schema_cache;
 mod snapshot;
 mod stream;
 mod stream_reader;
+#[cfg(feature = "notify")]
+mod subscription;
 mod tables;
 mod transaction;
 mod varve;
@@ -52,6 +54,8 @@ pub use pinned::Pinned;
 pub use snapshot::{Snapshot, StreamInfo};
 pub use stream::{Appended, STREAM_NAME_LEN_MAX, Stream};
 pub use stream_reader::{StreamEvent, StreamEvents, StreamIter, StreamReader};
+#[cfg(feature = "notify")]
+pub use subscription::{Subscription, TURN_EVENTS_MAX, Turn, TurnIter};
 pub use varve::Varve;
 pub use view::VarveView;
 #[cfg(feature = "notify")]

@@ -20,6 +20,7 @@ use super::verified::VerifiedBlocks;
 #[cfg(feature = "notify")]
 use super::{
     follower::follow,
+    subscription::Subscription,
     transaction::log_end,
     watcher::{Watermark, WriteWatcher},
 };
@@ -161,6 +162,12 @@ impl VarveView {
     #[cfg(feature = "notify")]
     pub fn watcher(&self) -> WriteWatcher {
         self.store.watcher()
+    }
+
+    /// Follows the log from `from` on: what is stored, then what is committed, by whichever process.
+    #[cfg(feature = "notify")]
+    pub fn subscribe(&self, from: GlobalSequence) -> Subscription {
+        Subscription::new(self.store.clone(), from)
     }
 }
 

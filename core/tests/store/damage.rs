@@ -113,6 +113,15 @@ pub(crate) fn set_format(dir: &Path, version: u32) {
     });
 }
 
+/// Flips a bit in the middle of the block that begins with the event `first`.
+#[cfg(feature = "notify")]
+pub(crate) fn break_block(dir: &Path, first: u64) {
+    edit(dir, "block", |key, value| {
+        let middle = value.len() / 2;
+        value[middle] ^= u8::from(key == first.to_be_bytes());
+    });
+}
+
 fn some_store() -> tempfile::TempDir {
     let dir = new_dir();
     let mut varve = open(&dir);

@@ -9,6 +9,8 @@ mod log;
 mod model;
 mod opening;
 mod second_process;
+#[cfg(feature = "notify")]
+mod subscribing;
 mod time;
 #[cfg(feature = "notify")]
 mod watching;

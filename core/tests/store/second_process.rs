@@ -24,6 +24,8 @@ fn second_process() {
         "follow" => follow(Path::new(&path)),
         #[cfg(feature = "notify")]
         "watch" => watch(Path::new(&path)),
+        #[cfg(feature = "notify")]
+        "subscribe" => subscribe(Path::new(&path)),
         "own" => own(Path::new(&path)),
         "try to own" => {
             let error = Varve::new(&path).unwrap_err();
@@ -48,6 +50,23 @@ fn watch(path: &Path) {
     for next in (0..EVENTS).map(GlobalSequence) {
         assert_eq!(watcher.wait_for_global_seq_blocking(next), next);
         assert!(view.global_reader().get_bytes(next).unwrap().is_some());
+    }
+}
+
+/// Follows the log by a subscription, which catches up and then waits.
+#[cfg(feature = "notify")]
+fn subscribe(path: &Path) {
+    let view = Varve::open_read_only(path).unwrap();
+    let mut subscription = view.subscribe(GlobalSequence(0));
+    tell("ready");
+    let mut next = 0;
+    while next < EVENTS {
+        for event in subscription.next_turn_blocking().unwrap().iter().unwrap() {
+            let event = event.unwrap();
+            assert_eq!(event.global_seq.0, next, "an event was skipped or came again");
+            assert_eq!(event.archived::<Door>().unwrap().who, next.to_string().as_str());
+            next += 1;
+        }
     }
 }
 
@@ -151,6 +170,12 @@ fn a_reader_in_another_process_sees_every_event() {
 #[test]
 fn a_watcher_in_another_process_wakes_for_every_event() {
     follow_in("watch");
+}
+
+#[cfg(feature = "notify")]
+#[test]
+fn a_subscription_in_another_process_sees_every_event() {
+    follow_in("subscribe");
 }
 
 fn follow_in(role: &str) {
