@@ -14,6 +14,7 @@ mod environment;
 mod error;
 mod event_type;
 mod event_view;
+mod expected_version;
 #[cfg(feature = "notify")]
 mod follower;
 mod format;
@@ -47,6 +48,7 @@ pub use device::{
 };
 pub use error::{AppendError, Damage, LayoutMismatch, OpenError, Place, ReadError, StorageError};
 pub use event_view::{EventView, GlobalEvent, Origin};
+pub use expected_version::ExpectedVersion;
 pub use format::FORMAT_VERSION;
 pub use gap_event::{ArchivedGapEvent, GapEvent, gap_reason};
 pub use global_reader::{GlobalEvents, GlobalIter, GlobalReader};

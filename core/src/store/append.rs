@@ -8,6 +8,7 @@ use super::clock::ClockMapping;
 use super::device::{DeviceBatch, DeviceGap, LaneMark, Refused};
 use super::error::AppendError;
 use super::event_type::EventType;
+use super::expected_version::ExpectedVersion;
 use super::stream::{Stream, check_name};
 use super::transaction::Transaction;
 use super::writer::Writer;
@@ -72,6 +73,41 @@ impl Append {
         let event = start..self.bytes.len();
         let name = self.keep(stream.name().as_bytes());
         self.operations.push(Operation::Event { name, id, event_type: EventType::of::<T>(), event });
+        Ok(())
+    }
+
+    /// Expects a version of the stream `id` before what is added next: events that this append added to it so far
+    /// count, those that it adds later do not. Where the stream has another version, the commit fails with
+    /// [`AppendError::ConcurrencyConflict`] and stores nothing, of whichever stream. Any number of streams can be
+    /// expected, also such as get no event.
+    ///
+    /// ```
+    /// # use varve_core::{ExpectedVersion, StreamId, Varve};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let mut varve = Varve::new(dir.path())?;
+    /// let accounts = varve.stream::<i32, 4>("accounts")?;
+    /// let (from, to) = (StreamId(1), StreamId(2));
+    /// let mut transfer = varve.begin();
+    /// transfer.expect(&accounts, from, ExpectedVersion::NoStream)?;
+    /// transfer.expect(&accounts, to, ExpectedVersion::NoStream)?;
+    /// transfer.event(&accounts, from, &-500)?;
+    /// transfer.event(&accounts, to, &500)?;
+    /// transfer.commit()?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError::Full`].
+    pub fn expect<T: Event, const N: usize>(
+        &mut self,
+        stream: &Stream<T, N>,
+        id: StreamId,
+        expected: ExpectedVersion,
+    ) -> Result<(), AppendError> {
+        self.check_room(stream.name().len())?;
+        let name = self.keep(stream.name().as_bytes());
+        self.operations.push(Operation::Expect { name, id, expected });
         Ok(())
     }
 
@@ -214,7 +250,8 @@ impl Append {
     ///
     /// # Errors
     ///
-    /// Where it fails nothing is stored, and the append still holds what it held.
+    /// Where it fails nothing is stored, and the append still holds what it held. [`AppendError::ConcurrencyConflict`]
+    /// where a stream is not as [expected](Append::expect).
     pub fn commit(&mut self) -> Result<Committed, AppendError> {
         let writer = self.writer.clone();
         let ((), committed) = writer.commit(|transaction| self.apply(transaction))?;
@@ -239,6 +276,7 @@ impl Append {
                 let target = transaction.local_target(self.name(name), *id, event_type)?;
                 transaction.push_archived(target, &self.bytes[event.clone()]).map(|_| ())
             }
+            Operation::Expect { name, id, expected } => transaction.expect(self.name(name), *id, *expected),
             Operation::DeviceBatch { place, chain, ingest_us, bindings, batch } => {
                 let batch =
                     Batch::new_checked(&self.bytes[batch.clone()]).expect("it was checked when it came");
@@ -291,6 +329,7 @@ impl Append {
 #[derive(Debug)]
 enum Operation {
     Event { name: Range<usize>, id: StreamId, event_type: EventType, event: Range<usize> },
+    Expect { name: Range<usize>, id: StreamId, expected: ExpectedVersion },
     DeviceBatch { place: Place, chain: u32, ingest_us: u64, bindings: Range<usize>, batch: Range<usize> },
     DeviceGap(DeviceGap),
     OpenEpoch { device: DeviceId, epoch: Epoch },

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use super::expected_version::ExpectedVersion;
 use crate::descriptor::DescriptorError;
 use crate::{ArchiveError, GlobalSequence, LayoutHash, StreamId};
 
@@ -73,6 +74,18 @@ pub enum AppendError {
     },
     /// The stream holds events of another layout.
     LayoutMismatch(LayoutMismatch),
+    /// A stream is not at the version that was expected: read what it holds, and decide again.
+    ConcurrencyConflict {
+        /// The stream's name.
+        stream: String,
+        /// Which stream of the name.
+        stream_id: StreamId,
+        /// The version that was expected.
+        expected: ExpectedVersion,
+        /// The version that the stream has: how many events it holds. Those that the same append adds before it expects
+        /// a version count.
+        actual: u64,
+    },
     /// What was to be stored as a descriptor is none.
     Descriptor(DescriptorError),
     /// A batch names a channel that its table of bindings lacks.
@@ -228,6 +241,12 @@ impl fmt::Display for AppendError {
             Self::Archive(error) => error.fmt(f),
             Self::StreamName { len } => NameError { len: *len }.fmt(f),
             Self::LayoutMismatch(mismatch) => mismatch.fmt(f),
+            Self::ConcurrencyConflict { stream, stream_id, expected, actual } => {
+                write!(
+                    f,
+                    "stream `{stream}` {stream_id} was expected to have {expected}, and has version {actual}"
+                )
+            }
             Self::Descriptor(error) => error.fmt(f),
             Self::UnboundChannel { channel } => write!(f, "channel {channel} is bound to no stream"),
             Self::Full => f.write_str("the append is full; commit it and begin another"),

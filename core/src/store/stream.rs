@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::error::{AppendError, NameError};
 use super::event_type::EventType;
+use super::expected_version::ExpectedVersion;
 use super::stream_reader::StreamReader;
 use super::transaction::Transaction;
 use super::writer::Writer;
@@ -47,7 +48,21 @@ impl<T: Event, const N: usize> Stream<T, N> {
         id: StreamId,
         event: &T,
     ) -> Result<(StreamSequence, GlobalSequence), AppendError> {
-        let appended = self.append_batch(id, std::slice::from_ref(event))?;
+        self.append_expecting(id, ExpectedVersion::Any, event)
+    }
+
+    /// As [`Stream::append`], where the stream `id` has the version `expected`; or else it stores nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError::ConcurrencyConflict`] with the version that the stream has; and as [`Stream::append`].
+    pub fn append_expecting(
+        &mut self,
+        id: StreamId,
+        expected: ExpectedVersion,
+        event: &T,
+    ) -> Result<(StreamSequence, GlobalSequence), AppendError> {
+        let appended = self.append_batch_expecting(id, expected, std::slice::from_ref(event))?;
         Ok(appended.first)
     }
 
@@ -58,9 +73,26 @@ impl<T: Event, const N: usize> Stream<T, N> {
     ///
     /// As [`Stream::append`].
     pub fn append_batch(&mut self, id: StreamId, events: &[T]) -> Result<Appended, AppendError> {
+        self.append_batch_expecting(id, ExpectedVersion::Any, events)
+    }
+
+    /// As [`Stream::append_batch`], where the stream `id` has the version `expected` before the first of them; or
+    /// else it stores nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`Stream::append_expecting`].
+    pub fn append_batch_expecting(
+        &mut self,
+        id: StreamId,
+        expected: ExpectedVersion,
+        events: &[T],
+    ) -> Result<Appended, AppendError> {
         let event_type = EventType::of::<T>();
-        let (first, _) =
-            self.writer.commit(|transaction| self.push_all(transaction, id, events, &event_type))?;
+        let (first, _) = self.writer.commit(|transaction| {
+            transaction.expect(self.name(), id, expected)?;
+            self.push_all(transaction, id, events, &event_type)
+        })?;
         Ok(Appended { first, len: events.len() })
     }
 

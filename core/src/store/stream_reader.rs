@@ -8,6 +8,7 @@ use heed::RoRange;
 use heed::types::Bytes;
 
 use super::block::{Block, Position, Run};
+use super::catalog;
 use super::error::{Damage, Place, ReadError};
 use super::event_type::EventType;
 use super::pinned::Pinned;
@@ -107,6 +108,18 @@ impl<T: Event> StreamReader<T> {
             let Some(mut cursor) = RunCursor::find(snapshot, &self.name, id, seq)? else { return Ok(None) };
             Ok(cursor.advance()?.map(|(_, bytes)| bytes))
         })
+    }
+
+    /// The version of the stream `id`: how many events it holds, 0 where there is none. It is what
+    /// [`ExpectedVersion::Exact`](crate::ExpectedVersion::Exact) takes.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Corrupt`] where the index of the stream is damaged.
+    pub fn version(&self, id: StreamId) -> Result<u64, ReadError> {
+        let snapshot = self.snapshot()?;
+        let Some(stream) = snapshot.stream_number(&self.name, id)? else { return Ok(0) };
+        Ok(catalog::stream_end(snapshot.tables(), snapshot.txn(), stream)?.0)
     }
 
     /// The events of the stream `id` from `from` on, or from the first.

@@ -4,6 +4,7 @@
 mod damage;
 mod defects;
 mod devices;
+mod expecting;
 mod growth;
 mod log;
 mod model;

@@ -4,10 +4,39 @@ use super::{Target, Transaction};
 use crate::store::catalog::{self, DescriptorRow, StreamRow};
 use crate::store::error::AppendError;
 use crate::store::event_type::EventType;
+use crate::store::expected_version::ExpectedVersion;
 use crate::store::tables::{key12, number};
 use crate::{DescriptorHash, LayoutHash, StreamId};
 
 impl Transaction<'_> {
+    /// Refuses to go on where a stream has another version than `expected`. It adds nothing: not even the name.
+    pub(in crate::store) fn expect(
+        &self,
+        name: &str,
+        id: StreamId,
+        expected: ExpectedVersion,
+    ) -> Result<(), AppendError> {
+        if expected == ExpectedVersion::Any {
+            return Ok(());
+        }
+        let actual = self.version(name, id)?;
+        if expected.is_met_by(actual) {
+            return Ok(());
+        }
+        Err(AppendError::ConcurrencyConflict { stream: name.into(), stream_id: id, expected, actual })
+    }
+
+    /// How many events a stream holds, those of this transaction included.
+    fn version(&self, name: &str, id: StreamId) -> Result<u64, AppendError> {
+        let Some(name) = catalog::name_number(self.tables, &self.txn, name)? else { return Ok(0) };
+        let Some(stream) = catalog::stream_number(self.tables, &self.txn, name, id)? else { return Ok(0) };
+        let end = match self.slots.get(&stream) {
+            Some(&slot) => self.stream_ends[slot],
+            None => catalog::stream_end(self.tables, &self.txn, stream)?,
+        };
+        Ok(end.0)
+    }
+
     /// Where a local event of a type goes. A name takes one layout of local events.
     pub(in crate::store) fn local_target(
         &mut self,
