@@ -9,6 +9,7 @@ mod block;
 mod catalog;
 mod clock;
 mod config;
+mod consumer;
 mod device;
 mod environment;
 mod error;
@@ -43,6 +44,7 @@ pub use append::{APPEND_BYTES_MAX, APPEND_OPERATIONS_MAX, Append, Committed};
 pub use block::{BLOCK_LEN_MAX, EVENT_LEN_MAX};
 pub use clock::{ClockMapping, EventTime, HostClock};
 pub use config::{Config, Durability, MAP_SIZE_MAX};
+pub use consumer::CONSUMER_NAME_LEN_MAX;
 pub use device::{
     DeviceBatch, DeviceGap, DeviceRecord, LaneMark, LaneRecord, Refused, RefusedReason, StreamBinding,
 };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::block::EVENT_LEN_MAX;
 use super::clock::ClockMapping;
+use super::consumer::check_consumer_name;
 use super::device::{DeviceBatch, DeviceGap, LaneMark, Refused};
 use super::error::AppendError;
 use super::event_type::EventType;
@@ -19,7 +20,7 @@ use crate::{
 };
 
 /// Collects what is to be stored together: events of several streams and devices, with the devices' cursors,
-/// their new descriptors and clocks. [`Append::commit`] stores it in one transaction.
+/// their new descriptors and clocks, and the cursors of consumers. [`Append::commit`] stores it in one transaction.
 ///
 /// It is bounded by [`APPEND_BYTES_MAX`] and [`APPEND_OPERATIONS_MAX`], and keeps its memory for the next round.
 #[derive(Debug)]
@@ -235,6 +236,40 @@ impl Append {
         self.push(Operation::Clock(mapping))
     }
 
+    /// Moves the cursor of a consumer to `next`, the first event that it has yet to see, forward or back.
+    ///
+    /// What a consumer appends with its cursor is stored exactly once. Where its work is of another kind, committing
+    /// the cursor after the work does it at least once.
+    ///
+    /// ```
+    /// use varve_core::{GlobalSequence, StreamId, Varve};
+    ///
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path();
+    /// let mut varve = Varve::new(path)?;
+    /// let alarms = varve.stream::<u64, 8>("alarms")?;
+    /// varve.stream::<u16, 2>("readings")?.append(StreamId(7), &650)?;
+    /// assert_eq!(varve.consumer("watchman")?, None);
+    ///
+    /// let mut append = varve.begin();
+    /// append.event(&alarms, StreamId(7), &0)?;
+    /// append.consumer("watchman", GlobalSequence(1))?;
+    /// append.commit()?;
+    /// assert_eq!(varve.consumer("watchman")?, Some(GlobalSequence(1)));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError::ConsumerName`], [`AppendError::Full`]; from the commit [`AppendError::ConsumerAhead`].
+    pub fn consumer(&mut self, name: &str, next: GlobalSequence) -> Result<(), AppendError> {
+        check_consumer_name(name)?;
+        self.check_room(name.len())?;
+        let name = self.keep(name.as_bytes());
+        self.operations.push(Operation::Consumer { name, next });
+        Ok(())
+    }
+
     /// Whether there is nothing to store.
     pub fn is_empty(&self) -> bool {
         self.operations.is_empty()
@@ -298,6 +333,7 @@ impl Append {
             }
             Operation::External(hash) => transaction.descriptor(*hash, None).map(|_| ()),
             Operation::Clock(mapping) => transaction.clock(mapping),
+            Operation::Consumer { name, next } => transaction.consumer(self.name(name), *next),
         }
     }
 
@@ -338,6 +374,7 @@ enum Operation {
     Descriptor { hash: DescriptorHash, layout: LayoutHash, bytes: Range<usize> },
     External(DescriptorHash),
     Clock(ClockMapping),
+    Consumer { name: Range<usize>, next: GlobalSequence },
 }
 
 /// A place among all that a device emits.

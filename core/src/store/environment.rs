@@ -45,7 +45,7 @@ impl Environment {
         let env = map(dir, config, flags)?;
         env.clear_stale_readers()?;
         let tables = match Tables::open(&env, format::check_version)? {
-            Some(tables) => tables,
+            Some(tables) => tables.complete(&env)?,
             None if env.unnamed_database_stat().entries == 0 => {
                 let identity = format::new_identity();
                 Tables::create(&env, &identity.each_ref().map(|(key, value)| (*key, value.as_slice())))?

@@ -72,6 +72,18 @@ pub enum AppendError {
         /// Its length in bytes.
         len: usize,
     },
+    /// The name of a consumer is empty or longer than [`CONSUMER_NAME_LEN_MAX`](crate::CONSUMER_NAME_LEN_MAX).
+    ConsumerName {
+        /// Its length in bytes.
+        len: usize,
+    },
+    /// A consumer was to be moved past the end of the log: it would miss what comes.
+    ConsumerAhead {
+        /// Where to.
+        next: GlobalSequence,
+        /// The place of the next event.
+        end: GlobalSequence,
+    },
     /// The stream holds events of another layout.
     LayoutMismatch(LayoutMismatch),
     /// A stream is not at the version that was expected: read what it holds, and decide again.
@@ -240,6 +252,12 @@ impl fmt::Display for AppendError {
             }
             Self::Archive(error) => error.fmt(f),
             Self::StreamName { len } => NameError { len: *len }.fmt(f),
+            Self::ConsumerName { len } => {
+                write!(f, "a consumer's name has 1 to {} bytes, not {len}", super::CONSUMER_NAME_LEN_MAX)
+            }
+            Self::ConsumerAhead { next, end } => {
+                write!(f, "a consumer cannot go on at {next}: the log ends at {end}")
+            }
             Self::LayoutMismatch(mismatch) => mismatch.fmt(f),
             Self::ConcurrencyConflict { stream, stream_id, expected, actual } => {
                 write!(

@@ -8,6 +8,7 @@ use heed::{RoTxn, WithoutTls};
 use super::block::{Block, Origin, Run};
 use super::catalog::{self, DescriptorRow, StreamRow};
 use super::clock::{Domain, EventTime, StoredMapping, mapping_key};
+use super::consumer;
 use super::device::{DeviceRecord, LaneRecord, read_device_row};
 use super::environment::ReadTransaction;
 use super::error::{Damage, Place, ReadError};
@@ -90,6 +91,15 @@ impl Snapshot {
         let row = tables.device.get(self.txn(), &key)?;
         let row = row.ok_or_else(|| tables.device.damage(&key, "it is missing"))?;
         self.device_record(number, row).map(Some)
+    }
+
+    /// The first event that a consumer has yet to see; `None` before it was ever moved.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Corrupt`] where its row is damaged.
+    pub fn consumer(&self, name: &str) -> Result<Option<GlobalSequence>, ReadError> {
+        consumer::next_of(self.tables(), self.txn(), name)
     }
 
     /// The schema of a descriptor; `None` where the store has not its bytes.

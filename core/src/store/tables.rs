@@ -39,6 +39,8 @@ pub(super) struct Tables {
     pub(super) clock: Table,
     /// How each boot's monotonic time maps to UTC.
     pub(super) domain: Table,
+    /// How far each consumer has come; `None` where this process reads a store that had none when it was opened.
+    pub(super) consumer: Option<Table>,
 }
 
 /// A table: bytes by bytes, in the order of the keys.
@@ -69,9 +71,23 @@ impl Tables {
                 }
                 rows.push(table);
             }
-            Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit(all(rows)))
+            let consumer = opener.create_database::<Bytes, Bytes>(txn, Some(CONSUMER_TABLE))?;
+            Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit(all(rows).map(|rows| (rows, consumer))))
         })?;
-        Ok(Self::of(created.unwrap_commit().expect("one was made for each name")))
+        let (rows, consumer) = created.unwrap_commit().expect("one was made for each name");
+        Ok(Self::of(rows, Some(consumer)))
+    }
+
+    /// Makes the table that a store made before there were consumers lacks.
+    pub(super) fn complete(mut self, env: &Env<WithoutTls>) -> heed::Result<Self> {
+        if self.consumer.is_none() {
+            let created = env.create_databases_and_commit(env.write_txn()?, |opener, txn| {
+                let rows = opener.create_database::<Bytes, Bytes>(txn, Some(CONSUMER_TABLE))?;
+                Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit(rows))
+            })?;
+            self.consumer = Some(Table { name: CONSUMER_TABLE, rows: created.unwrap_commit() });
+        }
+        Ok(self)
     }
 
     /// Opens the tables, or returns `None` where one is missing. `check` sees the version of the format before any
@@ -91,12 +107,13 @@ impl Tables {
             for name in NAMES {
                 rows.extend(opener.open_database::<Bytes, Bytes>(txn, Some(name))?);
             }
-            Ok::<_, OpenError>(CommitOrAbort::Commit(all(rows)))
+            let consumer = opener.open_database::<Bytes, Bytes>(txn, Some(CONSUMER_TABLE))?;
+            Ok::<_, OpenError>(CommitOrAbort::Commit(all(rows).map(|rows| (rows, consumer))))
         })?;
-        Ok(opened.commit().flatten().map(Self::of))
+        Ok(opened.commit().flatten().map(|(rows, consumer)| Self::of(rows, consumer)))
     }
 
-    fn of(rows: [Rows; NAMES.len()]) -> Self {
+    fn of(rows: [Rows; NAMES.len()], consumer: Option<Rows>) -> Self {
         let mut tables = NAMES.iter().zip(rows).map(|(name, rows)| Table { name, rows });
         let mut next = || tables.next().expect("there are as many tables as names");
         Self {
@@ -114,6 +131,7 @@ impl Tables {
             cursor: next(),
             clock: next(),
             domain: next(),
+            consumer: consumer.map(|rows| Table { name: CONSUMER_TABLE, rows }),
         }
     }
 }
@@ -241,7 +259,7 @@ pub(super) fn key12(number: u32, place: u64) -> [u8; 12] {
     key
 }
 
-/// The names of the tables, in the order of the fields of [`Tables`].
+/// The names of the tables that every store has, in the order of the fields of [`Tables`].
 const NAMES: [&str; 14] = [
     "meta",
     "block",
@@ -259,7 +277,10 @@ const NAMES: [&str; 14] = [
     "domain",
 ];
 
-const _: () = assert!(NAMES.len() <= Tables::COUNT as usize);
+/// The table that a store has once an owner has opened it that knows of consumers.
+const CONSUMER_TABLE: &str = "consumer";
+
+const _: () = assert!(NAMES.len() < Tables::COUNT as usize);
 
 fn all<T>(rows: Vec<T>) -> Option<[T; NAMES.len()]> {
     rows.try_into().ok()

@@ -90,6 +90,16 @@ impl<'w> Transaction<'w> {
         (self.tables, &mut self.txn)
     }
 
+    /// Moves a consumer to `next`, which is in the log or at its end.
+    pub(super) fn consumer(&mut self, name: &str, next: GlobalSequence) -> Result<(), AppendError> {
+        if next > self.next {
+            return Err(AppendError::ConsumerAhead { next, end: self.next });
+        }
+        let table = self.tables.consumer.expect("the owner opened a store without it, and made it");
+        table.put(&mut self.txn, name.as_bytes(), &next.0.to_le_bytes())?;
+        Ok(())
+    }
+
     /// Adds a local event that `archive` writes, of at most `len_max` bytes.
     pub(super) fn push_local(
         &mut self,

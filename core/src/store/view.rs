@@ -152,6 +152,11 @@ impl VarveView {
         self.snapshot()?.device(device)
     }
 
+    /// The first event that a consumer has yet to see; `None` before it was ever moved.
+    pub fn consumer(&self, name: &str) -> Result<Option<GlobalSequence>, ReadError> {
+        self.snapshot()?.consumer(name)
+    }
+
     /// The schema of a descriptor; `None` where the store has not its bytes.
     pub fn schema(&self, hash: DescriptorHash) -> Result<Option<Arc<Schema>>, ReadError> {
         self.snapshot()?.schema(hash)

@@ -84,7 +84,7 @@ fn an_event_that_its_device_archived_wrongly_is_an_error_with_its_place() {
 }
 
 /// Changes rows of a closed store behind its back; a row that is left without a value is removed.
-fn edit(dir: &Path, table: &str, change: impl Fn(&[u8], &mut Vec<u8>)) {
+pub(crate) fn edit(dir: &Path, table: &str, change: impl Fn(&[u8], &mut Vec<u8>)) {
     // SAFETY: the store is closed, and nobody else knows of the directory.
     #[allow(unsafe_code)]
     let env = unsafe { EnvOpenOptions::new().max_dbs(32).open(dir) }.unwrap();
@@ -101,6 +101,22 @@ fn edit(dir: &Path, table: &str, change: impl Fn(&[u8], &mut Vec<u8>)) {
             false => rows.put(&mut txn, &key, &value).unwrap(),
         }
     }
+    txn.commit().unwrap();
+    env.prepare_for_closing().wait();
+}
+
+/// Removes a table of a closed store.
+#[allow(unsafe_code)]
+pub(crate) fn remove_table(dir: &Path, table: &str) {
+    // SAFETY: the store is closed, and nobody else knows of the directory.
+    let env = unsafe { EnvOpenOptions::new().max_dbs(32).open(dir) }.unwrap();
+    let rows = env.create_databases_and_commit(env.write_txn().unwrap(), |opener, txn| {
+        opener.create_database::<Bytes, Bytes>(txn, Some(table)).map(heed::CommitOrAbort::<_, ()>::Commit)
+    });
+    let rows = rows.unwrap().unwrap_commit();
+    let mut txn = env.write_txn().unwrap();
+    // SAFETY: there is no other handle of the table.
+    unsafe { rows.remove(&mut txn) }.unwrap();
     txn.commit().unwrap();
     env.prepare_for_closing().wait();
 }

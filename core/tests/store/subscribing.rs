@@ -2,8 +2,10 @@
 
 use std::future::Future;
 use std::pin::pin;
+use std::sync::mpsc;
 use std::task::{Context, Poll, Waker};
 use std::thread;
+use std::time::Duration;
 
 use varve_core::{Config, GlobalSequence, ReadError, StreamId, Subscription, TURN_EVENTS_MAX, Turn, Varve};
 
@@ -152,4 +154,19 @@ fn damage_is_an_error_that_stays_until_it_is_passed() {
     }
     subscription.seek(GlobalSequence(2));
     assert_eq!(try_seen(&mut subscription), Some(vec![2]));
+}
+
+#[test]
+fn a_blocked_thread_wakes_for_a_single_event() {
+    let dir = new_dir();
+    let mut varve = open(&dir);
+    let mut stream = varve.stream::<u64, 8>("numbers").unwrap();
+    let mut subscription = varve.subscribe(GlobalSequence(0));
+    let (told, tells) = mpsc::channel();
+    thread::spawn(move || while told.send(seen(&mut subscription.next_turn_blocking().unwrap())).is_ok() {});
+    for n in 0..20 {
+        stream.append(StreamId(0), &n).unwrap();
+        let seen = tells.recv_timeout(Duration::from_secs(20)).expect("the thread woke");
+        assert_eq!(seen, [n]);
+    }
 }
