@@ -53,11 +53,13 @@ pub use event_view::{EventView, GlobalEvent, Origin};
 pub use expected_version::ExpectedVersion;
 pub use format::FORMAT_VERSION;
 pub use gap_event::{ArchivedGapEvent, GapEvent, gap_reason};
-pub use global_reader::{GlobalEvents, GlobalIter, GlobalReader};
+pub use global_reader::{GlobalEvents, GlobalEventsBack, GlobalIter, GlobalIterBack, GlobalReader};
 pub use pinned::Pinned;
 pub use snapshot::{Snapshot, StreamInfo};
 pub use stream::{Appended, STREAM_NAME_LEN_MAX, Stream};
-pub use stream_reader::{StreamEvent, StreamEvents, StreamIter, StreamReader};
+pub use stream_reader::{
+    StreamEvent, StreamEvents, StreamEventsBack, StreamIter, StreamIterBack, StreamReader,
+};
 #[cfg(feature = "notify")]
 pub use subscription::{Subscription, TURN_EVENTS_MAX, Turn, TurnIter};
 pub use varve::Varve;

@@ -1,5 +1,7 @@
 //! Reads the whole log, in global order.
 
+mod backward;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -15,6 +17,7 @@ use super::snapshot::Snapshot;
 use super::tables::long_number;
 use super::view::Store;
 use crate::{DeviceSequence, Epoch, GlobalSequence, Lane, StreamSequence};
+pub use backward::{GlobalEventsBack, GlobalIterBack};
 
 /// Reads events of all streams in global order. Clones are cheap, and each may go to a thread of its own.
 #[derive(Clone)]

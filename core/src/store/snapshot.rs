@@ -12,7 +12,7 @@ use super::consumer;
 use super::device::{DeviceRecord, LaneRecord, read_device_row};
 use super::environment::ReadTransaction;
 use super::error::{Damage, Place, ReadError};
-use super::global_reader::GlobalIter;
+use super::global_reader::{GlobalIter, GlobalIterBack};
 use super::run_index::RunIndex;
 use super::tables::{RowError, Tables, key12, long_number, number};
 use super::transaction::log_end;
@@ -56,6 +56,11 @@ impl Snapshot {
         GlobalIter::new(self, from)
     }
 
+    /// The events before `before`, or all of them: the last first.
+    pub fn iter_back(&self, before: Option<GlobalSequence>) -> Result<GlobalIterBack<'_>, ReadError> {
+        GlobalIterBack::new(self, before)
+    }
+
     /// Every stream, in the order in which they came to be.
     pub fn streams(&self) -> Result<impl Iterator<Item = Result<StreamInfo, ReadError>> + '_, ReadError> {
         let rows = self.tables().stream_info.all(self.txn())?;
@@ -64,7 +69,7 @@ impl Snapshot {
             let stream = number(key, 0).zip(StreamRow::parse(value));
             let (stream, row) =
                 stream.ok_or_else(|| self.tables().stream_info.damage(key, "it names no stream"))?;
-            let next = catalog::stream_end(self.tables(), self.txn(), stream)?;
+            let next = self.stream_end(stream)?;
             Ok(StreamInfo { name: row.name.into(), id: row.id, next })
         }))
     }
@@ -126,6 +131,11 @@ impl Snapshot {
         }
     }
 
+    /// The place after the last event of a stream.
+    pub(super) fn stream_end(&self, stream: u32) -> Result<StreamSequence, ReadError> {
+        Ok(catalog::stream_end(self.tables(), self.txn(), stream)?)
+    }
+
     /// Checks a block, unless it was checked before.
     pub(super) fn checked<'s>(&self, first: GlobalSequence, value: &'s [u8]) -> Result<Block<'s>, ReadError> {
         if self.store.verified.contains(first) {
@@ -162,7 +172,7 @@ impl Snapshot {
                 return Ok(Some(index));
             }
         }
-        if seq >= catalog::stream_end(self.tables(), self.txn(), stream)? {
+        if seq >= self.stream_end(stream)? {
             return Ok(None);
         }
         Err(table.damage(&wanted, "no run holds it").into())

@@ -1,5 +1,7 @@
 //! Reads the events of one stream: one of them, or all from a place on.
 
+mod backward;
+
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -8,7 +10,6 @@ use heed::RoRange;
 use heed::types::Bytes;
 
 use super::block::{Block, Position, Run};
-use super::catalog;
 use super::error::{Damage, Place, ReadError};
 use super::event_type::EventType;
 use super::pinned::Pinned;
@@ -17,6 +18,7 @@ use super::snapshot::Snapshot;
 use super::tables::key12;
 use super::view::Store;
 use crate::{Event, StreamId, StreamSequence};
+pub use backward::{StreamEventsBack, StreamIterBack};
 
 /// Reads the streams of a name as events of type `T`. Clones are cheap, and each may go to a thread of its own.
 pub struct StreamReader<T: Event> {
@@ -119,7 +121,7 @@ impl<T: Event> StreamReader<T> {
     pub fn version(&self, id: StreamId) -> Result<u64, ReadError> {
         let snapshot = self.snapshot()?;
         let Some(stream) = snapshot.stream_number(&self.name, id)? else { return Ok(0) };
-        Ok(catalog::stream_end(snapshot.tables(), snapshot.txn(), stream)?.0)
+        Ok(snapshot.stream_end(stream)?.0)
     }
 
     /// The events of the stream `id` from `from` on, or from the first.
@@ -209,11 +211,7 @@ impl<'s, T: Event> StreamIter<'s, T> {
     fn advance(&mut self) -> Result<Option<StreamEvent<'s, T>>, ReadError> {
         let Some((stream_seq, bytes)) = self.raw.advance()? else { return Ok(None) };
         let Some(cursor) = &self.raw.run else { return Ok(None) };
-        if self.readable != Some(cursor.run.descriptor()) {
-            check_readable::<T>(self.raw.snapshot, &cursor.run)?;
-            self.readable = Some(cursor.run.descriptor());
-        }
-        let archived = crate::access::<T>(bytes).map_err(|_| cursor.damaged_event())?;
+        let archived = cursor.archived::<T>(self.raw.snapshot, bytes, &mut self.readable)?;
         Ok(Some(StreamEvent { stream_seq, archived, bytes }))
     }
 }
@@ -298,6 +296,20 @@ impl<'s> RunCursor<'s> {
         let seq = StreamSequence(self.run.first().0 + self.next as u64);
         self.next += 1;
         Ok(Some((seq, bytes)))
+    }
+
+    /// The bytes of the event before as a `T`. `readable` is the descriptor whose layout was last found to be that.
+    fn archived<T: Event>(
+        &self,
+        snapshot: &Snapshot,
+        bytes: &'s [u8],
+        readable: &mut Option<u32>,
+    ) -> Result<&'s T::Archived, ReadError> {
+        if *readable != Some(self.run.descriptor()) {
+            check_readable::<T>(snapshot, &self.run)?;
+            *readable = Some(self.run.descriptor());
+        }
+        crate::access::<T>(bytes).map_err(|_| self.damaged_event())
     }
 
     /// Says that the bytes of the event before are not what its descriptor promises.

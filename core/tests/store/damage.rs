@@ -130,7 +130,6 @@ pub(crate) fn set_format(dir: &Path, version: u32) {
 }
 
 /// Flips a bit in the middle of the block that begins with the event `first`.
-#[cfg(feature = "notify")]
 pub(crate) fn break_block(dir: &Path, first: u64) {
     edit(dir, "block", |key, value| {
         let middle = value.len() / 2;
@@ -200,6 +199,10 @@ fn a_block_that_is_missing_is_damage_and_not_a_shorter_log() {
     let place = Place::Event(GlobalSequence(1));
     assert_eq!(damage_of(varve.global_reader().get(GlobalSequence(1))).place, place);
     assert_eq!(damage_of(snapshot.iter_from(GlobalSequence(1))).place, place);
+    let mut events = snapshot.iter_back(None).unwrap();
+    assert!(events.next().unwrap().is_ok());
+    assert_eq!(damage_of(events.next().unwrap()).place, place);
+    assert!(events.next().is_none(), "an error ends the iteration");
 }
 
 #[test]
@@ -222,6 +225,42 @@ fn a_run_that_is_missing_is_damage_and_not_a_shorter_stream() {
     let mut events = events.iter();
     assert!(events.next().unwrap().is_ok());
     assert!(is_row(damage_of(events.next().unwrap())));
+    let events = doors.iter_stream_back(StreamId(1), None).unwrap();
+    let mut events = events.iter();
+    assert!(events.next().unwrap().is_ok());
+    assert!(is_row(damage_of(events.next().unwrap())));
+    assert!(events.next().is_none(), "an error ends the iteration");
+}
+
+/// A first block of two events and its run, both whole, in a log whose second block begins with the second event.
+#[test]
+fn blocks_and_runs_that_overlap_are_damage_in_either_direction() {
+    let (dir, other) = (some_store(), new_dir());
+    let mut doors = open(&dir).stream::<Door, 64>("doors").unwrap();
+    doors.append(StreamId(1), &door("Bob")).unwrap();
+    drop(doors);
+    let mut doors = open(&other).stream::<Door, 64>("doors").unwrap();
+    doors.append_batch(StreamId(1), &[door("Ada"), door("Bob")]).unwrap();
+    drop(doors);
+    for table in ["block", "stream"] {
+        let two = std::cell::RefCell::new(Vec::new());
+        edit(other.path(), table, |_, value| two.borrow_mut().clone_from(value));
+        edit(dir.path(), table, |key, value| {
+            if key.ends_with(&[0]) {
+                value.clone_from(&two.borrow());
+            }
+        });
+    }
+    let varve = Varve::open_read_only(dir.path()).unwrap();
+    let snapshot = varve.snapshot().unwrap();
+    let forward = snapshot.iter_from(GlobalSequence(0)).unwrap().last().unwrap();
+    assert_eq!(damage_of(forward).place, Place::Block(GlobalSequence(1)));
+    let backward = snapshot.iter_back(None).unwrap().last().unwrap();
+    assert_eq!(damage_of(backward).place, Place::Block(GlobalSequence(0)));
+    let reader = varve.stream_reader::<Door>("doors").unwrap();
+    let is_row = |damage: Damage| matches!(damage.place, Place::Row { table: "stream", .. });
+    assert!(is_row(damage_of(reader.iter_stream(StreamId(1), None).unwrap().iter().last().unwrap())));
+    assert!(is_row(damage_of(reader.iter_stream_back(StreamId(1), None).unwrap().iter().last().unwrap())));
 }
 
 #[test]

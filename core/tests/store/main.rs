@@ -1,6 +1,7 @@
 //! The event store, through its public interface alone.
 #![cfg(feature = "store")]
 
+mod backward;
 mod consumers;
 mod damage;
 mod defects;

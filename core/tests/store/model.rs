@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use varve_core::{
-    Append, DeviceGap, DeviceId, DeviceSequence, Epoch, Event, GapEvent, GlobalSequence, Lane, StreamId,
-    StreamSequence, TimeColumn, Varve,
+    Append, DeviceGap, DeviceId, DeviceSequence, Epoch, Event, ExpectedVersion, GapEvent, GlobalSequence,
+    Lane, StreamId, StreamSequence, TimeColumn, Varve,
 };
 
 use crate::{Door, Reading, archived, binding, device_batch, door, new_dir, open, reading, sealed};
@@ -82,6 +82,8 @@ fn step(random: &mut fastrand::Rng, varve: &mut Varve, append: &mut Append, mode
         0..3 => {
             let stream = varve.stream::<Door, 4_000>("doors").unwrap();
             let (id, event) = (random.u64(..4), door(&"x".repeat(random.usize(..3_000))));
+            let version = model.log.iter().filter(|entry| (entry.0, entry.1) == ("doors", id)).count();
+            append.expect(&stream, StreamId(id), ExpectedVersion::Exact(version as u64)).unwrap();
             append.event(&stream, StreamId(id), &event).unwrap();
             model.log.push(("doors", id, archived(&event)));
         }
@@ -141,6 +143,9 @@ fn check(seed: u64, random: &mut fastrand::Rng, varve: &mut Varve, model: &Model
     let from = random.usize(..=model.log.len());
     let stored = varve.global_reader().iter_from(GlobalSequence(from as u64)).unwrap().collect_all().unwrap();
     assert_eq!(stored.len(), model.log.len() - from, "seed {seed}");
+    let mut back = varve.global_reader().iter_back(None).unwrap().collect_all().unwrap();
+    back.reverse();
+    assert_eq!(back[from..], stored, "seed {seed}");
     let mut streams = Streams::new();
     for (global, (name, id, bytes)) in (0..).zip(&model.log) {
         streams.entry((name, *id)).or_default().push((global, bytes));
@@ -177,6 +182,9 @@ fn check_streams(seed: u64, random: &mut fastrand::Rng, varve: &mut Varve, strea
         let expected: Vec<_> =
             (0..).zip(events).skip(from).map(|(seq, (_, bytes))| (seq, bytes.to_vec())).collect();
         assert_eq!(stored, expected, "seed {seed}, {name} {id}");
+        let mut back = reader.collect_bytes_back(StreamId(id));
+        back.reverse();
+        assert_eq!(back[from..], expected, "seed {seed}, {name} {id}");
         for _ in 0..5 {
             let (global, bytes) = events[random.usize(..events.len())];
             let found = varve.global_reader().get_bytes(GlobalSequence(global)).unwrap().unwrap().to_vec();
@@ -199,6 +207,15 @@ impl Reader {
             Self::Climate(reader) => reader.iter_stream(id, Some(from)).unwrap().collect_bytes(),
             Self::Door(reader) => reader.iter_stream(id, Some(from)).unwrap().collect_bytes(),
             Self::Gap(reader) => reader.iter_stream(id, Some(from)).unwrap().collect_bytes(),
+        };
+        bytes.unwrap().into_iter().map(|(seq, bytes)| (seq.0, bytes)).collect()
+    }
+
+    fn collect_bytes_back(&self, id: StreamId) -> Vec<(u64, Vec<u8>)> {
+        let bytes = match self {
+            Self::Climate(reader) => reader.iter_stream_back(id, None).unwrap().collect_bytes(),
+            Self::Door(reader) => reader.iter_stream_back(id, None).unwrap().collect_bytes(),
+            Self::Gap(reader) => reader.iter_stream_back(id, None).unwrap().collect_bytes(),
         };
         bytes.unwrap().into_iter().map(|(seq, bytes)| (seq.0, bytes)).collect()
     }

@@ -1,0 +1,155 @@
+//! The events of one stream, the last first.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use super::{RunCursor, StreamEvent, StreamReader};
+use crate::store::error::ReadError;
+use crate::store::snapshot::Snapshot;
+use crate::store::tables::key12;
+use crate::{Event, StreamId, StreamSequence};
+
+/// The events of a stream before a place, the last first, as they were when they were asked for. Iterate over a
+/// reference:
+///
+/// ```
+/// # use varve_core::{StreamId, Varve};
+/// # let dir = tempfile::tempdir()?;
+/// # let mut varve = Varve::new(dir.path())?;
+/// # let mut readings = varve.stream::<u16, 2>("readings")?;
+/// # readings.append_batch(StreamId(7), &[650, 651, 652])?;
+/// let events = readings.reader().iter_stream_back(StreamId(7), None)?;
+/// let latest: Vec<u16> =
+///     events.iter().take(2).map(|event| Ok(event?.archived.to_native())).collect::<Result<_, varve_core::ReadError>>()?;
+/// assert_eq!(latest, [652, 651]);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct StreamEventsBack<T: Event> {
+    snapshot: Snapshot,
+    /// The stream's number; 0 where there is none, and then nothing to read.
+    stream: u32,
+    end: StreamSequence,
+    event_type: PhantomData<fn() -> T>,
+}
+
+/// Iterates over the events of a stream, the last first. After an error it ends.
+pub struct StreamIterBack<'s, T: Event> {
+    raw: RawIterBack<'s>,
+    /// The descriptor whose layout was last found to be that of `T`.
+    readable: Option<u32>,
+    event_type: PhantomData<fn() -> T>,
+}
+
+impl<T: Event> StreamReader<T> {
+    /// The events of the stream `id` before `before`, or all of them: the last first.
+    ///
+    /// It costs what [`StreamReader::iter_stream`] costs, and for each run a look-up in the index.
+    pub fn iter_stream_back(
+        &self,
+        id: StreamId,
+        before: Option<StreamSequence>,
+    ) -> Result<StreamEventsBack<T>, ReadError> {
+        let snapshot = self.snapshot()?;
+        let (stream, end) = match snapshot.stream_number(&self.name, id)? {
+            Some(stream) => (stream, snapshot.stream_end(stream)?),
+            None => (0, StreamSequence(0)),
+        };
+        let end = before.map_or(end, |before| before.min(end));
+        Ok(StreamEventsBack { snapshot, stream, end, event_type: PhantomData })
+    }
+}
+
+impl<T: Event> StreamEventsBack<T> {
+    /// Iterates over the events, borrowed from the map.
+    pub fn iter(&self) -> StreamIterBack<'_, T> {
+        StreamIterBack { raw: self.raw_iter(), readable: None, event_type: PhantomData }
+    }
+
+    /// Copies every event's bytes.
+    pub fn collect_bytes(self) -> Result<Vec<(StreamSequence, Vec<u8>)>, ReadError> {
+        let mut iter = self.raw_iter();
+        let events = std::iter::from_fn(|| iter.advance().transpose());
+        events.map(|event| event.map(|(seq, bytes)| (seq, bytes.to_vec()))).collect()
+    }
+
+    fn raw_iter(&self) -> RawIterBack<'_> {
+        RawIterBack { snapshot: &self.snapshot, stream: self.stream, end: self.end, run: None }
+    }
+}
+
+impl<'s, T: Event> IntoIterator for &'s StreamEventsBack<T>
+where
+    T::Archived: 's,
+{
+    type Item = Result<StreamEvent<'s, T>, ReadError>;
+    type IntoIter = StreamIterBack<'s, T>;
+
+    fn into_iter(self) -> StreamIterBack<'s, T> {
+        self.iter()
+    }
+}
+
+impl<'s, T: Event> StreamIterBack<'s, T> {
+    fn advance(&mut self) -> Result<Option<StreamEvent<'s, T>>, ReadError> {
+        let Some((stream_seq, bytes)) = self.raw.advance()? else { return Ok(None) };
+        let Some(cursor) = &self.raw.run else { return Ok(None) };
+        let archived = cursor.archived::<T>(self.raw.snapshot, bytes, &mut self.readable)?;
+        Ok(Some(StreamEvent { stream_seq, archived, bytes }))
+    }
+}
+
+impl<'s, T: Event> Iterator for StreamIterBack<'s, T>
+where
+    T::Archived: 's,
+{
+    type Item = Result<StreamEvent<'s, T>, ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let event = self.advance();
+        if event.is_err() {
+            self.raw.end = StreamSequence(0);
+        }
+        event.transpose()
+    }
+}
+
+impl<T: Event> fmt::Debug for StreamIterBack<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamIterBack").field("end", &self.raw.end).finish_non_exhaustive()
+    }
+}
+
+/// Iterates over the events of a stream, whatever their layouts, the last first.
+struct RawIterBack<'s> {
+    snapshot: &'s Snapshot,
+    stream: u32,
+    /// The place after the event to come; 0 at the end of the iteration.
+    end: StreamSequence,
+    run: Option<RunCursor<'s>>,
+}
+
+impl<'s> RawIterBack<'s> {
+    /// The next event, of the run before if this one has none left.
+    fn advance(&mut self) -> Result<Option<(StreamSequence, &'s [u8])>, ReadError> {
+        let Some(seq) = self.end.0.checked_sub(1).map(StreamSequence) else { return Ok(None) };
+        if self.run.as_ref().is_none_or(|cursor| cursor.run.first() == self.end) {
+            self.run = Some(self.run_before(seq)?);
+        }
+        let Some(cursor) = &mut self.run else { return Ok(None) };
+        cursor.next = (seq.0 - cursor.run.first().0) as usize;
+        self.end = seq;
+        cursor.advance()
+    }
+
+    /// The run that holds the event at `seq`. It must end where the one after it begins.
+    fn run_before(&self, seq: StreamSequence) -> Result<RunCursor<'s>, ReadError> {
+        let table = &self.snapshot.tables().stream;
+        let row = self.snapshot.run_at(self.stream, seq)?;
+        let row = row.filter(|row| self.run.is_none() || row.end() == Some(self.end));
+        let damage = || table.damage(&key12(self.stream, seq.0), "the run after it does not follow");
+        let row = row.ok_or_else(damage)?;
+        let (block, run) = self.snapshot.run(&row)?;
+        Ok(RunCursor { block, run, index: row.run, next: 0 })
+    }
+}
