@@ -169,7 +169,7 @@ fn events_of_devices_count() {
 #[test]
 fn of_threads_that_race_one_wins_each_version() {
     const THREADS: u64 = 4;
-    const WINS: u64 = 25;
+    const WINS: u64 = 2_500;
     let dir = new_dir();
     let mut varve = open(&dir);
     thread::scope(|scope| {
