@@ -15,6 +15,7 @@ mod bounded;
 mod crc32c;
 pub mod descriptor;
 mod event;
+mod gap_reason;
 mod sequence;
 mod sha256;
 #[cfg(feature = "store")]
@@ -38,6 +39,7 @@ pub use descriptor::hash::{DescriptorHash, LayoutHash};
 #[cfg(feature = "alloc")]
 pub use descriptor::schema::Schema;
 pub use event::{BoundedEvent, Event};
+pub use gap_reason::{ArchivedGapReason, GapReason};
 #[doc(no_inline)]
 pub use rkyv;
 pub use sequence::{

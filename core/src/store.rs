@@ -52,7 +52,7 @@ pub use error::{AppendError, Damage, LayoutMismatch, OpenError, Place, ReadError
 pub use event_view::{EventView, GlobalEvent, Origin};
 pub use expected_version::ExpectedVersion;
 pub use format::FORMAT_VERSION;
-pub use gap_event::{ArchivedGapEvent, GapEvent, gap_reason};
+pub use gap_event::{ArchivedGapEvent, GapEvent};
 pub use global_reader::{GlobalEvents, GlobalEventsBack, GlobalIter, GlobalIterBack, GlobalReader};
 pub use pinned::Pinned;
 pub use snapshot::{Snapshot, StreamInfo};

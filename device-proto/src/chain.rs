@@ -1,8 +1,6 @@
 //! The chain over what a device has emitted: 4 bytes that tell two histories apart.
 
-use varve_core::{Crc32c, DeviceSequence, crc32c};
-
-use crate::message::GapReason;
+use varve_core::{Crc32c, DeviceSequence, GapReason, crc32c};
 
 /// The chain at one boundary between batches and gaps. Two histories that agree in the chain at a sequence agree, but
 /// for one chance in 2³², in every byte before it.

@@ -6,12 +6,12 @@ mod lane;
 mod machine;
 mod outgoing;
 
-use varve_core::{Batch, DescriptorHash, DeviceId, DeviceSequence, Lane};
+use varve_core::{Batch, DescriptorHash, DeviceId, DeviceSequence, GapReason, Lane};
 
 use crate::admission::Admission;
 use crate::chain::Chain;
 use crate::frame::{FRAME_LEN_MAX, Frame, FrameDecoder, SHORT_SEQUENCE_LEN};
-use crate::message::{self, GapReason, Hello, Refusal};
+use crate::message::{self, Hello, Refusal};
 use machine::{Machine, Pending};
 
 /// Receives what one port brings, in order and without doubles, and tells the device what is received and what is

@@ -34,9 +34,8 @@ pub use frame::{
 };
 pub use host::{ClockSample, HostConfig, HostEvent, HostLink, HostState, HostStats, LostReason, Session};
 pub use message::{
-    Ack, CHANNEL_NAME_LEN_MAX, DescriptorPiece, Discover, Fetch, Gap, GapReason, HeldLane, Hello,
-    HelloChannel, LaneStart, NextSequence, Refusal, Refuse, ResetReason, Start, Status, VERSION_MAX,
-    VERSION_MIN, Welcome,
+    Ack, CHANNEL_NAME_LEN_MAX, DescriptorPiece, Discover, Fetch, Gap, HeldLane, Hello, HelloChannel,
+    LaneStart, NextSequence, Refusal, Refuse, ResetReason, Start, Status, VERSION_MAX, VERSION_MIN, Welcome,
 };
 pub use outbox::{Dropped, GAP_CREDIT, Outbox, OutboxChannel, OutboxStats, PUSHERS_MAX};
 pub use short_sequence::IN_FLIGHT_MAX;
@@ -44,3 +43,5 @@ pub use timing::{
     ACK_INTERVAL_MS, HANDSHAKE_RETRY_MAX_MS, HANDSHAKE_RETRY_MS, LINGER_MS, RETRANSMIT_INITIAL_MS,
     RETRANSMIT_MAX_MS, RETRANSMIT_MIN_MS, SILENCE_MS, STATUS_INTERVAL_MS, TRIES_MAX,
 };
+#[doc(no_inline)]
+pub use varve_core::GapReason;

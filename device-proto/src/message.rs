@@ -8,7 +8,7 @@ pub(crate) mod number;
 
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
-use varve_core::{CHANNELS_MAX, DeviceId, DeviceSequence, Epoch, Lane};
+use varve_core::{CHANNELS_MAX, DeviceId, DeviceSequence, Epoch, GapReason, Lane};
 
 /// The oldest version of the protocol that this code speaks.
 pub const VERSION_MIN: u8 = 1;
@@ -167,7 +167,8 @@ pub struct Gap {
     pub first: DeviceSequence,
     /// How many: never 0.
     pub len: u64,
-    /// Why.
+    /// Why, as its code.
+    #[serde(with = "number")]
     pub reason: GapReason,
 }
 
@@ -300,20 +301,6 @@ code! {
         Full = 7,
         /// A descriptor is missing, too long, or not that of its hash.
         Descriptor = 8,
-    }
-}
-
-code! {
-    /// Why sequences have no events.
-    GapReason {
-        /// The outbox was full.
-        OutboxFull = 1,
-        /// The device was reset, and what it held is lost.
-        DeviceReset = 2,
-        /// The host was restored to a state from before it told the device to forget.
-        HostRestored = 3,
-        /// The event was larger than any batch, or could not be archived at all.
-        Unarchivable = 4,
     }
 }
 

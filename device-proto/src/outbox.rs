@@ -14,11 +14,11 @@ use core::task::{Poll, Waker};
 
 use embassy_sync::blocking_mutex::{Mutex, raw::RawMutex};
 use embassy_sync::waitqueue::{MultiWakerRegistration, WakerRegistration};
-use varve_core::{BoundedEvent, CHANNELS_MAX, Channel, DeviceSequence, TimeColumn};
+use varve_core::{BoundedEvent, CHANNELS_MAX, Channel, DeviceSequence, GapReason, TimeColumn};
 
 use crate::ChannelInfo;
 use crate::chain::Chain;
-use crate::message::{GapReason, HeldLane};
+use crate::message::HeldLane;
 use ring::Ring;
 
 /// A bounded queue of events in batches: tasks and interrupts push into it, a [`DeviceLink`](crate::DeviceLink) sends
@@ -83,6 +83,7 @@ pub struct Dropped {
     #[cfg_attr(feature = "defmt", defmt(Debug2Format))]
     pub sequence: DeviceSequence,
     /// Why.
+    #[cfg_attr(feature = "defmt", defmt(Debug2Format))]
     pub reason: GapReason,
 }
 

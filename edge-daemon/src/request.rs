@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use varve_core::{DescriptorHash, DeviceId, DeviceSequence, Epoch, Lane, StreamBinding, StreamId};
+use varve_core::{DescriptorHash, DeviceId, DeviceSequence, Epoch, GapReason, Lane, StreamBinding, StreamId};
 
 use crate::quota::Room;
 
@@ -31,7 +31,7 @@ pub(crate) enum Request {
     /// Store this batch, which was checked.
     Batch { first: DeviceSequence, events: u64, chain: u32, ingest_us: u64, bytes: Vec<u8> },
     /// Record that these events will never come.
-    Gap { lane: Lane, first: DeviceSequence, len: u64, reason: u8, chain: u32, ingest_us: u64 },
+    Gap { lane: Lane, first: DeviceSequence, len: u64, reason: GapReason, chain: u32, ingest_us: u64 },
     /// The device is no longer live on the port; its session told of the sequences before these, lane by lane.
     End { heard: Vec<DeviceSequence> },
 }

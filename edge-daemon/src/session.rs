@@ -291,7 +291,7 @@ impl From<HostEvent<'_>> for Heard {
                 lane,
                 first,
                 len,
-                reason: reason.into(),
+                reason,
                 chain: chain.0,
                 ingest_us: HostClock.now_us(),
             }),

@@ -120,7 +120,7 @@ fn expected_log(sent: &Value) -> Vec<Value> {
             log.push(json!({
                 "global_seq": log.len(), "stream": "varve.gap", "stream_id": device << 8, "stream_seq": 0,
                 "event": {
-                    "device": device, "epoch": 1, "lane": 0, "reason": 1, "end_unknown": false,
+                    "device": device, "epoch": 1, "lane": 0, "reason": "OutboxFull", "end_unknown": false,
                     "first": gap_first, "len": gap_len,
                 },
             }));

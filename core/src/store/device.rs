@@ -1,7 +1,7 @@
 //! What a device's batches, gaps and epochs are to the store, and what the store keeps of each device.
 
 use super::tables::array;
-use crate::{Batch, DescriptorHash, DeviceId, DeviceSequence, Epoch, Lane, StreamId};
+use crate::{Batch, DescriptorHash, DeviceId, DeviceSequence, Epoch, GapReason, Lane, StreamId};
 
 /// A batch to be stored, with its place among all that its device emits. The lane is the batch's own.
 #[derive(Clone, Debug)]
@@ -46,8 +46,8 @@ pub struct DeviceGap {
     pub first: DeviceSequence,
     /// How many are lost.
     pub len: u64,
-    /// Why, as the device says (WIRE.md) or the host.
-    pub reason: u8,
+    /// Why, as the device says or the host.
+    pub reason: GapReason,
     /// The chain over the lane's sealed batches after the gap.
     pub chain: u32,
     /// When the host learnt of it.

@@ -1,6 +1,6 @@
 //! The system stream of gaps: loss is data.
 
-use crate::{DeviceId, DeviceSequence, Epoch, Lane, StreamId};
+use crate::{DeviceId, DeviceSequence, Epoch, GapReason, Lane, StreamId};
 
 /// Events of a device that are lost, or an epoch whose end nobody knows. It is stored like any event, in the
 /// stream [`GapEvent::STREAM`](crate::Event::STREAM) with the id [`GapEvent::stream_id`].
@@ -16,9 +16,9 @@ pub struct GapEvent {
     /// The lane.
     #[event(doc = "the lane")]
     pub lane: u8,
-    /// Why: the reason code of the wire, or of [`gap_reason`].
-    #[event(doc = "why: a reason code of WIRE.md, or of the store")]
-    pub reason: u8,
+    /// Why.
+    #[event(doc = "why")]
+    pub reason: GapReason,
     /// Whether the epoch ended here and it may have emitted more than anybody heard of.
     #[event(doc = "the epoch ended here, and may have emitted more than was heard of")]
     pub end_unknown: bool,
@@ -42,7 +42,7 @@ impl GapEvent {
         lane: Lane,
         first: DeviceSequence,
         len: u64,
-        reason: u8,
+        reason: GapReason,
     ) -> Self {
         Self {
             device: device.0,
@@ -54,10 +54,4 @@ impl GapEvent {
             len,
         }
     }
-}
-
-/// Reasons of gaps that the store itself finds.
-pub mod gap_reason {
-    /// The epoch ended: what was heard of and not received is gone.
-    pub const EPOCH_CLOSED: u8 = 0xff;
 }

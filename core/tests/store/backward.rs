@@ -73,7 +73,7 @@ fn an_event_of_interleaved_streams_is_told_alike_in_both_directions() {
             lane: LANE,
             first,
             len: n,
-            reason: 1,
+            reason: varve_core::GapReason::OutboxFull,
             chain: 1,
             ingest_us,
         };

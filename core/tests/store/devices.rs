@@ -2,8 +2,8 @@
 
 use varve_core::{
     AppendError, Channel, DescriptorHash, DeviceGap, DeviceId, DeviceSequence, Epoch, Event, GapEvent,
-    GlobalSequence, Lane, LaneMark, Origin, ReadError, RefusedReason, StreamId, StreamSequence, TimeColumn,
-    Varve,
+    GapReason, GlobalSequence, Lane, LaneMark, Origin, ReadError, RefusedReason, StreamId, StreamSequence,
+    TimeColumn, Varve,
 };
 
 use crate::{
@@ -31,7 +31,7 @@ fn gap(first: u64, len: u64) -> DeviceGap {
         lane: LANE,
         first: DeviceSequence(first),
         len,
-        reason: 2,
+        reason: GapReason::OutboxFull,
         chain: 77,
         ingest_us: 5,
     }
@@ -157,7 +157,10 @@ fn a_gap_is_an_event_and_the_account_balances() {
     let mut gaps = varve.stream::<GapEvent, 64>(GapEvent::STREAM).unwrap().reader();
     let id = GapEvent::stream_id(DEVICE, LANE);
     let event = gaps.get_archived(id, StreamSequence(0)).unwrap().unwrap();
-    assert_eq!((event.first.to_native(), event.len.to_native(), event.reason), (4, 200_000, 2));
+    assert_eq!(
+        (event.first.to_native(), event.len.to_native(), GapReason::from(&event.reason)),
+        (4, 200_000, GapReason::OutboxFull)
+    );
     assert!(!event.end_unknown);
     drop(event);
     assert!(gaps.get_archived(id, StreamSequence(1)).unwrap().is_none());

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use varve_core::{
-    Append, DeviceGap, DeviceId, DeviceSequence, Epoch, Event, ExpectedVersion, GapEvent, GlobalSequence,
-    Lane, StreamId, StreamSequence, TimeColumn, Varve,
+    Append, DeviceGap, DeviceId, DeviceSequence, Epoch, Event, ExpectedVersion, GapEvent, GapReason,
+    GlobalSequence, Lane, StreamId, StreamSequence, TimeColumn, Varve,
 };
 
 use crate::{Door, Reading, archived, binding, device_batch, door, new_dir, open, reading, sealed};
@@ -94,7 +94,7 @@ fn step(random: &mut fastrand::Rng, varve: &mut Varve, append: &mut Append, mode
 
 fn push_gap(random: &mut fastrand::Rng, append: &mut Append, model: &mut Model, device: u64, lane: u8) {
     let account = model.lanes.entry((device, lane)).or_default();
-    let (first, len, reason) = (account.next, random.u64(1..100_000), random.u8(..));
+    let (first, len, reason) = (account.next, random.u64(1..100_000), GapReason::from(random.u8(..)));
     account.next += len;
     account.lost += len;
     let gap = DeviceGap {

@@ -11,7 +11,7 @@ mod handshake;
 mod transfer;
 
 use heapless::{Deque, Vec};
-use varve_core::{CHANNELS_MAX, DescriptorHash, DeviceId, DeviceSequence, Lane};
+use varve_core::{CHANNELS_MAX, DescriptorHash, DeviceId, DeviceSequence, GapReason, Lane};
 
 use super::discovery::Discovery;
 use super::fetch::Fetches;
@@ -22,7 +22,7 @@ use crate::admission::Admission;
 use crate::chain::Chain;
 use crate::frame::{Frame, Kind, Seal};
 use crate::message::{
-    Ack, Discover, GapReason, HeldLane, NextSequence, Refusal, Refuse, VERSION_MAX, VERSION_MIN, Welcome,
+    Ack, Discover, HeldLane, NextSequence, Refusal, Refuse, VERSION_MAX, VERSION_MIN, Welcome,
 };
 use crate::nonce::NonceSource;
 use crate::timing::{ACK_INTERVAL_MS, HANDSHAKE_RETRY_MAX_MS, Repetition, SILENCE_MS, TRIES_MAX, TickRate};

@@ -1,9 +1,9 @@
-//! The number spaces on the wire: each travels as the integer inside it.
+//! The number spaces on the wire: each travels as the integer inside it, and a reason as its code.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use varve_core::{DeviceId, DeviceSequence, Epoch, Lane};
+use varve_core::{DeviceId, DeviceSequence, Epoch, GapReason, Lane};
 
-/// A type that wraps one integer.
+/// A type that stands for one integer.
 pub(crate) trait Number: Copy {
     type Integer: Serialize + for<'a> Deserialize<'a>;
     fn to_integer(self) -> Self::Integer;
@@ -38,3 +38,15 @@ number!(DeviceId(u64));
 number!(DeviceSequence(u64));
 number!(Epoch(u32));
 number!(Lane(u8));
+
+impl Number for GapReason {
+    type Integer = u8;
+
+    fn to_integer(self) -> u8 {
+        self.into()
+    }
+
+    fn from_integer(code: u8) -> Self {
+        code.into()
+    }
+}

@@ -1,9 +1,8 @@
 //! What an outbox holds until it is durable: sealed batches, and gaps between them.
 
-use varve_core::DeviceSequence;
+use varve_core::{DeviceSequence, GapReason};
 
 use crate::chain::Chain;
-use crate::message::GapReason;
 
 /// A sealed batch or a gap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

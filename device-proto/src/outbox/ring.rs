@@ -12,12 +12,12 @@
 //! recorded.
 
 use heapless::Deque;
-use varve_core::{BatchWriter, Channel, DeviceSequence, Lane, TimeColumn, crc32c};
+use varve_core::{BatchWriter, Channel, DeviceSequence, GapReason, Lane, TimeColumn, crc32c};
 
 use super::held::{Held, What};
 use crate::chain::Chain;
 use crate::frame::BATCH_LEN_MAX;
-use crate::message::{GapReason, HeldLane};
+use crate::message::HeldLane;
 
 #[derive(Debug)]
 pub(crate) struct Ring<const BYTES: usize, const SLOTS: usize> {

@@ -78,7 +78,7 @@ impl StoreLog {
             return Content::Event { stream, id: event.stream_id, origin, bytes };
         }
         let gap = event.archived::<GapEvent>().expect("the store wrote it");
-        let reason = GapReason::from(gap.reason);
+        let reason = GapReason::from(&gap.reason);
         Content::Gap(Gap {
             device: DeviceId(gap.device.to_native()),
             epoch: Epoch(gap.epoch.to_native()),
@@ -183,7 +183,7 @@ fn add(append: &mut Append, now_us: u64, record: &Record) -> Result<(), AppendEr
             lane: place.lane,
             first: place.first,
             len: *len,
-            reason: u8::from(*reason),
+            reason: *reason,
             chain: place.chain.0,
             ingest_us: now_us,
         }),

@@ -9,8 +9,8 @@ use crate::store::device::{
 };
 use crate::store::error::AppendError;
 use crate::store::event_type::EventType;
-use crate::store::gap_event::{GapEvent, gap_reason};
-use crate::{Batch, CHANNELS_MAX, Channel, DeviceId, DeviceSequence, Epoch, Event, Lane};
+use crate::store::gap_event::GapEvent;
+use crate::{Batch, CHANNELS_MAX, Channel, DeviceId, DeviceSequence, Epoch, Event, GapReason, Lane};
 
 /// A lane that the transaction has touched.
 #[derive(Debug)]
@@ -116,7 +116,7 @@ impl Transaction<'_> {
             let len = heard.0.saturating_sub(first.0);
             self.pass(&place, number, len, None)?;
             self.lane(&place, number)?.closed = true;
-            let gap = GapEvent::new(device, epoch, lane, first, len, gap_reason::EPOCH_CLOSED);
+            let gap = GapEvent::new(device, epoch, lane, first, len, GapReason::DeviceReset);
             self.push_gap(&GapEvent { end_unknown: true, ..gap }, ingest_us)?;
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! How a host admits a device: from its hello to its start.
 
-use varve_core::{Epoch, Lane};
+use varve_core::{Epoch, GapReason, Lane};
 
 use super::{Machine, Outcome, Peer, Pending, Phase};
 use crate::admission::{Admission, LaneCursor};
@@ -8,8 +8,7 @@ use crate::chain::Chain;
 use crate::host::lane::HostLane;
 use crate::host::{ClockSample, LostReason, Session};
 use crate::message::{
-    self, CHANNEL_NAME_LEN_MAX, GapReason, HeldLane, Hello, LaneStart, Refusal, Start, VERSION_MAX,
-    VERSION_MIN,
+    self, CHANNEL_NAME_LEN_MAX, HeldLane, Hello, LaneStart, Refusal, Start, VERSION_MAX, VERSION_MIN,
 };
 
 impl Machine {
