@@ -13,6 +13,7 @@ mod consumer;
 mod device;
 mod environment;
 mod error;
+mod event_handler;
 mod event_type;
 mod event_view;
 mod expected_version;
@@ -23,6 +24,8 @@ mod gap_event;
 mod global_reader;
 mod owner_lock;
 mod pinned;
+mod poison_event;
+mod processor;
 mod random;
 mod run_index;
 mod schema_cache;
@@ -48,13 +51,18 @@ pub use consumer::CONSUMER_NAME_LEN_MAX;
 pub use device::{
     DeviceBatch, DeviceGap, DeviceRecord, LaneMark, LaneRecord, Refused, RefusedReason, StreamBinding,
 };
-pub use error::{AppendError, Damage, LayoutMismatch, OpenError, Place, ReadError, StorageError};
+pub use error::{
+    AppendError, Damage, LayoutMismatch, OpenError, Place, ProcessorError, ReadError, StorageError,
+};
+pub use event_handler::{Effects, EventHandler, HandlerError};
 pub use event_view::{EventView, GlobalEvent, Origin};
 pub use expected_version::ExpectedVersion;
 pub use format::FORMAT_VERSION;
 pub use gap_event::{ArchivedGapEvent, GapEvent};
 pub use global_reader::{GlobalEvents, GlobalEventsBack, GlobalIter, GlobalIterBack, GlobalReader};
 pub use pinned::Pinned;
+pub use poison_event::{ArchivedPoisonEvent, POISON_REASON_LEN_MAX, PoisonEvent};
+pub use processor::{HANDLER_ATTEMPTS_MAX, PROCESSOR_TURN_EVENTS_MAX, Processor, Progress};
 pub use snapshot::{Snapshot, StreamInfo};
 pub use stream::{Appended, STREAM_NAME_LEN_MAX, Stream};
 pub use stream_reader::{

@@ -64,7 +64,26 @@ impl Append {
         id: StreamId,
         event: &T,
     ) -> Result<(), AppendError> {
-        let len_max = N.min(EVENT_LEN_MAX);
+        self.local_event(stream.name(), id, event, N.min(EVENT_LEN_MAX))
+    }
+
+    /// Adds an event of a system stream, of at most `len_max` bytes when archived.
+    pub(super) fn system_event<T: Event>(
+        &mut self,
+        id: StreamId,
+        event: &T,
+        len_max: usize,
+    ) -> Result<(), AppendError> {
+        self.local_event(T::STREAM, id, event, len_max)
+    }
+
+    fn local_event<T: Event>(
+        &mut self,
+        name: &str,
+        id: StreamId,
+        event: &T,
+        len_max: usize,
+    ) -> Result<(), AppendError> {
         self.check_room(len_max)?;
         let start = self.bytes.len();
         self.bytes.resize(start + len_max, 0);
@@ -72,7 +91,7 @@ impl Append {
         self.bytes.truncate(start + *archived.as_ref().unwrap_or(&0));
         archived.map_err(|error| AppendError::of_archive(error, len_max))?;
         let event = start..self.bytes.len();
-        let name = self.keep(stream.name().as_bytes());
+        let name = self.keep(name.as_bytes());
         self.operations.push(Operation::Event { name, id, event_type: EventType::of::<T>(), event });
         Ok(())
     }
@@ -270,6 +289,35 @@ impl Append {
         Ok(())
     }
 
+    /// Expects the cursor of a consumer to stand at `next`, or that it has none.
+    pub(super) fn expect_consumer(
+        &mut self,
+        name: &str,
+        next: Option<GlobalSequence>,
+    ) -> Result<(), AppendError> {
+        self.check_room(name.len())?;
+        let name = self.keep(name.as_bytes());
+        self.operations.push(Operation::ExpectConsumer { name, next });
+        Ok(())
+    }
+
+    /// What is added so far, to [go back](Append::rewind) to. It holds until the append is cleared.
+    pub(super) fn mark(&self) -> Mark {
+        Mark { operations: self.operations.len(), bytes: self.bytes.len(), bindings: self.bindings.len() }
+    }
+
+    /// Forgets what was added since the mark.
+    pub(super) fn rewind(&mut self, mark: Mark) {
+        self.operations.truncate(mark.operations);
+        self.bytes.truncate(mark.bytes);
+        self.bindings.truncate(mark.bindings);
+    }
+
+    /// Whether so much is added that it is time to commit.
+    pub(super) fn is_half_full(&self) -> bool {
+        self.operations.len() >= APPEND_OPERATIONS_MAX / 2 || self.bytes.len() >= APPEND_BYTES_MAX / 2
+    }
+
     /// Whether there is nothing to store.
     pub fn is_empty(&self) -> bool {
         self.operations.is_empty()
@@ -333,6 +381,7 @@ impl Append {
             }
             Operation::External(hash) => transaction.descriptor(*hash, None).map(|_| ()),
             Operation::Clock(mapping) => transaction.clock(mapping),
+            Operation::ExpectConsumer { name, next } => transaction.expect_consumer(self.name(name), *next),
             Operation::Consumer { name, next } => transaction.consumer(self.name(name), *next),
         }
     }
@@ -374,7 +423,16 @@ enum Operation {
     Descriptor { hash: DescriptorHash, layout: LayoutHash, bytes: Range<usize> },
     External(DescriptorHash),
     Clock(ClockMapping),
+    ExpectConsumer { name: Range<usize>, next: Option<GlobalSequence> },
     Consumer { name: Range<usize>, next: GlobalSequence },
+}
+
+/// How much an append held at a moment.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mark {
+    operations: usize,
+    bytes: usize,
+    bindings: usize,
 }
 
 /// A place among all that a device emits.

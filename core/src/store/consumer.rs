@@ -2,8 +2,8 @@
 
 use heed::RoTxn;
 
-use super::error::{AppendError, ReadError};
-use super::tables::Tables;
+use super::error::AppendError;
+use super::tables::{RowError, Tables};
 use crate::GlobalSequence;
 
 /// Where the consumer goes on; `None` before it was ever moved.
@@ -11,7 +11,7 @@ pub(super) fn next_of(
     tables: &Tables,
     txn: &RoTxn<'_>,
     name: &str,
-) -> Result<Option<GlobalSequence>, ReadError> {
+) -> Result<Option<GlobalSequence>, RowError> {
     if check_consumer_name(name).is_err() {
         return Ok(None);
     }

@@ -84,6 +84,13 @@ pub enum AppendError {
         /// The place of the next event.
         end: GlobalSequence,
     },
+    /// Somebody else moved the consumer since its cursor was read: two processors bear its name, or it was sent back.
+    ConsumerMoved {
+        /// Where it stood.
+        expected: Option<GlobalSequence>,
+        /// Where it stands.
+        actual: Option<GlobalSequence>,
+    },
     /// The stream holds events of another layout.
     LayoutMismatch(LayoutMismatch),
     /// A stream is not at the version that was expected: read what it holds, and decide again.
@@ -149,6 +156,16 @@ pub enum ReadError {
     MapGrown,
     /// LMDB or the system below it failed.
     Storage(StorageError),
+}
+
+/// Why a processor stopped.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ProcessorError {
+    /// The next event, or the consumer's cursor, could not be read.
+    Read(ReadError),
+    /// The cursor could not be committed with the effects of the events before it.
+    Append(AppendError),
 }
 
 /// Something stored that cannot be right, and where it stands.
@@ -258,6 +275,10 @@ impl fmt::Display for AppendError {
             Self::ConsumerAhead { next, end } => {
                 write!(f, "a consumer cannot go on at {next}: the log ends at {end}")
             }
+            Self::ConsumerMoved { expected, actual } => {
+                let place = |next: &Option<GlobalSequence>| next.unwrap_or_default();
+                write!(f, "the consumer was moved from {} to {} meanwhile", place(expected), place(actual))
+            }
             Self::LayoutMismatch(mismatch) => mismatch.fmt(f),
             Self::ConcurrencyConflict { stream, stream_id, expected, actual } => {
                 write!(
@@ -292,6 +313,15 @@ impl fmt::Display for ReadError {
             Self::TooManyReaders => f.write_str("every reader slot is taken; drop snapshots and iterators"),
             Self::MapGrown => f.write_str("the owner grew the store; drop open snapshots and try again"),
             Self::Storage(error) => error.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for ProcessorError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read(error) => error.fmt(f),
+            Self::Append(error) => error.fmt(f),
         }
     }
 }
@@ -356,8 +386,21 @@ impl fmt::Display for StorageError {
 impl std::error::Error for OpenError {}
 impl std::error::Error for AppendError {}
 impl std::error::Error for ReadError {}
+impl std::error::Error for ProcessorError {}
 impl std::error::Error for Damage {}
 impl std::error::Error for StorageError {}
+
+impl From<ReadError> for ProcessorError {
+    fn from(error: ReadError) -> Self {
+        Self::Read(error)
+    }
+}
+
+impl From<AppendError> for ProcessorError {
+    fn from(error: AppendError) -> Self {
+        Self::Append(error)
+    }
+}
 
 impl From<Damage> for OpenError {
     fn from(damage: Damage) -> Self {

@@ -104,7 +104,7 @@ impl Snapshot {
     ///
     /// [`ReadError::Corrupt`] where its row is damaged.
     pub fn consumer(&self, name: &str) -> Result<Option<GlobalSequence>, ReadError> {
-        consumer::next_of(self.tables(), self.txn(), name)
+        Ok(consumer::next_of(self.tables(), self.txn(), name)?)
     }
 
     /// The schema of a descriptor; `None` where the store has not its bytes.

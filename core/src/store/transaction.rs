@@ -9,6 +9,7 @@ use heed::RwTxn;
 
 use super::append::Committed;
 use super::block::{Block, BlockWriter, EVENT_LEN_MAX, EventMeta, PushError, RunKey};
+use super::consumer;
 use super::environment::Environment;
 use super::error::AppendError;
 use super::run_index::RunIndex;
@@ -88,6 +89,16 @@ impl<'w> Transaction<'w> {
     /// The tables, and the transaction to write other rows.
     pub(super) fn rows(&mut self) -> (&Tables, &mut RwTxn<'w>) {
         (self.tables, &mut self.txn)
+    }
+
+    /// Refuses to go on where a consumer does not stand at `expected`.
+    pub(super) fn expect_consumer(
+        &mut self,
+        name: &str,
+        expected: Option<GlobalSequence>,
+    ) -> Result<(), AppendError> {
+        let actual = consumer::next_of(self.tables, &self.txn, name)?;
+        if actual == expected { Ok(()) } else { Err(AppendError::ConsumerMoved { expected, actual }) }
     }
 
     /// Moves a consumer to `next`, which is in the log or at its end.

@@ -11,6 +11,7 @@ mod growth;
 mod log;
 mod model;
 mod opening;
+mod processing;
 mod second_process;
 #[cfg(feature = "notify")]
 mod subscribing;

@@ -6,8 +6,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use varve_core::{AppendError, Config, GlobalSequence, OpenError, ReadError, StreamId, Varve};
+use varve_core::{AppendError, Config, GlobalSequence, OpenError, Processor, ReadError, StreamId, Varve};
 
+use crate::processing::{copies, copy_to};
 use crate::{Door, door, new_dir, open};
 
 const ROLE: &str = "VARVE_TEST_ROLE";
@@ -27,6 +28,7 @@ fn second_process() {
         #[cfg(feature = "notify")]
         "subscribe" => subscribe(Path::new(&path)),
         "own" => own(Path::new(&path)),
+        "process" => process(Path::new(&path)),
         "try to own" => {
             let error = Varve::new(&path).unwrap_err();
             assert!(matches!(error, OpenError::Owned { .. }), "{error}");
@@ -124,6 +126,22 @@ fn fill_the_disk(path: &Path) {
     drop((varve, stream));
     let varve = Varve::open_read_only(path).unwrap();
     assert_eq!(varve.next_global_seq().unwrap(), GlobalSequence(stored), "what was acknowledged is there");
+}
+
+/// Copies the numbers, a few in each commit, and is killed long before the end.
+fn process(path: &Path) {
+    let mut varve = Varve::with_config(path, crate::relaxed()).unwrap();
+    let copies = varve.stream::<u64, 8>("copies").unwrap();
+    let mut processor = Processor::new(&varve, "copies", copy_to(&copies)).unwrap().commit_every(3);
+    for turn in 0.. {
+        let progress = processor.try_turn().unwrap();
+        if turn == 20 {
+            tell("ready");
+        }
+        if progress.is_none() {
+            break;
+        }
+    }
 }
 
 /// Tells the first process.
@@ -236,6 +254,30 @@ fn a_small_address_space_takes_a_smaller_map() {
     let mut owner = start_under("ulimit -v 8000000;", "live in a small address space", dir.path());
     assert!(owner.wait().unwrap().success());
     assert_eq!(open(&dir).next_global_seq().unwrap(), GlobalSequence(1));
+}
+
+#[test]
+fn a_processor_that_is_killed_resumes_and_stores_its_effects_once() {
+    const NUMBERS: u64 = 200_000;
+    let dir = new_dir();
+    let mut varve = open(&dir);
+    let numbers: Vec<u64> = (0..NUMBERS).collect();
+    varve.stream::<u64, 8>("numbers").unwrap().append_batch(StreamId(0), &numbers).unwrap();
+    drop(varve);
+    for _ in 0..3 {
+        let mut owner = start("process", dir.path());
+        wait_for(&mut owner, "ready");
+        owner.kill().unwrap();
+        owner.wait().unwrap();
+    }
+    let mut varve = open(&dir);
+    let done = varve.consumer("copies").unwrap().unwrap().0.min(NUMBERS);
+    assert!(done >= 3 * 20 * 3, "three processes committed at least 20 turns of 3 events, not {done} events");
+    assert_eq!(copies(&varve), numbers[..done as usize]);
+    let stream = varve.stream::<u64, 8>("copies").unwrap();
+    let mut processor = Processor::new(&varve, "copies", copy_to(&stream)).unwrap();
+    while processor.try_turn().unwrap().is_some() {}
+    assert_eq!(copies(&varve), numbers);
 }
 
 #[test]
