@@ -81,9 +81,14 @@ impl Environment {
         self.owner.is_some()
     }
 
-    /// The number of the last commit, of whichever process.
-    pub(super) fn last_commit(&self) -> usize {
-        self.env.info().last_txn_id
+    /// The number of the last commit that a snapshot shows, of whichever process; `None` where none can be taken now.
+    ///
+    /// The number that LMDB tells of the environment is another one: that of a commit whose last write may still be
+    /// under way. Who has seen it, and then reads, would wait for the next commit to see this one.
+    pub(super) fn last_commit(&self) -> Option<usize> {
+        // Kept while the transaction lives, so that the map does not grow under it.
+        let _snapshots = self.lock_snapshots();
+        self.env.read_txn().ok().map(|txn| txn.id())
     }
 
     /// Begins a transaction that writes; the writer's lock lets one at a time.

@@ -22,8 +22,8 @@ fn run(store: &Weak<Store>) {
     let mut seen = None;
     while let Some(store) = store.upgrade() {
         let last_commit = store.environment.last_commit();
-        if seen != Some(last_commit) && advance(&store) {
-            seen = Some(last_commit);
+        if (last_commit.is_none() || seen != last_commit) && advance(&store) {
+            seen = last_commit;
         }
         drop(store);
         thread::sleep(POLL_INTERVAL);

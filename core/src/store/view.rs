@@ -110,10 +110,11 @@ impl VarveView {
         self.snapshot()?.next_global_seq()
     }
 
-    /// A number that changes with every commit, of whichever process. To follow a store that another process
-    /// owns, look at it from time to time, and read on where it has changed.
+    /// A number that changes with every commit that can be read, of whichever process. To follow a store that
+    /// another process owns, look at it from time to time, and read on where it has changed. Where it cannot be told
+    /// it is `u64::MAX`: reading says why.
     pub fn last_commit(&self) -> u64 {
-        self.store.environment.last_commit() as u64
+        self.store.environment.last_commit().map_or(u64::MAX, |commit| commit as u64)
     }
 
     /// Reads events of all streams in global order.
