@@ -39,6 +39,7 @@ pub(super) struct Block<'a> {
 /// The header's fields.
 #[derive(Clone, Copy)]
 struct Header {
+    crc: u32,
     first: GlobalSequence,
     events: u32,
     runs: u16,
@@ -63,7 +64,7 @@ impl<'a> Block<'a> {
     pub(super) fn new_checked(first: GlobalSequence, bytes: &'a [u8]) -> Result<Self, Damage> {
         let damage = |reason| Damage { place: Place::Block(first), reason };
         let block = Self::new_trusted(first, bytes)?;
-        if array(bytes, field::CRC) != Some(crc32c::crc32c(&bytes[field::LEN..]).to_le_bytes()) {
+        if block.crc() != crc32c::crc32c(&bytes[field::LEN..]) {
             return Err(damage("its checksum is wrong"));
         }
         block.check_structure().map_err(damage)?;
@@ -86,6 +87,11 @@ impl<'a> Block<'a> {
     /// The global sequence of the first event.
     pub(super) fn first(&self) -> GlobalSequence {
         self.header.first
+    }
+
+    /// The stored checksum. With the first event it names the block: one that is continued keeps its key.
+    pub(super) fn crc(&self) -> u32 {
+        self.header.crc
     }
 
     /// How many events there are.
@@ -296,6 +302,7 @@ impl Header {
             return Err("it is empty");
         }
         Ok(Self {
+            crc: u32_at(field::CRC),
             first: GlobalSequence(u64_at(field::FIRST)),
             events: u32_at(field::EVENTS),
             runs: u16_at(field::RUN_COUNT),

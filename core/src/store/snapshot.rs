@@ -138,11 +138,11 @@ impl Snapshot {
 
     /// Checks a block, unless it was checked before.
     pub(super) fn checked<'s>(&self, first: GlobalSequence, value: &'s [u8]) -> Result<Block<'s>, ReadError> {
-        if self.store.verified.contains(first) {
-            return Ok(Block::new_trusted(first, value)?);
+        let block = Block::new_trusted(first, value)?;
+        if !self.store.verified.contains(first, block.crc()) {
+            Block::new_checked(first, value)?;
+            self.store.verified.insert(first, block.crc());
         }
-        let block = Block::new_checked(first, value)?;
-        self.store.verified.insert(first);
         Ok(block)
     }
 
