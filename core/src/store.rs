@@ -17,6 +17,7 @@ mod event_handler;
 mod event_type;
 mod event_view;
 mod expected_version;
+mod file_system;
 #[cfg(feature = "notify")]
 mod follower;
 mod format;

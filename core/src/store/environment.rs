@@ -12,6 +12,7 @@ use heed::{Env, EnvFlags, EnvOpenOptions, MdbError, RoTxn, RwTxn, WithoutTls};
 
 use super::config::{Config, Durability, MAP_SIZE_MAX, MAP_SIZE_MIN};
 use super::error::{AppendError, OpenError, ReadError};
+use super::file_system::refuse_network;
 use super::format;
 use super::owner_lock::OwnerLock;
 use super::tables::Tables;
@@ -37,6 +38,7 @@ pub(super) struct ReadTransaction {
 impl Environment {
     /// Opens the environment in `dir` for its owner, making its tables where it is new.
     pub(super) fn open(dir: &Path, config: &Config, owner: OwnerLock) -> Result<Self, OpenError> {
+        refuse_network(dir)?;
         refuse_foreign_data_file(dir)?;
         let mut flags = EnvFlags::empty();
         if config.durability == Durability::Relaxed {
@@ -63,6 +65,7 @@ impl Environment {
         if !dir.join(DATA_FILE).exists() {
             return Err(OpenError::NotAStore { path: dir.to_path_buf(), reason: "it has no data file" });
         }
+        refuse_network(dir)?;
         refuse_foreign_data_file(dir)?;
         let env = map(dir, config, EnvFlags::READ_ONLY)?;
         let tables = Tables::open(&env, format::check_version)?

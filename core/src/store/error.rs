@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::expected_version::ExpectedVersion;
 use crate::descriptor::DescriptorError;
-use crate::{ArchiveError, GlobalSequence, LayoutHash, StreamId};
+use crate::{ArchiveError, GlobalSequence, LayoutHash, StreamId, StreamSequence};
 
 /// Why a store could not be opened.
 #[derive(Debug)]
@@ -42,6 +42,14 @@ pub enum OpenError {
         found: u32,
         /// The bits of this one.
         expected: u32,
+    },
+    /// The directory lies on a file system over a network or in user space, which keeps neither locks nor a map
+    /// coherent: take a directory on a disk of this machine.
+    NetworkFileSystem {
+        /// The directory.
+        path: PathBuf,
+        /// The file system's name.
+        kind: &'static str,
     },
     /// There is something else in the directory, or nothing to read.
     NotAStore {
@@ -127,6 +135,16 @@ pub enum AppendError {
         /// How many snapshots are open.
         snapshots: usize,
     },
+    /// The disk is full. Readers go on, and so do appends once there is room.
+    DiskFull,
+    /// The store's files have grown to its [`Config::quota`](crate::Config::quota), but for what is kept to retire
+    /// events: retire some, or raise it.
+    QuotaExceeded {
+        /// The quota in bytes.
+        quota: u64,
+        /// What the store needs now, in bytes.
+        used: u64,
+    },
     /// An earlier commit failed to reach the disk, so that what the disk holds is unknown. Close the store and
     /// open it again.
     Poisoned,
@@ -147,6 +165,26 @@ pub enum ReadError {
     },
     /// The event has another layout than the one that it was to be read as.
     LayoutMismatch(LayoutMismatch),
+    /// The event is gone by the store's retention.
+    Retired {
+        /// The first event that is still there.
+        first: GlobalSequence,
+    },
+    /// The event of a stream is gone by the store's retention.
+    StreamRetired {
+        /// The stream's first event that is still there, or the place of its next one.
+        first: StreamSequence,
+    },
+    /// The event was lost to damage, which a salvage set aside.
+    Quarantined {
+        /// Where to read on: the event after those that are lost.
+        end: GlobalSequence,
+    },
+    /// The event of a stream was lost to damage, which a salvage set aside.
+    StreamQuarantined {
+        /// Where to read on: the stream's event after those that are lost.
+        end: StreamSequence,
+    },
     /// What is stored is damaged.
     Corrupt(Damage),
     /// Every reader slot is taken: drop snapshots and iterators, or raise `Config::readers_max`.
@@ -220,7 +258,8 @@ pub struct StorageError(pub(super) heed::Error);
 impl StorageError {
     /// Whether the disk is full: free some space and try again.
     pub fn is_disk_full(&self) -> bool {
-        matches!(&self.0, heed::Error::Io(error) if error.kind() == io::ErrorKind::StorageFull)
+        let is_full = |kind| matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        matches!(&self.0, heed::Error::Io(error) if is_full(error.kind()))
     }
 }
 
@@ -253,6 +292,11 @@ impl fmt::Display for OpenError {
             Self::OtherWordSize { found, expected } => write!(
                 f,
                 "a {found}-bit machine wrote this store, and this is a {expected}-bit one; read it there"
+            ),
+            Self::NetworkFileSystem { path, kind } => write!(
+                f,
+                "{}: the file system is {kind}; a store needs a disk of this machine",
+                path.display()
             ),
             Self::NotAStore { path, reason } => write!(f, "{}: not a Varve store: {reason}", path.display()),
             Self::Corrupt(damage) => damage.fmt(f),
@@ -295,6 +339,13 @@ impl fmt::Display for AppendError {
                 "the map of {map_size} bytes is full and {snapshots} open snapshots keep it from growing; drop them \
                  and try again"
             ),
+            Self::DiskFull => f.write_str("the disk is full; free some space and try again"),
+            Self::QuotaExceeded { quota, used } => {
+                write!(
+                    f,
+                    "the store needs {used} bytes of the {quota} that it may take; retire events, or raise its quota"
+                )
+            }
             Self::Poisoned => {
                 f.write_str("an earlier commit failed to reach the disk; close the store and open it again")
             }
@@ -309,6 +360,16 @@ impl fmt::Display for ReadError {
         match self {
             Self::StreamName { len } => NameError { len: *len }.fmt(f),
             Self::LayoutMismatch(mismatch) => mismatch.fmt(f),
+            Self::Retired { first } => write!(f, "the event is retired; the log begins at {first}"),
+            Self::StreamRetired { first } => {
+                write!(f, "the event is retired; its stream begins at {first}")
+            }
+            Self::Quarantined { end } => {
+                write!(f, "the event was lost to damage; the log goes on at {end}")
+            }
+            Self::StreamQuarantined { end } => {
+                write!(f, "the event was lost to damage; its stream goes on at {end}")
+            }
             Self::Corrupt(damage) => damage.fmt(f),
             Self::TooManyReaders => f.write_str("every reader slot is taken; drop snapshots and iterators"),
             Self::MapGrown => f.write_str("the owner grew the store; drop open snapshots and try again"),
@@ -428,7 +489,10 @@ impl From<heed::Error> for OpenError {
 
 impl From<heed::Error> for AppendError {
     fn from(error: heed::Error) -> Self {
-        Self::Storage(StorageError(error))
+        match StorageError(error) {
+            error if error.is_disk_full() => Self::DiskFull,
+            error => Self::Storage(error),
+        }
     }
 }
 
