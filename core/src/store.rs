@@ -36,6 +36,8 @@ mod stream_reader;
 #[cfg(feature = "notify")]
 mod subscription;
 mod tables;
+#[allow(dead_code, unused_imports)]
+mod tail;
 mod transaction;
 mod varve;
 mod verified;

@@ -1,0 +1,192 @@
+//! Records against the bytes that the format names, and against bytes of every other kind.
+
+use super::*;
+
+fn seed() -> RecordSeed {
+    RecordSeed::new(0x0102_0304_0506_0708, 5)
+}
+
+/// The block "one run" of `blocks.txt`: the events 7 to 9.
+fn block() -> Vec<u8> {
+    let file = include_str!("../../../../tests/golden/blocks.txt");
+    let line = file.lines().find_map(|line| line.strip_prefix("one run: ")).expect("the file has the block");
+    line.split(' ').map(|byte| u8::from_str_radix(byte, 16).expect("it is in hex")).collect()
+}
+
+fn head() -> RecordHead {
+    RecordHead {
+        generation: 5,
+        commit: 17,
+        durable: 15,
+        first: GlobalSequence(7),
+        events: 3,
+        confirmed: 0xdead_beef,
+    }
+}
+
+/// A record of a block and two rows, with its padding.
+fn record() -> Vec<u8> {
+    let mut writer = RecordWriter::new();
+    writer.block(&block());
+    writer.row(TableNumber(3), b"doors", &[1, 0, 0, 0]);
+    writer.row(TableNumber(14), b"k", b"");
+    writer.finish(head(), seed()).to_vec()
+}
+
+/// As [`record`], without the padding.
+fn bare() -> Vec<u8> {
+    let mut bytes = record();
+    bytes.truncate(HEADER_LEN + u32::from_le_bytes(array(&bytes, field::BODY_LEN).unwrap()) as usize);
+    bytes
+}
+
+fn parse(bytes: &[u8]) -> Result<Record, &'static str> {
+    Record::parse(bytes.into(), seed())
+}
+
+/// Puts right both checksums, so that what is behind them is met.
+fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
+    let body_crc = seed().crc(&bytes[HEADER_LEN..]);
+    bytes[field::BODY_CRC..][..4].copy_from_slice(&body_crc.to_le_bytes());
+    let crc = seed().crc(&bytes[..field::HEADER_CRC]);
+    bytes[field::HEADER_CRC..][..4].copy_from_slice(&crc.to_le_bytes());
+    bytes
+}
+
+fn with(at: usize, field: &[u8]) -> Vec<u8> {
+    let mut bytes = bare();
+    bytes[at..at + field.len()].copy_from_slice(field);
+    bytes
+}
+
+#[test]
+fn a_record_reads_back_as_it_was_written() {
+    let record = parse(&bare()).unwrap();
+    assert_eq!(*record.head(), head());
+    assert_eq!((record.end(), record.sectors(), record.chunks()), (GlobalSequence(10), 1, 3));
+    assert_eq!(record.chunk(0), Chunk::Block(&block()));
+    assert_eq!(record.chunk(1), Chunk::Row { table: TableNumber(3), key: b"doors", value: &[1, 0, 0, 0] });
+    assert_eq!(record.chunk(2), Chunk::Row { table: TableNumber(14), key: b"k", value: b"" });
+}
+
+#[test]
+fn a_record_fills_whole_sectors_with_zeros() {
+    for (value_len, len) in [(4096 - 64 - 8 - 1, 4096), (4096 - 64 - 8, 8192), (0, 4096)] {
+        let mut writer = RecordWriter::new();
+        writer.row(TableNumber(0), b"k", &vec![9; value_len]);
+        let bytes = writer.finish(RecordHead::default(), seed());
+        assert_eq!(bytes.len(), len);
+        assert!(bytes[HEADER_LEN + 8 + 1 + value_len..].iter().all(|&byte| byte == 0));
+        assert_eq!(parse(&bytes[..HEADER_LEN + 9 + value_len]).unwrap().sectors() as usize, len / 4096);
+    }
+}
+
+#[test]
+fn a_writer_forgets_the_record_before() {
+    let mut writer = RecordWriter::new();
+    assert!(writer.is_empty());
+    writer.row(TableNumber(1), b"long", &[7; 9000]);
+    writer.finish(RecordHead::default(), seed());
+    assert!(!writer.is_empty());
+    writer.begin();
+    assert_eq!((writer.is_empty(), writer.body_len()), (true, 0));
+    writer.block(&block());
+    writer.row(TableNumber(3), b"doors", &[1, 0, 0, 0]);
+    writer.row(TableNumber(14), b"k", b"");
+    assert_eq!(writer.body_len(), bare().len() - HEADER_LEN);
+    assert_eq!(writer.finish(head(), seed()), record());
+    assert_eq!(writer.finish(head(), seed()), record(), "finished again it is the same");
+}
+
+#[test]
+fn a_flipped_bit_makes_it_no_record() {
+    let bytes = bare();
+    for bit in 0..bytes.len() * 8 {
+        let mut flipped = bytes.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        parse(&flipped).unwrap_err();
+    }
+}
+
+#[test]
+fn a_record_of_another_length_is_none() {
+    let bytes = record();
+    let len = bare().len();
+    for cut in (0..bytes.len()).filter(|&cut| cut != len) {
+        parse(&bytes[..cut]).unwrap_err();
+    }
+}
+
+#[test]
+fn a_record_of_another_store_or_generation_is_none() {
+    let bytes: Box<[u8]> = bare().into();
+    for seed in [RecordSeed::new(0x0102_0304_0506_0708, 2), RecordSeed::new(0x0102_0304_0506_0709, 5)] {
+        assert_eq!(Record::parse(bytes.clone(), seed).unwrap_err(), "the checksum of its header is wrong");
+    }
+}
+
+#[test]
+fn what_is_wrong_behind_right_checksums_is_told() {
+    let body = |at: usize, field: &[u8]| sealed(with(HEADER_LEN + at, field));
+    let row = 8 + block().len();
+    let cases = [
+        (with(field::MAGIC, b"VRVB"), "its magic number is wrong"),
+        (with(field::HEADER_CRC, &[0; 4]), "the checksum of its header is wrong"),
+        (with(HEADER_LEN + 20, &[0xff]), "the checksum of its body is wrong"),
+        (sealed(with(field::RESERVED, &[1])), "its reserved bytes are used"),
+        (
+            sealed(with(field::BODY_LEN, &(RECORD_BODY_LEN_MAX as u32 + 1).to_le_bytes())),
+            "its length is wrong",
+        ),
+        (sealed(with(field::BODY_LEN, &u32::MAX.to_le_bytes())), "its length is wrong"),
+        (sealed(with(field::BODY_LEN, &17u32.to_le_bytes())), "its length is wrong"),
+        (sealed(with(field::CHUNKS, &u32::MAX.to_le_bytes())), "its length is wrong"),
+        (sealed(with(field::CHUNKS, &2u32.to_le_bytes())), "bytes are left over at its end"),
+        (sealed(with(field::CHUNKS, &4u32.to_le_bytes())), "a chunk breaks off"),
+        (
+            sealed(with(field::EVENTS, &2u32.to_le_bytes())),
+            "its blocks hold another number of events than it names",
+        ),
+        (sealed(with(field::FIRST, &8u64.to_le_bytes())), "its first event is not that of its key"),
+        (body(0, &[3]), "a chunk is of an unknown kind"),
+        (body(1, &[1]), "the reserved bytes of a chunk are used"),
+        (body(2, &[1]), "the reserved bytes of a chunk are used"),
+        (body(4, &u32::MAX.to_le_bytes()), "a chunk breaks off"),
+        (body(row + 2, &[0, 0]), "the key of a row has a length that none may have"),
+        (body(row + 2, &512u16.to_le_bytes()), "the key of a row has a length that none may have"),
+        (body(row + 4, &u32::MAX.to_le_bytes()), "a chunk breaks off"),
+        (body(8, b"VRVR"), "its magic number is wrong"),
+    ];
+    for (bytes, reason) in cases {
+        assert_eq!(parse(&bytes).unwrap_err(), reason);
+    }
+}
+
+#[test]
+fn the_number_space_of_events_has_an_end() {
+    let mut writer = RecordWriter::new();
+    writer.row(TableNumber(0), b"k", b"");
+    let full = RecordHead { first: GlobalSequence(u64::MAX), ..RecordHead::default() };
+    let len = HEADER_LEN + writer.body_len();
+    parse(&writer.finish(full, seed())[..len]).unwrap();
+    let beyond = RecordHead { events: 1, ..full };
+    parse(&writer.finish(beyond, seed())[..len]).unwrap_err();
+}
+
+#[test]
+fn random_bytes_behind_right_checksums_are_read_or_refused_and_never_panic() {
+    let mut random = fastrand::Rng::with_seed(1);
+    let mut good = 0;
+    for _ in 0..20_000 {
+        let mut bytes = bare();
+        for _ in 0..random.usize(0..4) {
+            let at = random.usize(HEADER_LEN..bytes.len());
+            bytes[at] = random.u8(..);
+        }
+        if let Ok(record) = parse(&sealed(bytes)) {
+            (0..record.chunks()).for_each(|index| _ = record.chunk(index));
+            good += 1;
+        }
+    }
+    assert!(good > 5_000, "only {good} of the records were read");
+}
