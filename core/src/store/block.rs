@@ -12,10 +12,12 @@
 
 mod columns;
 mod run;
+mod stretch;
 mod writer;
 
 pub(super) use columns::{IngestTimes, Pairs, Ticks};
 pub(super) use run::{Origin, Run};
+pub(super) use stretch::{Stretch, Stretches};
 pub(super) use writer::{BlockWriter, EventMeta, PushError, RunKey};
 
 use super::error::{Damage, Place};
@@ -179,6 +181,11 @@ impl<'a> Block<'a> {
             0 => IngestTimes::one(ingest_min, events),
             at => IngestTimes::new(ingest_min, self.bytes.get(at..).unwrap_or_default()),
         }
+    }
+
+    /// The events in global order, a stretch at a time.
+    pub(super) fn stretches(&self) -> Stretches<'a> {
+        Stretches::new(*self)
     }
 
     /// Damage to this block.

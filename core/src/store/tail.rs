@@ -1,7 +1,9 @@
 //! The tail journal: the end of the log, one record a commit, until it is folded into LMDB.
 
+mod fold;
 mod record;
 
+pub(in crate::store) use fold::{Folded, fold};
 pub(in crate::store) use record::{
     Chunk, RECORD_BODY_LEN_MAX, Record, RecordHead, RecordSeed, RecordWriter, TableNumber,
 };

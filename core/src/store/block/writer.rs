@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::columns::{TickState, push_varint, varint_len};
-use super::run::{END_LEN, Origin, RUN_LEN, RunHeader};
+use super::run::{END_LEN, Origin, RUN_LEN, Run, RunHeader};
 use super::{BLOCK_LEN_MAX, CODEC_PLAIN, MAGIC, VERSION, field};
 use crate::{ArchiveError, DeviceSequence, Epoch, GlobalSequence, Lane, StreamSequence, zigzag};
 
@@ -42,6 +42,16 @@ pub(crate) struct RunKey {
     pub(crate) lane: Lane,
     /// Whether each event has ticks.
     pub(crate) timed: bool,
+}
+
+impl RunKey {
+    /// The key of a run that is written.
+    pub(crate) fn of(run: &Run<'_>) -> Self {
+        let (stream, descriptor, timed) = (run.stream(), run.descriptor(), run.is_timed());
+        let (device, epoch, lane) =
+            run.origin().map_or((0, Epoch(0), Lane(0)), |origin| (origin.device, origin.epoch, origin.lane));
+        Self { stream, descriptor, device, epoch, lane, timed }
+    }
 }
 
 /// What an event brings beside its bytes.
@@ -117,6 +127,12 @@ impl BlockWriter {
     /// Lets no run of a device's lane grow further: what comes next does not follow what came before.
     pub(crate) fn close_runs(&mut self, device: u32, epoch: Epoch, lane: Lane) {
         self.open.retain(|key, _| (key.device, key.epoch, key.lane) != (device, epoch, lane));
+        self.latest = self.runs.len();
+    }
+
+    /// Lets the run that an event of `key` would extend grow no further.
+    pub(crate) fn close_run(&mut self, key: &RunKey) {
+        self.open.remove(key);
         self.latest = self.runs.len();
     }
 

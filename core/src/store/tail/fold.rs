@@ -1,0 +1,368 @@
+//! The fold: records of the tail become rows of LMDB, and their blocks fewer and larger ones.
+//!
+//! ```text
+//! records   [ block │ rows ][ block │ rows ][ block, block ][ rows ] …      one a commit
+//!                    ╲ rows: put as they are, in order ╱
+//! LMDB      … [ last block, less than half full ──► goes on ][ block of up to 65,520 bytes ] …
+//! ```
+//!
+//! The bytes of an event, its places and its times stay what they are; only how events are grouped changes. So a fold
+//! that was cut off is repeated or left out, and nobody who reads can tell.
+
+use std::collections::{HashMap, HashSet};
+use std::ops::RangeInclusive;
+
+use heed::RwTxn;
+
+use super::record::{Chunk, Record, TableNumber};
+use crate::store::block::{
+    BLOCK_LEN_MAX, Block, BlockWriter, EventMeta, Origin, PushError, Run, RunKey, Stretch, Ticks,
+};
+use crate::store::clock::mapping_key;
+use crate::store::error::{AppendError, Damage, Place};
+use crate::store::run_index::RunIndex;
+use crate::store::tables::{RowError, Table, Tables, array, long_number};
+use crate::{ArchiveError, DeviceSequence, Epoch, GlobalSequence, Lane, StreamSequence};
+
+/// How much of the tail LMDB holds. It is a row of the table `meta`, and changes with what it tells of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::store) struct Folded {
+    /// The last generation; 0 before the first.
+    pub(in crate::store) generation: u64,
+    /// The last commit; 0 before the first.
+    pub(in crate::store) commit: u64,
+}
+
+impl Folded {
+    /// What `txn` tells; nothing is folded in a store that does not say.
+    pub(in crate::store) fn read(tables: &Tables, txn: &heed::RoTxn<'_>) -> Result<Self, RowError> {
+        let Some(row) = tables.meta.get(txn, FOLDED_KEY)? else { return Ok(Self::default()) };
+        Self::from_row(row).ok_or_else(|| tables.meta.damage(FOLDED_KEY, "it tells no fold").into())
+    }
+
+    fn from_row(row: &[u8]) -> Option<Self> {
+        if row.len() != FOLDED_LEN {
+            return None;
+        }
+        let number = |at| array(row, at).map(u64::from_le_bytes);
+        Some(Self { generation: number(0)?, commit: number(8)? })
+    }
+
+    fn to_row(self) -> [u8; FOLDED_LEN] {
+        let mut row = [0; FOLDED_LEN];
+        row[..8].copy_from_slice(&self.generation.to_le_bytes());
+        row[8..].copy_from_slice(&self.commit.to_le_bytes());
+        row
+    }
+}
+
+/// Puts `records`, which follow what LMDB holds, into `txn`, which then holds the tail up to `folded`. The buffers are
+/// the caller's, to be used again.
+///
+/// # Errors
+///
+/// [`AppendError::Corrupt`] where a record holds what no commit writes, or does not follow; [`AppendError::Storage`].
+/// The transaction is then to be aborted.
+pub(in crate::store) fn fold<'r>(
+    txn: &mut RwTxn<'_>,
+    tables: &Tables,
+    records: impl Iterator<Item = &'r Record>,
+    folded: Folded,
+    block: &mut BlockWriter,
+    encoded: &mut Vec<u8>,
+) -> Result<(), AppendError> {
+    let records: Vec<_> = records.collect();
+    // The rows first: those of `clock` tell the merge where runs end.
+    records.iter().try_for_each(|record| put_rows(txn, tables, record))?;
+    let mut blocks = records.iter().flat_map(|record| blocks(record)).peekable();
+    if let Some(first) = blocks.peek() {
+        let mut merge = Merge::begin(txn, tables, block, encoded, first)?;
+        blocks.try_for_each(|block| merge.add(block))?;
+        merge.write_block()?;
+    }
+    tables.meta.put(txn, FOLDED_KEY, &folded.to_row())?;
+    Ok(())
+}
+
+/// Blocks on their way into larger ones.
+struct Merge<'f, 't> {
+    txn: &'f mut RwTxn<'t>,
+    tables: &'f Tables,
+    block: &'f mut BlockWriter,
+    encoded: &'f mut Vec<u8>,
+    /// The clock domain of the block in the making.
+    domain: u32,
+    /// The place of the next event.
+    next: GlobalSequence,
+    lanes: Lanes,
+}
+
+/// A run of a block that is merged.
+struct Source<'a> {
+    run: Run<'a>,
+    key: RunKey,
+    ticks: Ticks<'a>,
+    /// How many of its events are merged.
+    merged: usize,
+    /// Where in [`Lanes`] its lane stands.
+    lane: Option<usize>,
+    /// Whether a run of the same key stands before it in the block.
+    is_split: bool,
+}
+
+/// The lanes whose events were merged.
+#[derive(Default)]
+struct Lanes {
+    lanes: Vec<OpenLane>,
+    /// Where a lane stands in `lanes`.
+    slots: HashMap<(u32, Epoch, Lane), usize>,
+}
+
+/// A lane of a device.
+struct OpenLane {
+    /// The place of the next event that would go on with its runs; `None` before the first.
+    next: Option<DeviceSequence>,
+    /// The places whose times one row of `clock` maps, or that come before all rows: none before the first event.
+    clock: RangeInclusive<u64>,
+}
+
+impl<'f, 't> Merge<'f, 't> {
+    /// Begins with the block that the log ends with, where it is to go on; `first` is the block that is added first.
+    fn begin(
+        txn: &'f mut RwTxn<'t>,
+        tables: &'f Tables,
+        block: &'f mut BlockWriter,
+        encoded: &'f mut Vec<u8>,
+        first: &[u8],
+    ) -> Result<Self, AppendError> {
+        let (last, next) = match tables.block.last(txn)? {
+            None => (None, GlobalSequence(0)),
+            Some((key, value)) => {
+                let last = long_number(key, 0).map(GlobalSequence);
+                let last = last.ok_or_else(|| tables.block.damage(key, "its key is no sequence"))?;
+                (Some((last, value)), Block::new_trusted(last, value)?.end()?)
+            }
+        };
+        let domain = Block::new_trusted(next, first)?.domain();
+        let continued = last.filter(|&(last, value)| goes_on(last, value, domain));
+        let continued = continued.map(|(last, value)| (last, value.to_vec()));
+        let mut merge = Self { txn, tables, block, encoded, domain, next, lanes: Lanes::default() };
+        if let Some((last, _)) = continued {
+            merge.next = last;
+        }
+        merge.block.begin(merge.next, domain);
+        if let Some((_, value)) = continued {
+            merge.add(&value)?;
+        }
+        Ok(merge)
+    }
+
+    /// Adds the events of a block, which follow those before.
+    fn add(&mut self, bytes: &[u8]) -> Result<(), AppendError> {
+        let block = Block::new_checked(self.next, bytes)?;
+        block.end()?;
+        if block.domain() != self.domain {
+            self.write_block()?;
+            self.domain = block.domain();
+            self.block.begin(self.next, self.domain);
+        }
+        let mut sources = self.sources(&block)?;
+        for stretch in block.stretches() {
+            let stretch = stretch?;
+            self.add_stretch(&block, &mut sources[stretch.run], stretch)?;
+        }
+        Ok(())
+    }
+
+    fn sources<'a>(&mut self, block: &Block<'a>) -> Result<Vec<Source<'a>>, Damage> {
+        let mut keys = HashSet::with_capacity(block.runs());
+        let source = |index| {
+            let run = block.run(index)?;
+            let key = RunKey::of(&run);
+            let lane = run.origin().map(|origin| self.lanes.slot(&origin));
+            let is_split = !keys.insert(key);
+            Ok(Source { run, key, ticks: run.ticks(), merged: 0, lane, is_split })
+        };
+        (0..block.runs()).map(source).collect()
+    }
+
+    fn add_stretch(
+        &mut self,
+        block: &Block<'_>,
+        source: &mut Source<'_>,
+        stretch: Stretch,
+    ) -> Result<(), AppendError> {
+        if source.merged == 0 {
+            self.begin_source(source)?;
+        }
+        for _ in 0..stretch.len {
+            let (event, ticks) =
+                source.next().ok_or_else(|| block.damage("its order column overdraws a run"))?;
+            let meta = EventMeta {
+                stream_seq: StreamSequence(source.run.first().0 + source.merged as u64),
+                device_seq: source.lane.map_or(DeviceSequence(0), |lane| self.lanes.advance(lane)),
+                ticks,
+                ingest_us: stretch.ingest_us,
+            };
+            self.push(&source.key, meta, event)?;
+            source.merged += 1;
+        }
+        Ok(())
+    }
+
+    /// Ends the runs that the first event of `source` must not go on with.
+    fn begin_source(&mut self, source: &Source<'_>) -> Result<(), AppendError> {
+        // The source was split for a reason, which may be seen no more.
+        if source.is_split {
+            self.block.close_run(&source.key);
+        }
+        if let Some((slot, origin)) = source.lane.zip(source.run.origin()) {
+            let Origin { device, epoch, lane, first } = origin;
+            let open = &mut self.lanes.lanes[slot];
+            if open.next != Some(first) || !open.clock.contains(&first.0) {
+                self.block.close_runs(device, epoch, lane);
+                open.clock = clock_range(self.tables, self.txn, &origin)?;
+            }
+            open.next = Some(first);
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, key: &RunKey, meta: EventMeta, event: &[u8]) -> Result<(), AppendError> {
+        let mut pushed = self.block.push(key, meta, event.len(), |out| copy(event, out));
+        if pushed == Err(PushError::Full) && self.block.len() > 0 {
+            self.write_block()?;
+            self.block.begin(self.next, self.domain);
+            pushed = self.block.push(key, meta, event.len(), |out| copy(event, out));
+        }
+        let place = Place::Event(self.next);
+        pushed.map_err(|_| Damage { place, reason: "it is longer than an event may be" })?;
+        self.next.0 += 1;
+        Ok(())
+    }
+
+    /// Writes the block in the making, if it holds anything, and the rows that locate its runs.
+    fn write_block(&mut self) -> Result<(), AppendError> {
+        if self.block.len() == 0 {
+            return Ok(());
+        }
+        let block = self.block.first();
+        self.block.finish(self.encoded);
+        self.tables.block.put(self.txn, &block.0.to_be_bytes(), self.encoded)?;
+        for (run, (stream, first, count)) in self.block.runs().enumerate() {
+            let index = RunIndex { stream, first, block, run: run as u16, count };
+            self.tables.stream.put(self.txn, &index.key(), &index.value())?;
+        }
+        Ok(())
+    }
+}
+
+impl<'a> Source<'a> {
+    /// The bytes of the next event, and its ticks or 0.
+    fn next(&mut self) -> Option<(&'a [u8], u64)> {
+        let event = self.run.event(self.merged)?;
+        let ticks = if self.run.is_timed() { self.ticks.next()? } else { 0 };
+        Some((event, ticks))
+    }
+}
+
+impl Lanes {
+    /// Where the lane of `origin` stands.
+    fn slot(&mut self, origin: &Origin) -> usize {
+        let Self { lanes, slots } = self;
+        *slots.entry((origin.device, origin.epoch, origin.lane)).or_insert_with(|| {
+            // An empty range: the first event looks for its own.
+            lanes.push(OpenLane { next: None, clock: 1..=0 });
+            lanes.len() - 1
+        })
+    }
+
+    /// The place of the next event of a lane.
+    fn advance(&mut self, lane: usize) -> DeviceSequence {
+        let next = &mut self.lanes[lane].next;
+        let seq = next.unwrap_or_default();
+        *next = Some(DeviceSequence(seq.0.wrapping_add(1)));
+        seq
+    }
+}
+
+/// Whether the block `value`, which begins with `first` and is the last of the log, is to go on with events of
+/// `domain`. A damaged one stays as it is.
+fn goes_on(first: GlobalSequence, value: &[u8], domain: u32) -> bool {
+    value.len() < CONTINUED_LEN_MAX
+        && Block::new_checked(first, value).is_ok_and(|block| block.domain() == domain)
+}
+
+/// The places of a device's lane around `origin` whose times one row of `clock` maps.
+fn clock_range(
+    tables: &Tables,
+    txn: &RwTxn<'_>,
+    origin: &Origin,
+) -> Result<RangeInclusive<u64>, AppendError> {
+    let Origin { device, epoch, lane, first } = *origin;
+    let key = mapping_key(device, epoch, lane, first);
+    let (of_lane, _) = key.split_at(LANE_KEY_LEN);
+    let place = |key: &[u8]| if key.starts_with(of_lane) { long_number(key, LANE_KEY_LEN) } else { None };
+    let start = tables.clock.at_or_before(txn, &key)?.and_then(|(key, _)| place(key)).unwrap_or(0);
+    let Some(after) = first.checked_add(1) else { return Ok(start..=u64::MAX) };
+    let next = tables.clock.from(txn, &mapping_key(device, epoch, lane, after))?.next().transpose()?;
+    // The next row's place is after `first`, and so is not 0.
+    Ok(start..=next.and_then(|(key, _)| place(key)).map_or(u64::MAX, |next| next - 1))
+}
+
+/// Puts the rows of a record.
+fn put_rows(txn: &mut RwTxn<'_>, tables: &Tables, record: &Record) -> Result<(), AppendError> {
+    for index in 0..record.chunks() {
+        if let Chunk::Row { table, key, value } = record.chunk(index) {
+            let rows = table_of(tables, table).ok_or_else(|| Damage {
+                place: Place::Row { table: "unknown", key: key.to_vec() },
+                reason: "the tail puts it into a table that takes no rows from there",
+            })?;
+            rows.put(txn, key, value)?;
+        }
+    }
+    Ok(())
+}
+
+/// The blocks of a record.
+fn blocks(record: &Record) -> impl Iterator<Item = &[u8]> {
+    (0..record.chunks()).filter_map(|index| match record.chunk(index) {
+        Chunk::Block(block) => Some(block),
+        Chunk::Row { .. } => None,
+    })
+}
+
+/// The table that rows of the tail go to. Those of `block` and `stream` follow from the blocks.
+fn table_of(tables: &Tables, number: TableNumber) -> Option<&Table> {
+    match number.0 {
+        0 => Some(&tables.meta),
+        3 => Some(&tables.name),
+        4 => Some(&tables.stream_id),
+        5 => Some(&tables.stream_info),
+        6 => Some(&tables.layout),
+        7 => Some(&tables.descriptor),
+        8 => Some(&tables.hash),
+        9 => Some(&tables.device),
+        10 => Some(&tables.device_id),
+        11 => Some(&tables.cursor),
+        12 => Some(&tables.clock),
+        13 => Some(&tables.domain),
+        14 => tables.consumer.as_ref(),
+        _ => None,
+    }
+}
+
+fn copy(event: &[u8], out: &mut [u8]) -> Result<usize, ArchiveError> {
+    out.get_mut(..event.len()).ok_or(ArchiveError::TooLarge)?.copy_from_slice(event);
+    Ok(event.len())
+}
+
+/// A block that the log ends with goes on where it is shorter. It is then written again, once more than it would be
+/// otherwise, and no block but a domain's last stays shorter.
+const CONTINUED_LEN_MAX: usize = BLOCK_LEN_MAX / 2;
+
+const FOLDED_KEY: &[u8] = b"folded";
+const FOLDED_LEN: usize = 16;
+
+/// What the key of a row of `clock` tells before the place: device, epoch and lane.
+const LANE_KEY_LEN: usize = 9;
