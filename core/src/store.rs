@@ -28,6 +28,8 @@ mod pinned;
 mod poison_event;
 mod processor;
 mod random;
+#[cfg_attr(not(test), allow(dead_code, reason = "the writer does not call it yet"))]
+mod retention;
 mod run_index;
 mod schema_cache;
 mod snapshot;
@@ -66,6 +68,7 @@ pub use global_reader::{GlobalEvents, GlobalEventsBack, GlobalIter, GlobalIterBa
 pub use pinned::Pinned;
 pub use poison_event::{ArchivedPoisonEvent, POISON_REASON_LEN_MAX, PoisonEvent};
 pub use processor::{HANDLER_ATTEMPTS_MAX, PROCESSOR_TURN_EVENTS_MAX, Processor, Progress};
+pub use retention::{RetentionPolicy, Retired};
 pub use snapshot::{Snapshot, StreamInfo};
 pub use stream::{Appended, STREAM_NAME_LEN_MAX, Stream};
 pub use stream_reader::{

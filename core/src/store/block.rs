@@ -11,16 +11,20 @@
 //! gap, so that a block has one form only. FORMAT.md, section 5, specifies every byte.
 
 mod columns;
+#[cfg_attr(not(test), allow(dead_code, reason = "a salvage makes such blocks"))]
+mod quarantine;
 mod run;
 mod stretch;
 mod writer;
 
 pub(super) use columns::{IngestTimes, Pairs, Ticks};
+use quarantine::LostRun;
 pub(super) use run::{Origin, Run};
 pub(super) use stretch::{Stretch, Stretches};
 pub(super) use writer::{BlockWriter, EventMeta, PushError, RunKey};
 
 use super::error::{Damage, Place};
+use super::run_index::RunIndex;
 use super::tables::array;
 use crate::GlobalSequence;
 use columns::check_ends;
@@ -45,6 +49,8 @@ struct Header {
     first: GlobalSequence,
     events: u32,
     runs: u16,
+    /// Whether it stands in for events that were lost.
+    quarantined: bool,
     domain: u32,
     ingest_min: u64,
     ingest_max: u64,
@@ -117,9 +123,35 @@ impl<'a> Block<'a> {
         self.header.domain
     }
 
+    /// The latest ingest time of its events.
+    pub(super) fn ingest_max(&self) -> u64 {
+        self.header.ingest_max
+    }
+
+    /// Whether it stands in for events that were lost: it lists their runs and holds none.
+    pub(super) fn is_quarantined(&self) -> bool {
+        self.header.quarantined
+    }
+
+    /// The rows of the index of runs that locate its events.
+    pub(super) fn index_rows(&self) -> Result<Vec<RunIndex>, Damage> {
+        let block = self.first();
+        let row = |run: usize| {
+            let (stream, first, count) = if self.is_quarantined() {
+                let LostRun { stream, first, count } = self.lost_run(run)?;
+                (stream, first, count)
+            } else {
+                let run = self.run(run)?;
+                (run.stream(), run.first(), run.count())
+            };
+            Ok(RunIndex { stream, first, block, run: run as u16, count })
+        };
+        (0..self.runs()).map(row).collect()
+    }
+
     /// The run at `index`.
     pub(super) fn run(&self, index: usize) -> Result<Run<'a>, Damage> {
-        if index >= self.runs() {
+        if index >= self.runs() || self.is_quarantined() {
             return Err(self.damage("it lacks a run"));
         }
         Run::parse(self.bytes, field::RUNS + index * run::RUN_LEN).map_err(|reason| self.damage(reason))
@@ -195,6 +227,9 @@ impl<'a> Block<'a> {
 
     /// Walks over every part in order; each must begin where the one before it ends.
     fn check_structure(&self) -> Result<(), &'static str> {
+        if self.is_quarantined() {
+            return self.check_lost_runs();
+        }
         let runs_end = field::RUNS + self.runs() * run::RUN_LEN;
         let mut at = runs_end;
         let mut counts = vec![0u32; self.runs()];
@@ -296,7 +331,8 @@ impl Header {
         if u16_at(field::VERSION) != VERSION {
             return Err("its version is unknown");
         }
-        if u16_at(field::CODEC) != CODEC_PLAIN {
+        let codec = u16_at(field::CODEC);
+        if codec != CODEC_PLAIN && codec != CODEC_QUARANTINED {
             return Err("its codec is unknown");
         }
         if u32_at(field::LEN) as usize != bytes.len() || bytes.len() > BLOCK_LEN_MAX {
@@ -305,7 +341,8 @@ impl Header {
         if u16_at(field::RESERVED_A) != 0 || u32_at(field::RESERVED_B) != 0 {
             return Err("its reserved bytes are used");
         }
-        if u16_at(field::RUN_COUNT) == 0 || u32_at(field::EVENTS) == 0 {
+        let quarantined = codec == CODEC_QUARANTINED;
+        if (u16_at(field::RUN_COUNT) == 0 && !quarantined) || u32_at(field::EVENTS) == 0 {
             return Err("it is empty");
         }
         Ok(Self {
@@ -313,6 +350,7 @@ impl Header {
             first: GlobalSequence(u64_at(field::FIRST)),
             events: u32_at(field::EVENTS),
             runs: u16_at(field::RUN_COUNT),
+            quarantined,
             domain: u32_at(field::DOMAIN),
             ingest_min: u64_at(field::INGEST_MIN),
             ingest_max: u64_at(field::INGEST_MAX),
@@ -325,6 +363,7 @@ impl Header {
 const MAGIC: [u8; 4] = *b"VRVB";
 const VERSION: u16 = 0;
 const CODEC_PLAIN: u16 = 0;
+const CODEC_QUARANTINED: u16 = 1;
 
 mod field {
     //! Where the fields of a block's header stand.

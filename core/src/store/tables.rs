@@ -147,6 +147,11 @@ impl Table {
         self.rows.get_lower_than_or_equal_to(txn, key)
     }
 
+    /// The first row of all.
+    pub(super) fn first<'t>(&self, txn: &'t RoTxn<'_>) -> heed::Result<Option<Row<'t>>> {
+        self.rows.first(txn)
+    }
+
     /// The last row of all.
     pub(super) fn last<'t>(&self, txn: &'t RoTxn<'_>) -> heed::Result<Option<Row<'t>>> {
         self.rows.last(txn)
@@ -183,6 +188,18 @@ impl Table {
     /// Writes a row behind all others; an error where it would not be the last.
     pub(super) fn append(&self, txn: &mut RwTxn<'_>, key: &[u8], value: &[u8]) -> heed::Result<()> {
         self.rows.put_with_flags(txn, heed::PutFlags::APPEND, key, value)
+    }
+
+    /// Removes a row, and tells whether it was there.
+    pub(super) fn delete(&self, txn: &mut RwTxn<'_>, key: &[u8]) -> heed::Result<bool> {
+        self.rows.delete(txn, key)
+    }
+
+    /// How many bytes of the data file's pages the table takes. LMDB counts them as it goes.
+    pub(super) fn len_on_disk(&self, txn: &RoTxn<'_>) -> heed::Result<u64> {
+        let stat = self.rows.stat(txn)?;
+        let pages = stat.branch_pages + stat.leaf_pages + stat.overflow_pages;
+        Ok(pages as u64 * u64::from(stat.page_size))
     }
 
     /// The number that the next row takes, in a table whose keys are numbers from 1; `None` where they ran out.

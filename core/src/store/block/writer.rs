@@ -420,12 +420,12 @@ fn push_pair(out: &mut Vec<u8>, value: u64, n: u32) {
     push_varint(out, n.into());
 }
 
-fn put(head: &mut [u8], at: usize, bytes: &[u8]) {
+pub(super) fn put(head: &mut [u8], at: usize, bytes: &[u8]) {
     head[at..at + bytes.len()].copy_from_slice(bytes);
 }
 
 /// Fills in the length and the checksum.
-fn seal(block: &mut [u8]) {
+pub(super) fn seal(block: &mut [u8]) {
     let len = block.len() as u32;
     put(block, field::LEN, &len.to_le_bytes());
     let crc = crc32c::crc32c(&block[field::LEN..]);
