@@ -51,7 +51,7 @@ mod writer;
 pub use append::{APPEND_BYTES_MAX, APPEND_OPERATIONS_MAX, Append, Committed};
 pub use block::{BLOCK_LEN_MAX, EVENT_LEN_MAX};
 pub use clock::{ClockMapping, EventTime, HostClock};
-pub use config::{Config, Durability, MAP_SIZE_MAX};
+pub use config::{Config, Durability, MAP_SIZE_MAX, TAIL_LEN_MAX, TAIL_LEN_MIN};
 pub use consumer::CONSUMER_NAME_LEN_MAX;
 pub use device::{
     DeviceBatch, DeviceGap, DeviceRecord, LaneMark, LaneRecord, Refused, RefusedReason, StreamBinding,

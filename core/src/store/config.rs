@@ -1,5 +1,7 @@
 //! How a store is opened.
 
+use super::tail::{SEGMENT_LEN_MAX, SEGMENT_LEN_MIN, SEGMENTS};
+
 /// How a store is opened. [`Config::default`] suits a gateway and a test alike.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -12,6 +14,9 @@ pub struct Config {
     pub durability: Durability,
     /// How many snapshots may be open at once, over all processes. The default is 1,022.
     pub readers_max: u32,
+    /// How long the tail journal is made, in bytes: a third of it is written before it is folded. Kept within
+    /// [`TAIL_LEN_MIN`] and [`TAIL_LEN_MAX`]; a store that has one keeps it. The default is 6 MiB.
+    pub tail_len: u64,
 }
 
 /// What a commit promises when it returns.
@@ -27,7 +32,12 @@ pub enum Durability {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { map_size: None, durability: Durability::Durable, readers_max: READERS_MAX_DEFAULT }
+        Self {
+            map_size: None,
+            durability: Durability::Durable,
+            readers_max: READERS_MAX_DEFAULT,
+            tail_len: TAIL_LEN_DEFAULT,
+        }
     }
 }
 
@@ -40,4 +50,13 @@ pub(super) const MAP_SIZE_MIN: usize = 1 << 20;
 /// Two pages of LMDB's lock file hold 126 readers; this takes the whole of 64 KiB and leaves room for the header.
 const READERS_MAX_DEFAULT: u32 = 1022;
 
+/// The shortest tail journal in bytes: the largest commit fits each third.
+pub const TAIL_LEN_MIN: u64 = SEGMENTS * SEGMENT_LEN_MIN;
+
+/// The longest tail journal in bytes. As much of it as is not folded is kept in memory.
+pub const TAIL_LEN_MAX: u64 = SEGMENTS * SEGMENT_LEN_MAX;
+
+const TAIL_LEN_DEFAULT: u64 = 6 << 20;
+
 const _: () = assert!(MAP_SIZE_MIN < MAP_SIZE_MAX);
+const _: () = assert!(TAIL_LEN_MIN <= TAIL_LEN_DEFAULT && TAIL_LEN_DEFAULT <= TAIL_LEN_MAX);

@@ -230,6 +230,15 @@ pub enum Place {
         /// The key's bytes.
         key: Vec<u8>,
     },
+    /// The header of the tail journal.
+    TailHeader,
+    /// A record of the tail journal.
+    Tail {
+        /// The lap of the journal that it belongs to.
+        generation: u64,
+        /// Where it begins in the segment of that lap, in sectors of 4,096 bytes.
+        sector: u32,
+    },
 }
 
 /// A stream, the layout that it holds, and the one asked for.
@@ -401,6 +410,10 @@ impl fmt::Display for Place {
             Self::Row { table, key } => {
                 write!(f, "row of table {table} at key ")?;
                 key.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+            Self::TailHeader => f.write_str("header of the tail"),
+            Self::Tail { generation, sector } => {
+                write!(f, "tail at generation {generation}, sector {sector}")
             }
         }
     }

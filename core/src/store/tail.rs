@@ -1,9 +1,11 @@
 //! The tail journal: the end of the log, one record a commit, until it is folded into LMDB.
 
 mod fold;
+mod journal;
 mod record;
 
 pub(in crate::store) use fold::{Folded, fold};
+pub(in crate::store) use journal::{Journal, Recovered, SEGMENT_LEN_MAX, SEGMENT_LEN_MIN, SEGMENTS};
 pub(in crate::store) use record::{
     Chunk, RECORD_BODY_LEN_MAX, Record, RecordHead, RecordSeed, RecordWriter, TableNumber,
 };

@@ -69,7 +69,7 @@ pub(in crate::store) struct RecordSeed(u32);
 /// The first 64 bytes of a record, whose own checksum is right.
 pub(super) struct Header {
     pub(super) head: RecordHead,
-    pub(super) body_len: usize,
+    body_len: usize,
     body_crc: u32,
     chunks: usize,
 }
@@ -271,6 +271,11 @@ impl Header {
             confirmed: u32_at(field::CONFIRMED),
         };
         Ok(Self { head, body_len, body_crc: u32_at(field::BODY_CRC), chunks })
+    }
+
+    /// The length of header and body in bytes.
+    pub(super) fn len(&self) -> usize {
+        HEADER_LEN + self.body_len
     }
 }
 

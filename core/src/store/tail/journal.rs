@@ -1,0 +1,260 @@
+//! The file `tail`: a header, a note of the boot that wrote it last, and three segments of records.
+//!
+//! ```text
+//! sector 0   1      2                 2 + n             2 + 2 n           2 + 3 n
+//! ┌────────┬──────┬─────────────────┬─────────────────┬─────────────────┐
+//! │ header │ note │ segment 0       │ segment 1       │ segment 2       │
+//! └────────┴──────┴─────────────────┴─────────────────┴─────────────────┘
+//! ```
+//!
+//! Generation g has segment g % 3 to itself, and its records follow each other from the segment's first sector. All
+//! sectors were written when the file was made, so that a flush carries records alone. FORMAT.md, section 5, specifies
+//! every byte.
+
+mod header;
+mod note;
+mod recovery;
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+pub(in crate::store) use recovery::Recovered;
+
+use super::record::{HEADER_LEN, Header, RECORD_BODY_LEN_MAX, Record, RecordSeed, SECTOR_LEN, sectors};
+use crate::store::clock::HostClock;
+use crate::store::config::Durability;
+use crate::store::environment::sync_directory;
+use crate::store::error::{Damage, OpenError, Place};
+use header::FileHeader;
+use note::Note;
+
+/// The tail of a store, open.
+#[derive(Debug)]
+pub(in crate::store) struct Journal {
+    file: File,
+    path: PathBuf,
+    incarnation: u64,
+    segment_sectors: u32,
+    durability: Durability,
+}
+
+impl Journal {
+    /// Makes the tail of a store, with segments of `segment_len` bytes: rounded down to whole sectors, and kept within
+    /// [`SEGMENT_LEN_MIN`] and [`SEGMENT_LEN_MAX`].
+    ///
+    /// It has its name only once all of it is on the disk.
+    pub(in crate::store) fn create(
+        dir: &Path,
+        incarnation: u64,
+        segment_len: u64,
+        durability: Durability,
+    ) -> Result<Self, OpenError> {
+        let segment_len = segment_len.clamp(SEGMENT_LEN_MIN, SEGMENT_LEN_MAX);
+        let segment_sectors = (segment_len / SECTOR_LEN as u64) as u32;
+        let (path, unnamed) = (dir.join(FILE_NAME), dir.join(UNNAMED_FILE_NAME));
+        let made = make(&unnamed, FileHeader { incarnation, segment_sectors }, durability)
+            .and_then(|file| fs::rename(&unnamed, &path).map(|()| file));
+        let file = made.map_err(|error| {
+            // On a full disk what there is of it would only be in the way.
+            let _ = fs::remove_file(&unnamed);
+            OpenError::Io { path: path.clone(), error }
+        })?;
+        if durability == Durability::Durable {
+            sync_directory(dir)?;
+        }
+        Ok(Self { file, path, incarnation, segment_sectors, durability })
+    }
+
+    /// Opens the tail of the store `incarnation`; `None` where `dir` holds none.
+    pub(in crate::store) fn open(
+        dir: &Path,
+        incarnation: u64,
+        durability: Durability,
+    ) -> Result<Option<Self>, OpenError> {
+        Self::open_with(dir, incarnation, durability, OpenOptions::new().read(true).write(true))
+    }
+
+    /// As [`Journal::open`], for a process that only reads. What it flushes, it does for good.
+    pub(in crate::store) fn open_read_only(dir: &Path, incarnation: u64) -> Result<Option<Self>, OpenError> {
+        Self::open_with(dir, incarnation, Durability::Durable, OpenOptions::new().read(true))
+    }
+
+    fn open_with(
+        dir: &Path,
+        incarnation: u64,
+        durability: Durability,
+        options: &OpenOptions,
+    ) -> Result<Option<Self>, OpenError> {
+        let path = dir.join(FILE_NAME);
+        let io = |error| OpenError::Io { path: path.clone(), error };
+        let file = match options.open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(io(error)),
+        };
+        let damage = |reason| Damage { place: Place::TailHeader, reason };
+        let mut head = [0; header::LEN];
+        read_whole(&file, &mut head, 0).map_err(io)?;
+        let header = FileHeader::parse(&head)?;
+        if file.metadata().map_err(io)?.len() < header.file_len() {
+            return Err(damage("the file is shorter than it says").into());
+        }
+        if header.incarnation != incarnation {
+            let reason = "its tail is that of another store";
+            return Err(OpenError::NotAStore { path: dir.to_path_buf(), reason });
+        }
+        let segment_sectors = header.segment_sectors;
+        Ok(Some(Self { file, path, incarnation, segment_sectors, durability }))
+    }
+
+    /// How many sectors a generation has to itself.
+    pub(in crate::store) fn sectors_per_segment(&self) -> u32 {
+        self.segment_sectors
+    }
+
+    /// The seed of a generation's records.
+    pub(in crate::store) fn seed(&self, generation: u64) -> RecordSeed {
+        RecordSeed::new(self.incarnation, generation)
+    }
+
+    /// Writes a finished record at a sector of its generation's segment. It is durable once a later
+    /// [`Journal::flush`] has returned.
+    pub(in crate::store) fn write(&self, generation: u64, sector: u32, record: &[u8]) -> io::Result<()> {
+        assert!(record.len().is_multiple_of(SECTOR_LEN), "a record fills whole sectors");
+        let end = u64::from(sector) + (record.len() / SECTOR_LEN) as u64;
+        assert!(end <= self.segment_sectors.into(), "a record stays within its segment");
+        self.file.write_all_at(record, self.offset(generation, sector))
+    }
+
+    /// Makes durable what was written. After a failure nobody knows what the disk holds: nothing may be flushed again.
+    pub(in crate::store) fn flush(&self) -> io::Result<()> {
+        match self.durability {
+            Durability::Durable => self.file.sync_data(),
+            Durability::Relaxed => Ok(()),
+        }
+    }
+
+    /// The record of `generation` at `sector`; `None` where there is none, or none any more.
+    pub(in crate::store) fn read(&self, generation: u64, sector: u32) -> io::Result<Option<Record>> {
+        match self.header_at(generation % SEGMENTS, sector)? {
+            Some(header) if header.head.generation == generation => self.record_at(&header, sector),
+            _ => Ok(None),
+        }
+    }
+
+    /// Whether the machine was started anew since [`Journal::note_boot`], so that what was not flushed may be lost.
+    pub(in crate::store) fn boot_changed(&self) -> Result<bool, OpenError> {
+        Ok(self.note()?.is_none_or(|note| note.boot_id != HostClock.boot_id()))
+    }
+
+    /// Notes that what follows is written in this boot of the machine, and that the meta page of LMDB with the CRC
+    /// `confirmed` is durable. To be called after a recovery, before the first record is written: it may take the
+    /// place of one that a fold which nothing confirms would still need.
+    pub(in crate::store) fn note_boot(&self, confirmed: u32) -> io::Result<()> {
+        let note = Note { boot_id: HostClock.boot_id(), confirmed };
+        self.file.write_all_at(&note.encode(self.incarnation), NOTE_SECTOR * SECTOR_LEN as u64)?;
+        self.flush()
+    }
+
+    fn note(&self) -> Result<Option<Note>, OpenError> {
+        let mut bytes = [0; note::LEN];
+        self.read_at(&mut bytes, NOTE_SECTOR * SECTOR_LEN as u64).map_err(|error| self.error(error))?;
+        Ok(Note::parse(&bytes, self.incarnation))
+    }
+
+    /// The header of a record that belongs at `sector` of `segment`, whatever its generation.
+    fn header_at(&self, segment: u64, sector: u32) -> io::Result<Option<Header>> {
+        if sector >= self.segment_sectors {
+            return Ok(None);
+        }
+        let mut bytes = [0; HEADER_LEN];
+        self.read_at(&mut bytes, self.offset(segment, sector))?;
+        let generation = Header::claimed_generation(&bytes).filter(|claimed| claimed % SEGMENTS == segment);
+        let header = generation.and_then(|generation| Header::parse(&bytes, self.seed(generation)).ok());
+        Ok(header.filter(|header| sectors(header.len()) <= self.segment_sectors - sector))
+    }
+
+    /// The record of `header`, which stands at `sector`; `None` where its body is not what was written.
+    fn record_at(&self, header: &Header, sector: u32) -> io::Result<Option<Record>> {
+        let generation = header.head.generation;
+        let mut bytes = vec![0; header.len()].into_boxed_slice();
+        self.read_at(&mut bytes, self.offset(generation, sector))?;
+        let record = Record::parse(bytes, self.seed(generation)).ok();
+        // Between the two reads another record may have taken the place.
+        Ok(record.filter(|record| *record.head() == header.head))
+    }
+
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+        self.file.read_exact_at(bytes, offset)
+    }
+
+    /// Where a sector of a generation's segment stands in the file, in bytes.
+    fn offset(&self, generation: u64, sector: u32) -> u64 {
+        let segment = generation % SEGMENTS;
+        (SEGMENTS_SECTOR + segment * u64::from(self.segment_sectors) + u64::from(sector)) * SECTOR_LEN as u64
+    }
+
+    fn error(&self, error: io::Error) -> OpenError {
+        OpenError::Io { path: self.path.clone(), error }
+    }
+}
+
+/// Makes a file of a header and zeros.
+fn make(path: &Path, header: FileHeader, durability: Durability) -> io::Result<File> {
+    let options = OpenOptions::new().read(true).write(true).create(true).truncate(true).clone();
+    let mut file = options.open(path)?;
+    file.write_all(&header.encode())?;
+    if durability == Durability::Relaxed {
+        // Nothing is going to be flushed, so that it may stay full of holes.
+        file.set_len(header.file_len())?;
+        return Ok(file);
+    }
+    let zeros = vec![0; ZEROS_LEN];
+    let mut left = header.file_len() - header::LEN as u64;
+    while left > 0 {
+        let len = left.min(ZEROS_LEN as u64);
+        file.write_all(&zeros[..len as usize])?;
+        left -= len;
+    }
+    file.sync_all()?;
+    Ok(file)
+}
+
+/// Reads as much as there is; zeros stand for what is missing.
+fn read_whole(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+    match file.read_exact_at(bytes, offset) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(()),
+        read => read,
+    }
+}
+
+/// The least that a segment has, in bytes: the largest record.
+pub(in crate::store) const SEGMENT_LEN_MIN: u64 =
+    (HEADER_LEN + RECORD_BODY_LEN_MAX).next_multiple_of(SECTOR_LEN) as u64;
+
+/// The most that a segment has, in bytes: what is not folded is kept in memory.
+pub(in crate::store) const SEGMENT_LEN_MAX: u64 = 64 << 20;
+
+/// How many segments there are: one is written, one is folded, and one is kept until the fold after its own is
+/// durable.
+pub(in crate::store) const SEGMENTS: u64 = 3;
+
+const FILE_NAME: &str = "tail";
+const UNNAMED_FILE_NAME: &str = "tail.tmp";
+
+/// The sector of the note.
+const NOTE_SECTOR: u64 = 1;
+
+/// The first sector of the first segment.
+const SEGMENTS_SECTOR: u64 = 2;
+
+/// How many zeros are written at a time.
+const ZEROS_LEN: usize = 256 * 1024;
+
+const _: () =
+    assert!(SEGMENT_LEN_MIN < SEGMENT_LEN_MAX && SEGMENT_LEN_MAX / SECTOR_LEN as u64 <= u32::MAX as u64);
+
+#[cfg(test)]
+mod tests;

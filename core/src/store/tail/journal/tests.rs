@@ -1,0 +1,181 @@
+//! The file itself: what it is made of, what is refused, and what a reader of one record meets.
+
+use super::*;
+use crate::store::tail::{RecordHead, RecordWriter, TableNumber};
+
+const INCARNATION: u64 = 0x1122_3344_5566_7788;
+const SECTORS: u32 = (SEGMENT_LEN_MIN / SECTOR_LEN as u64) as u32;
+
+fn dir() -> tempfile::TempDir {
+    tempfile::tempdir().expect("there is room for temporary files")
+}
+
+fn create(dir: &tempfile::TempDir) -> Journal {
+    Journal::create(dir.path(), INCARNATION, 0, Durability::Durable).unwrap()
+}
+
+fn open(dir: &tempfile::TempDir) -> Result<Option<Journal>, OpenError> {
+    Journal::open(dir.path(), INCARNATION, Durability::Durable)
+}
+
+/// A record of one row, whose value takes as many bytes as make it fill `sectors`.
+fn record(journal: &Journal, generation: u64, commit: u64, sectors: u32) -> Vec<u8> {
+    let mut writer = RecordWriter::new();
+    let value_len = sectors as usize * SECTOR_LEN - HEADER_LEN - 8 - 1;
+    // The largest body leaves most of its last sector free.
+    writer.row(TableNumber(0), b"k", &vec![commit as u8; value_len.min(RECORD_BODY_LEN_MAX - 8 - 1)]);
+    let head = RecordHead { generation, commit, ..RecordHead::default() };
+    writer.finish(head, journal.seed(generation)).to_vec()
+}
+
+/// Overwrites bytes of the file.
+fn scribble(dir: &tempfile::TempDir, offset: u64, bytes: &[u8]) {
+    let file = OpenOptions::new().write(true).open(dir.path().join(FILE_NAME)).unwrap();
+    file.write_all_at(bytes, offset).unwrap();
+}
+
+#[test]
+fn a_new_tail_is_a_header_and_zeros() {
+    for durability in [Durability::Durable, Durability::Relaxed] {
+        let dir = dir();
+        let journal = Journal::create(dir.path(), INCARNATION, 0, durability).unwrap();
+        assert_eq!(journal.sectors_per_segment(), SECTORS);
+        let bytes = fs::read(dir.path().join("tail")).unwrap();
+        assert_eq!(bytes.len() as u64, (2 + 3 * u64::from(SECTORS)) * 4096);
+        assert!(bytes[header::LEN..].iter().all(|&byte| byte == 0));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing else is left");
+    }
+}
+
+#[test]
+fn a_durable_tail_is_written_in_full() {
+    use std::os::unix::fs::MetadataExt;
+    let dir = dir();
+    create(&dir);
+    let metadata = fs::metadata(dir.path().join("tail")).unwrap();
+    assert!(metadata.blocks() * 512 >= metadata.len(), "it has holes, which a flush would have to fill");
+}
+
+#[test]
+fn the_length_of_a_segment_stays_within_its_bounds() {
+    for (asked, sectors) in [
+        (0, SECTORS),
+        (SEGMENT_LEN_MIN + 4095, SECTORS),
+        (SEGMENT_LEN_MIN + 4096, SECTORS + 1),
+        (u64::MAX, (SEGMENT_LEN_MAX / 4096) as u32),
+    ] {
+        let dir = dir();
+        let journal = Journal::create(dir.path(), INCARNATION, asked, Durability::Relaxed).unwrap();
+        assert_eq!(journal.sectors_per_segment(), sectors);
+        assert_eq!(open(&dir).unwrap().unwrap().sectors_per_segment(), sectors, "the file's own counts");
+    }
+}
+
+#[test]
+fn a_directory_without_a_tail_has_none() {
+    let dir = dir();
+    assert!(open(&dir).unwrap().is_none());
+    fs::write(dir.path().join(UNNAMED_FILE_NAME), [1; 100]).unwrap();
+    assert!(open(&dir).unwrap().is_none(), "one that was never finished is none");
+    create(&dir);
+    assert!(open(&dir).unwrap().is_some());
+}
+
+#[test]
+fn the_tail_of_another_store_is_refused() {
+    let dir = dir();
+    create(&dir);
+    let error = Journal::open(dir.path(), INCARNATION + 1, Durability::Durable).unwrap_err();
+    assert!(matches!(error, OpenError::NotAStore { .. }), "{error}");
+}
+
+#[test]
+fn a_header_is_checked_before_it_is_believed() {
+    let good = FileHeader { incarnation: INCARNATION, segment_sectors: SECTORS };
+    let segment = |segment_sectors| FileHeader { segment_sectors, ..good }.encode();
+    let cases = [
+        ([0; header::LEN], "its magic number is wrong"),
+        (segment(SECTORS - 1), "its segments have a length that none may have"),
+        (segment(u32::MAX), "its segments have a length that none may have"),
+        (segment(SECTORS + 1), "the file is shorter than it says"),
+    ];
+    for (header, reason) in cases {
+        let dir = dir();
+        create(&dir);
+        scribble(&dir, 0, &header);
+        let Err(OpenError::Corrupt(damage)) = open(&dir) else { panic!("{reason}") };
+        assert_eq!(damage, Damage { place: Place::TailHeader, reason });
+    }
+    let dir = dir();
+    create(&dir);
+    for bit in 0..header::LEN * 8 {
+        let mut flipped = good.encode();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        scribble(&dir, 0, &flipped);
+        assert!(
+            matches!(open(&dir), Err(OpenError::Corrupt(_) | OpenError::NewerFormat { .. })),
+            "bit {bit}"
+        );
+    }
+}
+
+#[test]
+fn a_file_that_was_cut_off_is_damaged() {
+    for len in [0, 23, 24, 4096, (2 + 3 * u64::from(SECTORS)) * 4096 - 1] {
+        let dir = dir();
+        create(&dir);
+        OpenOptions::new().write(true).open(dir.path().join("tail")).unwrap().set_len(len).unwrap();
+        assert!(matches!(open(&dir), Err(OpenError::Corrupt(_))), "{len} bytes");
+    }
+}
+
+#[test]
+fn a_record_is_read_where_it_was_written_and_nowhere_else() {
+    let dir = dir();
+    let journal = create(&dir);
+    let spots = [(4, 0, 2), (4, 2, 1), (4, 3, SECTORS - 3), (5, 0, SECTORS), (6, 7, 1)];
+    for (commit, (generation, sector, sectors)) in spots.into_iter().enumerate() {
+        journal.write(generation, sector, &record(&journal, generation, commit as u64, sectors)).unwrap();
+    }
+    journal.flush().unwrap();
+    for generation in 0..12 {
+        for sector in 0..SECTORS + 2 {
+            let found = journal.read(generation, sector).unwrap();
+            let written = spots.iter().position(|&(g, s, _)| (g, s) == (generation, sector));
+            assert_eq!(found.as_ref().map(|record| record.head().commit as usize), written);
+            if let Some((record, written)) = found.zip(written) {
+                assert_eq!((record.head().generation, record.sectors()), (generation, spots[written].2));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_record_that_would_reach_beyond_its_segment_is_none() {
+    let dir = dir();
+    let journal = create(&dir);
+    let bytes = record(&journal, 4, 1, 2);
+    // The first of generation 5 is where the last of generation 4 would go on.
+    scribble(&dir, journal.offset(4, SECTORS - 1), &bytes);
+    assert!(journal.read(4, SECTORS - 1).unwrap().is_none());
+    scribble(&dir, journal.offset(4, SECTORS - 2), &bytes);
+    assert!(journal.read(4, SECTORS - 2).unwrap().is_some());
+}
+
+#[test]
+fn another_boot_is_noticed() {
+    let dir = dir();
+    let journal = create(&dir);
+    assert!(journal.boot_changed().unwrap(), "a new tail was written in no boot");
+    journal.note_boot(0xc0ff_ee00).unwrap();
+    assert!(!journal.boot_changed().unwrap());
+    assert_eq!(journal.confirmations().unwrap(), [0xc0ff_ee00]);
+    let note = Note { boot_id: [7; 16], confirmed: 9 };
+    scribble(&dir, 4096, &note.encode(INCARNATION));
+    assert!(journal.boot_changed().unwrap());
+    assert_eq!(journal.confirmations().unwrap(), [9], "what an earlier boot confirmed stays so");
+    scribble(&dir, 4096, &note.encode(INCARNATION)[..23]);
+    scribble(&dir, 4096 + 23, &[0xff]);
+    assert!(journal.boot_changed().unwrap());
+    assert!(journal.confirmations().unwrap().is_empty(), "a torn note confirms nothing");
+}
