@@ -1,0 +1,410 @@
+//! The calls that a program makes in place of the C library's.
+//!
+//! Each has the signature and the contract of its namesake, but for `open` and `openat`: they take a number of arguments
+//! that varies, which a stable Rust function cannot. On the targets of this module an argument that may be absent
+//! stands where it would stand if it were always there, so that it can be read, and is ignored where it means nothing.
+#![allow(unsafe_code)]
+
+use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
+use std::ops::Range;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::slice;
+use std::sync::Arc;
+
+use libc::iovec;
+
+use crate::fault::{Call, Failure};
+use crate::system;
+use crate::watch::{self, Descriptor, Directory, Node};
+
+/// # Safety
+///
+/// As the C library's call of this name.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn open(path: *const c_char, flags: c_int, mode: c_int) -> c_int {
+    // SAFETY: the caller upholds the contract.
+    unsafe { watched_open(libc::AT_FDCWD, path, flags, mode) }
+}
+
+/// # Safety
+///
+/// As the C library's call of this name.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn open64(path: *const c_char, flags: c_int, mode: c_int) -> c_int {
+    // SAFETY: both have the same contract.
+    unsafe { open(path, flags, mode) }
+}
+
+/// # Safety
+///
+/// As the C library's call of this name.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn openat(directory: c_int, path: *const c_char, flags: c_int, mode: c_int) -> c_int {
+    // SAFETY: the caller upholds the contract.
+    unsafe { watched_open(directory, path, flags, mode) }
+}
+
+/// # Safety
+///
+/// As the C library's call of this name.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn openat64(directory: c_int, path: *const c_char, flags: c_int, mode: c_int) -> c_int {
+    // SAFETY: both have the same contract.
+    unsafe { openat(directory, path, flags, mode) }
+}
+
+/// # Safety
+///
+/// As the C library's call of this name.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn close(fd: c_int) -> c_int {
+    watch::detach(fd);
+    // SAFETY: the caller upholds the contract.
+    unsafe { system::close(fd) }
+}
+
+/// # Safety
+///
+/// As the C library's call of this name.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn read(fd: c_int, out: *mut c_void, len: usize) -> isize {
+    match refused_read(fd) {
+        Some(error) => system::fail(error) as isize,
+        // SAFETY: the caller upholds the contract.
+        None => unsafe { system::read(fd, out, len) },
+    }
+}
+
+/// # Safety
+///
+/// As the C library's call of this name.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn pread(fd: c_int, out: *mut c_void, len: usize, at: i64) -> isize {
+    match refused_read(fd) {
+        Some(error) => system::fail(error) as isize,
+        // SAFETY: the caller upholds the contract.
+        None => unsafe { system::pread(fd, out, len, at) },
+    }
+}
+
+/// # Safety
+///
+/// As the C library's call of this name.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn pread64(fd: c_int, out: *mut c_void, len: usize, at: i64) -> isize {
+    // SAFETY: both have the same contract.
+    unsafe { pread(fd, out, len, at) }
+}
+
+/// # Safety
+///
+/// As the C library's call of this name.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn write(fd: c_int, bytes: *const c_void, len: usize) -> isize {
+    match watch::descriptor(fd) {
+        // SAFETY: the caller upholds the contract: `bytes` holds `len` bytes.
+        Some(descriptor) => watched_write(&descriptor, fd, unsafe { view(bytes, len) }, None),
+        // SAFETY: the caller upholds the contract.
+        None => unsafe { system::write(fd, bytes, len) },
+    }
+}
+
+/// # Safety
+///
+/// As the C library's call of this name.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn pwrite(fd: c_int, bytes: *const c_void, len: usize, at: i64) -> isize {
+    match watch::descriptor(fd) {
+        // SAFETY: the caller upholds the contract: `bytes` holds `len` bytes.
+        Some(descriptor) => watched_write(&descriptor, fd, unsafe { view(bytes, len) }, Some(at)),
+        // SAFETY: the caller upholds the contract.
+        None => unsafe { system::pwrite(fd, bytes, len, at) },
+    }
+}
+
+/// # Safety
+///
+/// As the C library's call of this name.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn pwrite64(fd: c_int, bytes: *const c_void, len: usize, at: i64) -> isize {
+    // SAFETY: both have the same contract.
+    unsafe { pwrite(fd, bytes, len, at) }
+}
+
+/// # Safety
+///
+/// As the C library's call of this name.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn writev(fd: c_int, parts: *const iovec, count: c_int) -> isize {
+    match watch::descriptor(fd) {
+        // SAFETY: the caller upholds the contract: there are `count` parts.
+        Some(descriptor) => watched_write(&descriptor, fd, &unsafe { gather(parts, count) }, None),
+        // SAFETY: the caller upholds the contract.
+        None => unsafe { libc::syscall(libc::SYS_writev, fd, parts, count) as isize },
+    }
+}
+
+/// # Safety
+///
+/// As the C library's call of this name.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn pwritev(fd: c_int, parts: *const iovec, count: c_int, at: i64) -> isize {
+    match watch::descriptor(fd) {
+        // SAFETY: the caller upholds the contract: there are `count` parts.
+        Some(descriptor) => watched_write(&descriptor, fd, &unsafe { gather(parts, count) }, Some(at)),
+        // SAFETY: the caller upholds the contract. The kernel takes the place in two words, the upper one of which
+        // a 64-bit kernel ignores.
+        None => unsafe { libc::syscall(libc::SYS_pwritev, fd, parts, count, at, 0) as isize },
+    }
+}
+
+/// # Safety
+///
+/// As the C library's call of this name.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn pwritev64(fd: c_int, parts: *const iovec, count: c_int, at: i64) -> isize {
+    // SAFETY: both have the same contract.
+    unsafe { pwritev(fd, parts, count, at) }
+}
+
+/// # Safety
+///
+/// As the C library's call of this name.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn ftruncate(fd: c_int, len: i64) -> c_int {
+    let Some(Descriptor { directory, node: Node::File { file, .. } }) = watch::descriptor(fd) else {
+        return system::ftruncate(fd, len);
+    };
+    let mut state = directory.lock();
+    if let Some(failure) = state.strike(Call::Truncate) {
+        return system::fail(error_of(failure));
+    }
+    let returned = system::ftruncate(fd, len);
+    if returned == 0 {
+        state.truncated(file, len as u64);
+    }
+    returned
+}
+
+/// # Safety
+///
+/// As the C library's call of this name.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn ftruncate64(fd: c_int, len: i64) -> c_int {
+    // SAFETY: both have the same contract.
+    unsafe { ftruncate(fd, len) }
+}
+
+/// # Safety
+///
+/// As the C library's call of this name.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn fsync(fd: c_int) -> c_int {
+    watched_flush(fd, system::fsync)
+}
+
+/// # Safety
+///
+/// As the C library's call of this name.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn fdatasync(fd: c_int) -> c_int {
+    watched_flush(fd, system::fdatasync)
+}
+
+/// # Safety
+///
+/// As the C library's call of this name.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn rename(from: *const c_char, to: *const c_char) -> c_int {
+    // SAFETY: the caller upholds the contract: both are strings that end with 0.
+    let located = unsafe { (located(from), located(to)) };
+    let (Some((directory, from_name)), Some((_, to_name))) = located else {
+        // SAFETY: as above.
+        return unsafe { system::rename(from, to) };
+    };
+    let mut state = directory.lock();
+    if let Some(failure) = state.strike(Call::Rename) {
+        return system::fail(error_of(failure));
+    }
+    // SAFETY: as above.
+    let returned = unsafe { system::rename(from, to) };
+    if returned == 0 {
+        state.renamed(&from_name, &to_name);
+    }
+    returned
+}
+
+/// # Safety
+///
+/// As the C library's call of this name.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn unlink(path: *const c_char) -> c_int {
+    // SAFETY: the caller upholds the contract: it is a string that ends with 0.
+    let Some((directory, name)) = (unsafe { located(path) }) else {
+        // SAFETY: as above.
+        return unsafe { system::unlink(path) };
+    };
+    let mut state = directory.lock();
+    if let Some(failure) = state.strike(Call::Remove) {
+        return system::fail(error_of(failure));
+    }
+    // SAFETY: as above.
+    let returned = unsafe { system::unlink(path) };
+    if returned == 0 {
+        state.removed(&name);
+    }
+    returned
+}
+
+/// # Safety
+///
+/// As the C library's `openat`.
+unsafe fn watched_open(at: c_int, path: *const c_char, flags: c_int, mode: c_int) -> c_int {
+    // SAFETY: the caller upholds the contract: it is a string that ends with 0.
+    let path_given = unsafe { as_path(path) };
+    // SAFETY: as above.
+    let open = || unsafe { system::openat(at, path, flags, mode) };
+    if !watch::is_watching() || (at != libc::AT_FDCWD && path_given.is_relative()) {
+        return open();
+    }
+    let Some((directory, name)) = watch::locate(path_given) else { return open() };
+    let mut state = directory.lock();
+    if let Some(failure) = state.strike(Call::Open) {
+        return system::fail(error_of(failure));
+    }
+    let before = path_given.metadata().ok();
+    let fd = open();
+    if fd < 0 {
+        return fd;
+    }
+    let node = if before.as_ref().is_some_and(|metadata| metadata.is_dir()) {
+        Node::Directory(name)
+    } else {
+        let file = state.opened(&name, before.map(|metadata| metadata.len()));
+        if flags & libc::O_TRUNC != 0 {
+            state.truncated(file, 0);
+        }
+        Node::File { file, is_synchronous: flags & (libc::O_SYNC | libc::O_DSYNC) != 0 }
+    };
+    drop(state);
+    watch::attach(fd, Descriptor { directory, node });
+    fd
+}
+
+/// How a read of a descriptor is to fail, if it is.
+fn refused_read(fd: c_int) -> Option<c_int> {
+    let descriptor = watch::descriptor(fd)?;
+    let failure = descriptor.directory.lock().strike(Call::Read)?;
+    Some(error_of(failure))
+}
+
+/// Writes at a place, or where the descriptor stands.
+fn watched_write(descriptor: &Descriptor, fd: c_int, bytes: &[u8], at: Option<i64>) -> isize {
+    let Node::File { file, is_synchronous } = descriptor.node else {
+        return system::fail(libc::EBADF) as isize;
+    };
+    let mut state = descriptor.directory.lock();
+    let place = at.unwrap_or_else(|| system::position(fd)) as u64;
+    let failure = state.strike(Call::Write);
+    let failed_late = is_synchronous && failure == Some(Failure::Device);
+    let taken = match failure {
+        Some(Failure::Short) if bytes.len() > 1 => bytes.len() / 2,
+        Some(failure) if !failed_late => return system::fail(error_of(failure)) as isize,
+        _ => bytes.len(),
+    };
+    let taken = state.room_for(file, place, taken as u64) as usize;
+    if taken == 0 && !bytes.is_empty() {
+        return system::fail(libc::ENOSPC) as isize;
+    }
+    let bytes = &bytes[..taken];
+    let returned = match at {
+        // SAFETY: the pointer and the length are a slice's.
+        Some(at) => unsafe { system::pwrite(fd, bytes.as_ptr().cast(), bytes.len(), at) },
+        // SAFETY: as above.
+        None => unsafe { system::write(fd, bytes.as_ptr().cast(), bytes.len()) },
+    };
+    let Ok(written) = usize::try_from(returned) else { return returned };
+    state.written(file, place, &bytes[..written]);
+    let range = place..place + written as u64;
+    match (is_synchronous, failed_late) {
+        (true, true) => {
+            state.flush_failed(file, range);
+            return system::fail(libc::EIO) as isize;
+        }
+        (true, false) => {
+            let covers = state.recorded();
+            state.flushed(file, range, covers);
+        }
+        _ => {}
+    }
+    returned
+}
+
+fn watched_flush(fd: c_int, flush: fn(c_int) -> c_int) -> c_int {
+    let Some(Descriptor { directory, node }) = watch::descriptor(fd) else { return flush(fd) };
+    let mut state = directory.lock();
+    let covers = state.recorded();
+    if let Some(failure) = state.strike(Call::Flush) {
+        if let Node::File { file, .. } = node {
+            state.flush_failed(file, WHOLE);
+        }
+        return system::fail(error_of(failure));
+    }
+    drop(state);
+    let returned = flush(fd);
+    let mut state = directory.lock();
+    match (returned, node) {
+        (0, Node::File { file, .. }) => state.flushed(file, WHOLE, covers),
+        (0, Node::Directory(name)) => state.directory_flushed(name, covers),
+        (_, Node::File { file, .. }) => state.flush_failed(file, WHOLE),
+        (_, Node::Directory(_)) => {}
+    }
+    returned
+}
+
+fn error_of(failure: Failure) -> c_int {
+    match failure {
+        Failure::Device | Failure::Short => libc::EIO,
+        Failure::Full => libc::ENOSPC,
+    }
+}
+
+/// # Safety
+///
+/// `path` is a string that ends with 0 and outlives the result.
+unsafe fn located(path: *const c_char) -> Option<(Arc<Directory>, PathBuf)> {
+    // SAFETY: the caller upholds it.
+    if watch::is_watching() { watch::locate(unsafe { as_path(path) }) } else { None }
+}
+
+/// # Safety
+///
+/// `path` is a string that ends with 0 and outlives the result.
+unsafe fn as_path<'a>(path: *const c_char) -> &'a Path {
+    // SAFETY: the caller upholds it.
+    Path::new(OsStr::from_bytes(unsafe { CStr::from_ptr(path) }.to_bytes()))
+}
+
+/// # Safety
+///
+/// `bytes` holds `len` bytes that outlive the result; where there are none it may be null.
+unsafe fn view<'a>(bytes: *const c_void, len: usize) -> &'a [u8] {
+    // SAFETY: the caller upholds it, and none are read through null.
+    if len == 0 { &[] } else { unsafe { slice::from_raw_parts(bytes.cast(), len) } }
+}
+
+/// Copies the parts of a write into one.
+///
+/// # Safety
+///
+/// There are `count` parts, each of as many bytes as it says.
+unsafe fn gather(parts: *const iovec, count: c_int) -> Vec<u8> {
+    // SAFETY: the caller upholds it.
+    let parts = unsafe { slice::from_raw_parts(parts, count.max(0) as usize) };
+    // SAFETY: as above.
+    parts.iter().flat_map(|part| unsafe { view(part.iov_base, part.iov_len) }).copied().collect()
+}
+
+/// A flush sends every byte of the file.
+const WHOLE: Range<u64> = 0..u64::MAX;

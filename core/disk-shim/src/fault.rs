@@ -1,0 +1,86 @@
+//! Which calls are to fail, and how.
+
+/// The kinds of calls that can fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Call {
+    /// `open`, `openat`, of a file or of a directory.
+    Open,
+    /// `read`, `pread`.
+    Read,
+    /// `write`, `pwrite`, `writev`, `pwritev`.
+    Write,
+    /// `ftruncate`.
+    Truncate,
+    /// `fsync`, `fdatasync`, of a file or of a directory.
+    Flush,
+    /// `rename`.
+    Rename,
+    /// `unlink`.
+    Remove,
+}
+
+/// A call that fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Of which kind; `None`: of any.
+    pub call: Option<Call>,
+    /// How many calls of the kind succeed before.
+    pub after: u64,
+    /// How it fails.
+    pub failure: Failure,
+    /// Whether later calls of the kind fail too.
+    pub lasting: Lasting,
+}
+
+/// How a call fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The device failed: `EIO`. A flush that fails like this has dropped what it was to send, as Linux does.
+    Device,
+    /// No space is left: `ENOSPC`.
+    Full,
+    /// A write takes half of the bytes and says so; any other call fails as with [`Failure::Device`].
+    Short,
+}
+
+/// For how long calls fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lasting {
+    /// One call.
+    Once,
+    /// Every call from then on, until the watch is told otherwise.
+    FromThenOn,
+}
+
+/// A fault and the calls that it has met.
+#[derive(Debug)]
+pub(crate) struct ArmedFault {
+    fault: Fault,
+    met: u64,
+    struck: u64,
+}
+
+impl ArmedFault {
+    pub(crate) fn new(fault: Fault) -> Self {
+        Self { fault, met: 0, struck: 0 }
+    }
+
+    /// How many calls it made fail.
+    pub(crate) fn struck(&self) -> u64 {
+        self.struck
+    }
+
+    /// How a call is to fail, if it is.
+    pub(crate) fn strike(&mut self, call: Call) -> Option<Failure> {
+        if self.fault.call.is_some_and(|kind| kind != call) {
+            return None;
+        }
+        self.met += 1;
+        let strikes = match self.fault.lasting {
+            Lasting::Once => self.met == self.fault.after + 1,
+            Lasting::FromThenOn => self.met > self.fault.after,
+        };
+        self.struck += u64::from(strikes);
+        strikes.then_some(self.fault.failure)
+    }
+}

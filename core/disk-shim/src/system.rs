@@ -1,0 +1,102 @@
+//! The system's own calls, which the C library's of the same names would make.
+#![allow(unsafe_code)]
+
+use std::ffi::{c_char, c_int, c_void};
+
+use libc::{SYS_close, SYS_fdatasync, SYS_fsync, SYS_ftruncate, SYS_lseek, SYS_openat, SYS_pread64};
+use libc::{SYS_pwrite64, SYS_read, SYS_renameat2, SYS_unlinkat, SYS_write};
+
+/// # Safety
+///
+/// As the C library's `openat`: `path` is a string that ends with 0.
+pub(crate) unsafe fn openat(directory: c_int, path: *const c_char, flags: c_int, mode: c_int) -> c_int {
+    // SAFETY: the caller upholds it; the kernel copies the path.
+    unsafe { libc::syscall(SYS_openat, directory, path, flags, mode) as c_int }
+}
+
+/// # Safety
+///
+/// As the C library's `close`: nothing uses the descriptor any more.
+pub(crate) unsafe fn close(fd: c_int) -> c_int {
+    // SAFETY: the caller upholds it.
+    unsafe { libc::syscall(SYS_close, fd) as c_int }
+}
+
+/// # Safety
+///
+/// As the C library's `read`: `out` has room for `len` bytes.
+pub(crate) unsafe fn read(fd: c_int, out: *mut c_void, len: usize) -> isize {
+    // SAFETY: the caller upholds it.
+    unsafe { libc::syscall(SYS_read, fd, out, len) as isize }
+}
+
+/// # Safety
+///
+/// As the C library's `pread`: `out` has room for `len` bytes.
+pub(crate) unsafe fn pread(fd: c_int, out: *mut c_void, len: usize, at: i64) -> isize {
+    // SAFETY: the caller upholds it.
+    unsafe { libc::syscall(SYS_pread64, fd, out, len, at) as isize }
+}
+
+/// # Safety
+///
+/// As the C library's `write`: `bytes` holds `len` bytes.
+pub(crate) unsafe fn write(fd: c_int, bytes: *const c_void, len: usize) -> isize {
+    // SAFETY: the caller upholds it.
+    unsafe { libc::syscall(SYS_write, fd, bytes, len) as isize }
+}
+
+/// # Safety
+///
+/// As the C library's `pwrite`: `bytes` holds `len` bytes.
+pub(crate) unsafe fn pwrite(fd: c_int, bytes: *const c_void, len: usize, at: i64) -> isize {
+    // SAFETY: the caller upholds it.
+    unsafe { libc::syscall(SYS_pwrite64, fd, bytes, len, at) as isize }
+}
+
+/// # Safety
+///
+/// As the C library's `rename`: both are strings that end with 0.
+pub(crate) unsafe fn rename(from: *const c_char, to: *const c_char) -> c_int {
+    // SAFETY: the caller upholds it; the kernel copies the paths.
+    unsafe { libc::syscall(SYS_renameat2, libc::AT_FDCWD, from, libc::AT_FDCWD, to, 0) as c_int }
+}
+
+/// # Safety
+///
+/// As the C library's `unlink`: `path` is a string that ends with 0.
+pub(crate) unsafe fn unlink(path: *const c_char) -> c_int {
+    // SAFETY: the caller upholds it; the kernel copies the path.
+    unsafe { libc::syscall(SYS_unlinkat, libc::AT_FDCWD, path, 0) as c_int }
+}
+
+pub(crate) fn ftruncate(fd: c_int, len: i64) -> c_int {
+    // SAFETY: the call takes numbers alone, and touches no memory of the process.
+    unsafe { libc::syscall(SYS_ftruncate, fd, len) as c_int }
+}
+
+pub(crate) fn fsync(fd: c_int) -> c_int {
+    // SAFETY: the call takes a number alone.
+    unsafe { libc::syscall(SYS_fsync, fd) as c_int }
+}
+
+pub(crate) fn fdatasync(fd: c_int) -> c_int {
+    // SAFETY: the call takes a number alone.
+    unsafe { libc::syscall(SYS_fdatasync, fd) as c_int }
+}
+
+/// Where the next byte that is written without naming a place goes.
+pub(crate) fn position(fd: c_int) -> i64 {
+    // SAFETY: both calls take numbers alone.
+    unsafe {
+        let appends = libc::fcntl(fd, libc::F_GETFL) & libc::O_APPEND != 0;
+        libc::syscall(SYS_lseek, fd, 0, if appends { libc::SEEK_END } else { libc::SEEK_CUR }) as i64
+    }
+}
+
+/// Makes a call fail with `error`.
+pub(crate) fn fail(error: c_int) -> c_int {
+    // SAFETY: the location is this thread's own.
+    unsafe { *libc::__errno_location() = error };
+    -1
+}
