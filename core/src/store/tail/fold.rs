@@ -122,7 +122,7 @@ struct Lanes {
 struct OpenLane {
     /// The place of the next event that would go on with its runs; `None` before the first.
     next: Option<DeviceSequence>,
-    /// The places whose times one row of `clock` maps, or that come before all rows: none before the first event.
+    /// The places whose times one row of `clock` maps, or that come before all rows; known once `next` is.
     clock: RangeInclusive<u64>,
 }
 
@@ -271,8 +271,7 @@ impl Lanes {
     fn slot(&mut self, origin: &Origin) -> usize {
         let Self { lanes, slots } = self;
         *slots.entry((origin.device, origin.epoch, origin.lane)).or_insert_with(|| {
-            // An empty range: the first event looks for its own.
-            lanes.push(OpenLane { next: None, clock: 1..=0 });
+            lanes.push(OpenLane { next: None, clock: 0..=0 });
             lanes.len() - 1
         })
     }
@@ -366,3 +365,6 @@ const FOLDED_LEN: usize = 16;
 
 /// What the key of a row of `clock` tells before the place: device, epoch and lane.
 const LANE_KEY_LEN: usize = 9;
+
+#[cfg(test)]
+mod tests;
