@@ -67,23 +67,19 @@ impl Journal {
         Ok(Self { file, path, incarnation, segment_sectors, durability })
     }
 
-    /// Opens the tail of the store `incarnation`; `None` where `dir` holds none.
-    pub(in crate::store) fn open(
-        dir: &Path,
-        incarnation: u64,
-        durability: Durability,
-    ) -> Result<Option<Self>, OpenError> {
-        Self::open_with(dir, incarnation, durability, OpenOptions::new().read(true).write(true))
+    /// Opens the tail in `dir`; `None` where there is none. Whether it is that of the store, [`Journal::incarnation`]
+    /// tells.
+    pub(in crate::store) fn open(dir: &Path, durability: Durability) -> Result<Option<Self>, OpenError> {
+        Self::open_with(dir, durability, OpenOptions::new().read(true).write(true))
     }
 
-    /// As [`Journal::open`], for a process that only reads. What it flushes, it does for good.
-    pub(in crate::store) fn open_read_only(dir: &Path, incarnation: u64) -> Result<Option<Self>, OpenError> {
-        Self::open_with(dir, incarnation, Durability::Durable, OpenOptions::new().read(true))
+    /// As [`Journal::open`], for a process that only reads. What it flushes is durable in any case.
+    pub(in crate::store) fn open_read_only(dir: &Path) -> Result<Option<Self>, OpenError> {
+        Self::open_with(dir, Durability::Durable, OpenOptions::new().read(true))
     }
 
     fn open_with(
         dir: &Path,
-        incarnation: u64,
         durability: Durability,
         options: &OpenOptions,
     ) -> Result<Option<Self>, OpenError> {
@@ -94,19 +90,20 @@ impl Journal {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(io(error)),
         };
-        let damage = |reason| Damage { place: Place::TailHeader, reason };
         let mut head = [0; header::LEN];
-        read_whole(&file, &mut head, 0).map_err(io)?;
+        read_what_there_is(&file, &mut head).map_err(io)?;
         let header = FileHeader::parse(&head)?;
         if file.metadata().map_err(io)?.len() < header.file_len() {
-            return Err(damage("the file is shorter than it says").into());
+            let reason = "the file is shorter than it says";
+            return Err(Damage { place: Place::TailHeader, reason }.into());
         }
-        if header.incarnation != incarnation {
-            let reason = "its tail is that of another store";
-            return Err(OpenError::NotAStore { path: dir.to_path_buf(), reason });
-        }
-        let segment_sectors = header.segment_sectors;
+        let FileHeader { incarnation, segment_sectors } = header;
         Ok(Some(Self { file, path, incarnation, segment_sectors, durability }))
+    }
+
+    /// The store that it belongs to.
+    pub(in crate::store) fn incarnation(&self) -> u64 {
+        self.incarnation
     }
 
     /// How many sectors a generation has to itself.
@@ -222,12 +219,10 @@ fn make(path: &Path, header: FileHeader, durability: Durability) -> io::Result<F
     Ok(file)
 }
 
-/// Reads as much as there is; zeros stand for what is missing.
-fn read_whole(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
-    match file.read_exact_at(bytes, offset) {
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(()),
-        read => read,
-    }
+/// Reads the start of a file; zeros stand for what it lacks.
+fn read_what_there_is(file: &File, bytes: &mut [u8]) -> io::Result<()> {
+    let len = file.metadata()?.len().min(bytes.len() as u64);
+    file.read_exact_at(&mut bytes[..len as usize], 0)
 }
 
 /// The least that a segment has, in bytes: the largest record.

@@ -126,6 +126,11 @@ impl RecordWriter {
         &self.bytes
     }
 
+    /// The record that was finished, without the zeros: what [`Record::parse`] takes.
+    pub(in crate::store) fn bytes(&self) -> &[u8] {
+        &self.bytes[..HEADER_LEN + self.body_len]
+    }
+
     fn chunk(&mut self, kind: u8, table: TableNumber, key: &[u8], content: &[u8]) {
         self.bytes.truncate(HEADER_LEN + self.body_len);
         self.bytes.extend_from_slice(&[kind, table.0]);

@@ -96,6 +96,7 @@ fn a_writer_forgets_the_record_before() {
     assert_eq!(writer.body_len(), bare().len() - HEADER_LEN);
     assert_eq!(writer.finish(head(), seed()), record());
     assert_eq!(writer.finish(head(), seed()), record(), "finished again it is the same");
+    assert_eq!(writer.bytes(), bare());
 }
 
 #[test]
