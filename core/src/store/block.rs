@@ -14,12 +14,15 @@ mod columns;
 #[cfg_attr(not(test), allow(dead_code, reason = "a salvage makes such blocks"))]
 mod quarantine;
 mod run;
+mod sealed_run;
 mod stretch;
 mod writer;
 
 pub(super) use columns::{IngestTimes, Pairs, Ticks};
 use quarantine::LostRun;
 pub(super) use run::{Origin, Run};
+#[cfg(feature = "encryption")]
+pub(super) use sealed_run::{SealedRun, UNIT_FRONT_LEN, UNIT_OVERHEAD};
 pub(super) use stretch::{Stretch, Stretches};
 pub(super) use writer::{BlockWriter, EventMeta, PushError, RunKey};
 
@@ -147,6 +150,11 @@ impl<'a> Block<'a> {
             Ok(RunIndex { stream, first, block, run: run as u16, count })
         };
         (0..self.runs()).map(row).collect()
+    }
+
+    /// Whether it has a sealed run.
+    pub(super) fn has_sealed_runs(&self) -> Result<bool, Damage> {
+        (0..self.runs()).try_fold(false, |found, index| Ok(found || self.run(index)?.is_sealed()))
     }
 
     /// The run at `index`.
@@ -301,6 +309,9 @@ impl<'a> Block<'a> {
 
 /// Checks the columns of a run, which begin at `at` if there are any, and returns where they end.
 fn check_columns(run: &Run<'_>, at: usize) -> Result<usize, &'static str> {
+    if run.is_sealed() {
+        return Ok(at);
+    }
     if run.columns_at() != if run.has_columns() { at } else { 0 } {
         return Err("a run's columns do not follow those before");
     }
@@ -309,14 +320,7 @@ fn check_columns(run: &Run<'_>, at: usize) -> Result<usize, &'static str> {
         check_ends(run.ends(), run.events_len())?;
         at += run.ends().len();
     }
-    if run.is_timed() {
-        let mut ticks = run.ticks();
-        for _ in 0..run.count() {
-            ticks.next().ok_or("a run's ticks break off")?;
-        }
-        at += ticks.read_len();
-    }
-    Ok(at)
+    Ok(at + run.ticks_column()?.len())
 }
 
 impl Header {
@@ -388,8 +392,7 @@ mod field {
 // The end of an event is a u16 from its run's first byte.
 const _: () = assert!(BLOCK_LEN_MAX <= u16::MAX as usize);
 // The largest event fits a block of its own, with its header, its run, and every column.
-const _: () =
-    assert!(field::RUNS + run::RUN_LEN + EVENT_LEN_MAX + writer::COLUMNS_LEN_PER_EVENT_MAX <= BLOCK_LEN_MAX);
+const _: () = assert!(EVENT_LEN_MAX + writer::EVENT_OVERHEAD_MAX <= BLOCK_LEN_MAX);
 
 #[cfg(test)]
 mod tests;

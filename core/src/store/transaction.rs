@@ -221,7 +221,7 @@ pub(super) fn log_end(
 
 fn local_run(target: Target) -> RunKey {
     let Target { stream, descriptor, .. } = target;
-    RunKey { stream, descriptor, device: 0, epoch: Epoch(0), lane: Lane(0), timed: false }
+    RunKey { stream, descriptor, device: 0, epoch: Epoch(0), lane: Lane(0), timed: false, sealed: false }
 }
 
 fn successor(sequence: u64, space: &'static str) -> Result<u64, AppendError> {

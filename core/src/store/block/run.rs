@@ -1,6 +1,9 @@
 //! A run: neighbours of one stream, with one descriptor and one origin, whose bytes stand together.
 
-use super::columns::Ticks;
+use super::columns::{Ticks, check_ends};
+#[cfg(any(test, feature = "encryption"))]
+use super::sealed_run::SealedRun;
+use super::sealed_run::UNIT_OVERHEAD;
 use crate::store::tables::array;
 use crate::{DeviceSequence, Epoch, Lane, StreamSequence};
 
@@ -19,6 +22,8 @@ pub(crate) struct Run<'a> {
     events: &'a [u8],
     ends: &'a [u8],
     ticks: &'a [u8],
+    /// What stands for events and columns where they are sealed.
+    unit: Option<&'a [u8]>,
 }
 
 /// Where the events of a run come from, if not from this host.
@@ -57,6 +62,7 @@ impl<'a> Run<'a> {
             events: &[],
             ends: &[],
             ticks: &[],
+            unit: None,
         };
         let (device, lane) = (u32_at(field::DEVICE), (shape >> LANE_SHIFT & LANE_MASK) as u8);
         let (epoch, first) = (u32_at(field::EPOCH), u64_at(field::DEVICE_FIRST));
@@ -69,7 +75,7 @@ impl<'a> Run<'a> {
         if run.count == 0 || run.first.0.checked_add(run.count.into()).is_none() {
             return Err("a run's events are none, or too many");
         }
-        run.locate(bytes)
+        if shape & SHAPE_SEALED != 0 { run.locate_unit(bytes) } else { run.locate(bytes) }
     }
 
     /// The stream's number in this store.
@@ -107,6 +113,48 @@ impl<'a> Run<'a> {
         Ticks::new(self.ticks)
     }
 
+    /// Whether events and columns are sealed: only [`Run::opened`] has them.
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.unit.is_some()
+    }
+
+    /// What stands for events and columns where they are sealed, and what it was sealed as.
+    #[cfg(any(test, feature = "encryption"))]
+    pub(crate) fn sealed(&self) -> Option<(SealedRun, &'a [u8])> {
+        let Self { first, count, origin, .. } = *self;
+        Some((SealedRun { first, count, shape: self.shape(), origin }, self.unit?))
+    }
+
+    /// The same run with its events and columns, which are `text` once its unit is opened.
+    #[cfg(any(test, feature = "encryption"))]
+    pub(crate) fn opened<'t>(&self, text: &'t [u8]) -> Result<Run<'t>, &'static str> {
+        const EXCEEDED: &str = "what a run's unit held is not its events";
+        let count = self.count as usize;
+        let ends_len = if self.stride == 0 { count.checked_mul(END_LEN).ok_or(EXCEEDED)? } else { 0 };
+        let (ends, rest) = text.split_at_checked(ends_len).ok_or(EXCEEDED)?;
+        let last_end =
+            || array(ends, ends_len.checked_sub(END_LEN)?).map(|end| u16::from_le_bytes(end).into());
+        let events_len = if self.stride == 0 { last_end() } else { self.stride.checked_mul(count) };
+        let (events, ticks) = events_len.and_then(|len| rest.split_at_checked(len)).ok_or(EXCEEDED)?;
+        let run = Run { events, ends, ticks, unit: None, events_at: 0, columns_at: 0, ..*self };
+        if self.stride == 0 {
+            check_ends(ends, events.len())?;
+        }
+        if run.ticks_column()?.len() == ticks.len() { Ok(run) } else { Err(EXCEEDED) }
+    }
+
+    /// The bytes of the ticks, which are found by walking over them.
+    pub(super) fn ticks_column(&self) -> Result<&'a [u8], &'static str> {
+        if !self.timed || self.unit.is_some() {
+            return Ok(&[]);
+        }
+        let mut ticks = self.ticks();
+        for _ in 0..self.count {
+            ticks.next().ok_or("a run's ticks break off")?;
+        }
+        Ok(&self.ticks[..ticks.read_len()])
+    }
+
     /// The bytes of the event at `index`, or `None` past the last or where its end is damaged.
     #[inline]
     pub(crate) fn event(&self, index: usize) -> Option<&'a [u8]> {
@@ -128,16 +176,23 @@ impl<'a> Run<'a> {
         self.events_at
     }
 
+    /// How many bytes stand where its events do: they, or its unit.
     pub(super) fn events_len(&self) -> usize {
-        self.events.len()
+        self.unit.unwrap_or(self.events).len()
+    }
+
+    /// Those bytes.
+    pub(super) fn events(&self) -> &'a [u8] {
+        self.unit.unwrap_or(self.events)
     }
 
     pub(super) fn columns_at(&self) -> usize {
         self.columns_at
     }
 
+    /// Whether columns stand behind the events of all runs.
     pub(super) fn has_columns(&self) -> bool {
-        self.stride == 0 || self.timed
+        self.unit.is_none() && (self.stride == 0 || self.timed)
     }
 
     pub(super) fn ends(&self) -> &'a [u8] {
@@ -164,6 +219,26 @@ impl<'a> Run<'a> {
         self.events = bytes.get(self.events_at..).and_then(|rest| rest.get(..events_len)).ok_or(EXCEEDED)?;
         Ok(self)
     }
+
+    /// Finds the unit of a sealed run in the block: it ends where a plain run's columns would begin.
+    fn locate_unit(mut self, bytes: &'a [u8]) -> Result<Self, &'static str> {
+        let unit = bytes.get(self.events_at..self.columns_at).ok_or("a sealed run exceeds it")?;
+        let text_len =
+            unit.len().checked_sub(UNIT_OVERHEAD).ok_or("a sealed run is shorter than its seal")?;
+        // So that a count is never larger than what is there.
+        let len_min = (self.count as usize).checked_mul(if self.stride == 0 { END_LEN } else { self.stride });
+        if len_min.is_none_or(|len_min| text_len < len_min) {
+            return Err("a sealed run is shorter than its events");
+        }
+        self.unit = Some(unit);
+        Ok(self)
+    }
+
+    #[cfg(any(test, feature = "encryption"))]
+    fn shape(&self) -> u32 {
+        let lane = self.origin.map_or(Lane(0), |origin| origin.lane);
+        shape(self.stride, lane, self.timed, self.unit.is_some())
+    }
 }
 
 /// What the writer puts into a run's header.
@@ -174,6 +249,7 @@ pub(super) struct RunHeader {
     pub(super) count: u32,
     pub(super) stride: usize,
     pub(super) timed: bool,
+    pub(super) sealed: bool,
     pub(super) origin: Option<Origin>,
     pub(super) events_at: usize,
     pub(super) columns_at: usize,
@@ -182,9 +258,8 @@ pub(super) struct RunHeader {
 impl RunHeader {
     /// Writes the header behind `out`.
     pub(super) fn emit(&self, out: &mut Vec<u8>) {
-        let lane = self.origin.map_or(0, |origin| u32::from(origin.lane.0));
-        let timed = if self.timed { SHAPE_TIMED } else { 0 };
-        let shape = self.stride as u32 | lane << LANE_SHIFT | timed;
+        let lane = self.origin.map_or(Lane(0), |origin| origin.lane);
+        let shape = shape(self.stride, lane, self.timed, self.sealed);
         let (device, epoch, first) = match self.origin {
             Some(origin) => (origin.device, origin.epoch.0, origin.first.0),
             None => (0, 0, 0),
@@ -202,6 +277,13 @@ impl RunHeader {
     }
 }
 
+/// The bits of a run's shape.
+pub(super) fn shape(stride: usize, lane: Lane, timed: bool, sealed: bool) -> u32 {
+    let timed = if timed { SHAPE_TIMED } else { 0 };
+    let sealed = if sealed { SHAPE_SEALED } else { 0 };
+    stride as u32 | u32::from(lane.0) << LANE_SHIFT | timed | sealed
+}
+
 /// A run's header.
 pub(super) const RUN_LEN: usize = 48;
 
@@ -212,7 +294,8 @@ const STRIDE_MASK: u32 = 0x00ff_ffff;
 const LANE_SHIFT: u32 = 24;
 const LANE_MASK: u32 = 3;
 const SHAPE_TIMED: u32 = 1 << 26;
-const SHAPE_KNOWN: u32 = STRIDE_MASK | LANE_MASK << LANE_SHIFT | SHAPE_TIMED;
+const SHAPE_SEALED: u32 = 1 << 27;
+const SHAPE_KNOWN: u32 = STRIDE_MASK | LANE_MASK << LANE_SHIFT | SHAPE_TIMED | SHAPE_SEALED;
 
 mod field {
     //! Where the fields of a run's header stand.

@@ -1,5 +1,6 @@
 //! Blocks against a list of events, against bytes worked out from FORMAT.md alone, and against damage.
 
+use super::sealed_run::{SealedRun, UNIT_FRONT_LEN};
 use super::*;
 use crate::{ArchiveError, DeviceSequence, Epoch, Lane, StreamSequence};
 
@@ -15,7 +16,7 @@ struct Entry {
 }
 
 fn local(stream: u32, descriptor: u32) -> RunKey {
-    RunKey { stream, descriptor, device: 0, epoch: Epoch(0), lane: Lane(0), timed: false }
+    RunKey { stream, descriptor, device: 0, epoch: Epoch(0), lane: Lane(0), timed: false, sealed: false }
 }
 
 fn write(first: u64, domain: u32, entries: &[Entry]) -> Vec<u8> {
@@ -75,6 +76,7 @@ fn read(block: &Block<'_>) -> Result<Vec<Entry>, Damage> {
                     epoch: origin.map_or(Epoch(0), |origin| origin.epoch),
                     lane: origin.map_or(Lane(0), |origin| origin.lane),
                     timed: run.is_timed(),
+                    sealed: run.is_sealed(),
                 },
                 stream_seq: run.first().0.wrapping_add(next[index] as u64),
                 device_seq: origin.map_or(0, |origin| origin.first.0),
@@ -99,7 +101,15 @@ fn golden(name: &str) -> Vec<u8> {
 }
 
 fn two_runs() -> Vec<Entry> {
-    let device = RunKey { stream: 9, descriptor: 1, device: 4, epoch: Epoch(2), lane: Lane(1), timed: true };
+    let device = RunKey {
+        stream: 9,
+        descriptor: 1,
+        device: 4,
+        epoch: Epoch(2),
+        lane: Lane(1),
+        timed: true,
+        sealed: false,
+    };
     let event = |stream_seq, ticks, ingest_us, bytes: &[u8]| Entry {
         key: device,
         stream_seq,
@@ -299,6 +309,7 @@ fn random_entries(random: &mut fastrand::Rng, n: usize) -> Vec<Entry> {
                 epoch: Epoch(timed.into()),
                 lane: Lane(0),
                 timed,
+                sealed: false,
             },
             stream_seq: seqs[stream],
             device_seq: device_seqs[stream],
@@ -318,4 +329,173 @@ fn rebase_device_sequences(entries: &mut [Entry]) {
     for entry in entries {
         entry.device_seq = *firsts.entry(entry.key).or_insert(entry.device_seq);
     }
+}
+
+/// Stands in for a cipher: flips every bit, and ends with a tag that tells the run.
+fn flip(run: &SealedRun, text: &[u8]) -> Vec<u8> {
+    let mut flipped: Vec<u8> = text.iter().map(|byte| !byte).collect();
+    flipped.extend_from_slice(&run.first.0.to_le_bytes());
+    flipped.extend_from_slice(&run.count.to_le_bytes());
+    flipped.extend_from_slice(&run.shape.to_le_bytes());
+    flipped
+}
+
+fn seal(_: &RunKey, run: &SealedRun, unit: &mut Vec<u8>) -> Result<(), ()> {
+    let sealed = flip(run, &unit[UNIT_FRONT_LEN..]);
+    unit.truncate(UNIT_FRONT_LEN);
+    unit.extend_from_slice(&sealed);
+    Ok(())
+}
+
+/// The block of the same events with every run plain, once each unit was opened.
+fn open(block: &Block<'_>) -> Vec<Entry> {
+    let texts: Vec<_> = (0..block.runs())
+        .map(|index| {
+            let (run, unit) = block.run(index).unwrap().sealed()?;
+            let text: Vec<u8> = unit[UNIT_FRONT_LEN..unit.len() - 16].iter().map(|byte| !byte).collect();
+            assert_eq!(unit[UNIT_FRONT_LEN..], flip(&run, &text), "a unit is that of its run");
+            Some(text)
+        })
+        .collect();
+    let mut writer = BlockWriter::new();
+    writer.begin(block.first(), block.domain());
+    let mut merged = vec![0; block.runs()];
+    for stretch in block.stretches().map(Result::unwrap) {
+        let run = block.run(stretch.run).unwrap();
+        let run = texts[stretch.run].as_ref().map_or(run, |text| run.opened(text).unwrap());
+        let ticks: Vec<u64> =
+            if run.is_timed() { run.ticks().take(run.count() as usize).collect() } else { vec![] };
+        for _ in 0..stretch.len {
+            let index = merged[stretch.run];
+            let entry = Entry {
+                key: RunKey::of(&run),
+                stream_seq: run.first().0 + index as u64,
+                device_seq: run.origin().map_or(0, |origin| origin.first.0),
+                ticks: ticks.get(index).copied(),
+                ingest_us: stretch.ingest_us,
+                bytes: run.event(index).unwrap().to_vec(),
+            };
+            push(&mut writer, &entry).unwrap();
+            merged[stretch.run] += 1;
+        }
+    }
+    let mut plain = Vec::new();
+    writer.finish(&mut plain);
+    read(&Block::new_checked(block.first(), &plain).unwrap()).unwrap()
+}
+
+/// Random entries that fit one block, sealed or not.
+fn small_entries(seed: u64, n: usize) -> Vec<Entry> {
+    let entries = |seed| random_entries(&mut fastrand::Rng::with_seed(seed), n);
+    let len = |entries: &[Entry]| entries.iter().map(|entry| entry.bytes.len()).sum::<usize>();
+    (seed..)
+        .map(entries)
+        .find(|entries| (5_000..30_000).contains(&len(entries)))
+        .expect("most seeds have some")
+}
+
+/// A block of `entries` whose runs are sealed where the stream's number is odd.
+fn write_sealed(first: u64, entries: &[Entry]) -> Vec<u8> {
+    let mut writer = BlockWriter::new();
+    writer.begin(GlobalSequence(first), 7);
+    let sealed = |entry: &Entry| Entry {
+        key: RunKey { sealed: entry.key.stream % 2 == 1, ..entry.key },
+        ..entry.clone()
+    };
+    let entries: Vec<_> = entries.iter().map(sealed).collect();
+    assert_eq!(push_all(&mut writer, &entries), entries.len(), "the block is full too soon");
+    writer.seal(seal).unwrap();
+    let mut block = Vec::new();
+    writer.finish(&mut block);
+    block
+}
+
+#[test]
+fn a_sealed_run_hides_its_events_and_columns_and_opens_to_what_went_in() {
+    let entries = small_entries(11, 400);
+    let bytes = write_sealed(90, &entries);
+    let block = Block::new_checked(GlobalSequence(90), &bytes).unwrap();
+    assert!(block.has_sealed_runs().unwrap());
+    assert!(
+        !Block::new_checked(GlobalSequence(90), &write(90, 7, &entries)).unwrap().has_sealed_runs().unwrap()
+    );
+    let plain = read(&Block::new_checked(GlobalSequence(90), &write(90, 7, &entries)).unwrap()).unwrap();
+    assert_eq!(open(&block), plain);
+    for entry in entries.iter().filter(|entry| entry.key.stream % 2 == 1 && entry.bytes.len() >= 8) {
+        assert!(!bytes.windows(entry.bytes.len()).any(|window| window == entry.bytes));
+    }
+    for run in (0..block.runs()).map(|index| block.run(index).unwrap()).filter(Run::is_sealed) {
+        assert_eq!(run.event(0), None, "a sealed run lends nothing");
+    }
+}
+
+#[test]
+fn blocks_join_with_their_units_whole() {
+    let entries = small_entries(12, 600);
+    let parts: Vec<Vec<u8>> = entries
+        .chunks(150)
+        .enumerate()
+        .map(|(part, entries)| write_sealed(150 * part as u64, entries))
+        .collect();
+    let mut writer = BlockWriter::new();
+    writer.begin(GlobalSequence(0), 7);
+    let mut units = Vec::new();
+    for (part, bytes) in parts.iter().enumerate() {
+        let block = Block::new_checked(GlobalSequence(150 * part as u64), bytes).unwrap();
+        units.extend((0..block.runs()).map(|index| block.run(index).unwrap().events().to_vec()));
+        assert!(writer.join(&block).unwrap(), "the blocks are small");
+    }
+    let mut joined = Vec::new();
+    writer.finish(&mut joined);
+    let joined = Block::new_checked(GlobalSequence(0), &joined).unwrap();
+    let moved: Vec<_> =
+        (0..joined.runs()).map(|index| joined.run(index).unwrap().events().to_vec()).collect();
+    assert_eq!(moved, units);
+    let bytes =
+        |entries: Vec<Entry>| entries.into_iter().map(|entry| (entry.ticks, entry.bytes)).collect::<Vec<_>>();
+    assert_eq!(bytes(open(&joined)), bytes(entries));
+}
+
+#[test]
+fn a_block_that_does_not_fit_is_not_joined_and_alone_keeps_its_bytes() {
+    let mut writer = BlockWriter::new();
+    let large: Vec<Entry> = (0..60)
+        .map(|seq| Entry {
+            key: local(1, 1),
+            stream_seq: seq,
+            device_seq: 0,
+            ticks: None,
+            ingest_us: seq,
+            bytes: vec![seq as u8; 1000 + seq as usize],
+        })
+        .collect();
+    let bytes = write_sealed(0, &large);
+    let block = Block::new_checked(GlobalSequence(0), &bytes).unwrap();
+    let mut alone = Vec::new();
+    writer.begin(GlobalSequence(0), 7);
+    assert!(writer.join(&block).unwrap());
+    writer.finish(&mut alone);
+    assert!(alone == bytes, "a block has one form");
+    let next = write_sealed(60, &large[..5]);
+    assert!(!writer.join(&Block::new_checked(GlobalSequence(60), &next).unwrap()).unwrap());
+    writer.finish(&mut alone);
+    assert!(alone == bytes, "what does not fit changes nothing");
+}
+
+#[test]
+fn a_unit_that_is_cut_short_or_holds_other_events_is_damage() {
+    let entries = small_entries(13, 300);
+    let bytes = write_sealed(0, &entries);
+    let block = Block::new_checked(GlobalSequence(0), &bytes).unwrap();
+    let run = (0..block.runs())
+        .map(|index| block.run(index).unwrap())
+        .find(|run| run.is_timed() && run.is_sealed());
+    let run = run.unwrap();
+    let (_, unit) = run.sealed().unwrap();
+    let text: Vec<u8> = unit[UNIT_FRONT_LEN..unit.len() - 16].iter().map(|byte| !byte).collect();
+    assert!(run.opened(&text).is_ok());
+    for len in 0..text.len() {
+        assert!(run.opened(&text[..len]).is_err(), "{len} bytes of {}", text.len());
+    }
+    assert!(run.opened(&[&text[..], &[0]].concat()).is_err());
 }

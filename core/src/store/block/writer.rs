@@ -3,8 +3,13 @@
 use std::collections::HashMap;
 
 use super::columns::{TickState, push_varint, varint_len};
+#[cfg(any(test, feature = "encryption"))]
+use super::run::shape;
 use super::run::{END_LEN, Origin, RUN_LEN, Run, RunHeader};
-use super::{BLOCK_LEN_MAX, CODEC_PLAIN, MAGIC, VERSION, field};
+use super::sealed_run::UNIT_OVERHEAD;
+#[cfg(any(test, feature = "encryption"))]
+use super::sealed_run::{SealedRun, UNIT_FRONT_LEN};
+use super::{BLOCK_LEN_MAX, Block, CODEC_PLAIN, Damage, MAGIC, VERSION, field};
 use crate::{ArchiveError, DeviceSequence, Epoch, GlobalSequence, Lane, StreamSequence, zigzag};
 
 /// A block in the making. Its buffers are used again for the next one.
@@ -42,15 +47,18 @@ pub(crate) struct RunKey {
     pub(crate) lane: Lane,
     /// Whether each event has ticks.
     pub(crate) timed: bool,
+    /// Whether it is to be sealed.
+    pub(crate) sealed: bool,
 }
 
 impl RunKey {
     /// The key of a run that is written.
     pub(crate) fn of(run: &Run<'_>) -> Self {
-        let (stream, descriptor, timed) = (run.stream(), run.descriptor(), run.is_timed());
+        let (stream, descriptor) = (run.stream(), run.descriptor());
+        let (timed, sealed) = (run.is_timed(), run.is_sealed());
         let (device, epoch, lane) =
             run.origin().map_or((0, Epoch(0), Lane(0)), |origin| (origin.device, origin.epoch, origin.lane));
-        Self { stream, descriptor, device, epoch, lane, timed }
+        Self { stream, descriptor, device, epoch, lane, timed, sealed }
     }
 }
 
@@ -146,7 +154,8 @@ impl BlockWriter {
         archive: impl FnOnce(&mut [u8]) -> Result<usize, ArchiveError>,
     ) -> Result<(), PushError> {
         let run = self.find(key, meta.stream_seq);
-        let head_len = if run.is_none() { RUN_LEN } else { 0 };
+        let seal_len = if key.sealed { UNIT_OVERHEAD } else { 0 };
+        let head_len = if run.is_none() { RUN_LEN + seal_len } else { 0 };
         let taken = self.len_bound() + head_len + COLUMNS_LEN_PER_EVENT_MAX;
         let room = BLOCK_LEN_MAX.checked_sub(taken).ok_or(PushError::Full)?.min(len_max);
         let index = run.unwrap_or_else(|| self.open_run(*key, &meta));
@@ -174,13 +183,57 @@ impl BlockWriter {
         Ok(())
     }
 
+    /// Seals the runs that are to be sealed: `seal` turns what it is given, room for a unit's front and then a run's
+    /// plain columns and events, into the run's unit. What comes next begins runs of its own.
+    #[cfg(any(test, feature = "encryption"))]
+    pub(crate) fn seal<E>(
+        &mut self,
+        mut seal: impl FnMut(&RunKey, &SealedRun, &mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.close_all_runs();
+        for run in self.runs.iter_mut().filter(|run| run.key.sealed && run.unit.is_empty()) {
+            run.seal(&mut seal)?;
+        }
+        Ok(())
+    }
+
+    /// Takes over the runs of a block that follows, each whole and closed, the sealed ones sealed; `false` where they do
+    /// not fit, and nothing has changed.
+    pub(crate) fn join(&mut self, block: &Block<'_>) -> Result<bool, Damage> {
+        let taken = self.len_bound() + joined_len_max(block)?;
+        // A block alone has the length that it had.
+        if self.events > 0 && taken > BLOCK_LEN_MAX {
+            return Ok(false);
+        }
+        self.close_all_runs();
+        let before = self.runs.len();
+        for index in 0..block.runs() {
+            let mut run = self.spare.pop().unwrap_or_else(RunWriter::new);
+            run.copy(&block.run(index)?).map_err(|reason| block.damage(reason))?;
+            self.runs_len += RUN_LEN + run.events().len() + run.columns_len();
+            self.runs.push(run);
+        }
+        for stretch in block.stretches() {
+            let stretch = stretch?;
+            (0..stretch.len).for_each(|_| self.order.add((before + stretch.run) as u64));
+            (0..stretch.len).for_each(|_| self.ingest.add(stretch.ingest_us));
+        }
+        self.events += block.len();
+        self.close_all_runs();
+        Ok(true)
+    }
+
     /// Writes the block to `out`, replacing what it held.
     ///
     /// # Panics
     ///
-    /// Where it holds no event.
+    /// Where it holds no event, or a run that is yet to be sealed.
     pub(crate) fn finish(&self, out: &mut Vec<u8>) {
         assert!(self.events > 0, "a block holds an event");
+        assert!(
+            self.runs.iter().all(RunWriter::is_ready),
+            "what is to be sealed is sealed before it is written"
+        );
         out.clear();
         out.resize(field::RUNS, 0);
         self.emit_runs(out);
@@ -229,6 +282,11 @@ impl BlockWriter {
         self.spare.extend(self.runs.pop());
     }
 
+    fn close_all_runs(&mut self) {
+        self.open.clear();
+        self.latest = self.runs.len();
+    }
+
     /// What [`BlockWriter::finish`] would write at most.
     fn len_bound(&self) -> usize {
         self.runs_len + self.order.len + self.ingest.len
@@ -236,7 +294,7 @@ impl BlockWriter {
 
     fn emit_runs(&self, out: &mut Vec<u8>) {
         let mut events_at = field::RUNS + self.runs.len() * RUN_LEN;
-        let mut columns_at = events_at + self.runs.iter().map(|run| run.events_len).sum::<usize>();
+        let mut columns_at = events_at + self.runs.iter().map(|run| run.events().len()).sum::<usize>();
         for run in &self.runs {
             let columns_len = run.columns_len();
             RunHeader {
@@ -246,16 +304,21 @@ impl BlockWriter {
                 count: run.count,
                 stride: run.stride.unwrap_or(0),
                 timed: run.key.timed,
+                sealed: run.key.sealed,
                 origin: run.origin(),
                 events_at,
-                columns_at: if columns_len > 0 { columns_at } else { 0 },
+                columns_at: match columns_len {
+                    0 if run.key.sealed => events_at + run.events().len(),
+                    0 => 0,
+                    _ => columns_at,
+                },
             }
             .emit(out);
-            events_at += run.events_len;
+            events_at += run.events().len();
             columns_at += columns_len;
         }
-        self.runs.iter().for_each(|run| out.extend_from_slice(&run.events[..run.events_len]));
-        for run in &self.runs {
+        self.runs.iter().for_each(|run| out.extend_from_slice(run.events()));
+        for run in self.runs.iter().filter(|run| run.columns_len() > 0) {
             run.ends.iter().for_each(|end| out.extend_from_slice(&end.to_le_bytes()));
             out.extend_from_slice(&run.ticks);
         }
@@ -286,12 +349,22 @@ struct RunWriter {
     ends: Vec<u16>,
     ticks: Vec<u8>,
     tick_state: TickState,
+    /// What stands for events and columns once they are sealed.
+    unit: Vec<u8>,
 }
 
 impl RunWriter {
     fn new() -> Self {
         Self {
-            key: RunKey { stream: 0, descriptor: 0, device: 0, epoch: Epoch(0), lane: Lane(0), timed: false },
+            key: RunKey {
+                stream: 0,
+                descriptor: 0,
+                device: 0,
+                epoch: Epoch(0),
+                lane: Lane(0),
+                timed: false,
+                sealed: false,
+            },
             first: StreamSequence(0),
             device_first: DeviceSequence(0),
             count: 0,
@@ -301,6 +374,7 @@ impl RunWriter {
             ends: Vec::new(),
             ticks: Vec::new(),
             tick_state: TickState::default(),
+            unit: Vec::new(),
         }
     }
 
@@ -314,6 +388,62 @@ impl RunWriter {
         self.ends.clear();
         self.ticks.clear();
         self.tick_state = TickState::default();
+        self.unit.clear();
+    }
+
+    /// Takes over a run of a block as it is.
+    fn copy(&mut self, run: &Run<'_>) -> Result<(), &'static str> {
+        let device_seq = run.origin().map_or(DeviceSequence(0), |origin| origin.first);
+        self.begin(
+            RunKey::of(run),
+            &EventMeta { stream_seq: run.first(), device_seq, ticks: 0, ingest_us: 0 },
+        );
+        self.count = run.count();
+        self.stride = (run.stride() > 0).then_some(run.stride());
+        if run.is_sealed() {
+            self.unit.extend_from_slice(run.events());
+            return Ok(());
+        }
+        self.spare(run.events().len()).copy_from_slice(run.events());
+        self.events_len = run.events().len();
+        let ends = run.ends().chunks_exact(END_LEN).map(|end| u16::from_le_bytes([end[0], end[1]]));
+        self.ends.extend(ends);
+        self.ticks.extend_from_slice(run.ticks_column()?);
+        Ok(())
+    }
+
+    /// Makes the unit of a run that is to be sealed, and wipes what it holds plain.
+    #[cfg(any(test, feature = "encryption"))]
+    fn seal<E>(
+        &mut self,
+        seal: &mut impl FnMut(&RunKey, &SealedRun, &mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let Self { key, first, count, .. } = *self;
+        let shape = shape(self.stride.unwrap_or(0), key.lane, key.timed, true);
+        self.unit.resize(UNIT_FRONT_LEN, 0);
+        self.ends.iter().for_each(|end| self.unit.extend_from_slice(&end.to_le_bytes()));
+        self.unit.extend_from_slice(&self.events[..self.events_len]);
+        self.unit.extend_from_slice(&self.ticks);
+        let len = self.unit.len() - UNIT_FRONT_LEN + UNIT_OVERHEAD;
+        let sealed = seal(&key, &SealedRun { first, count, shape, origin: self.origin() }, &mut self.unit);
+        if sealed.is_ok() {
+            assert_eq!(self.unit.len(), len, "a unit has the length that was counted");
+        } else {
+            self.unit.fill(0);
+            self.unit.clear();
+        }
+        self.events[..self.events_len].fill(0);
+        sealed
+    }
+
+    /// Whether it may be written: what is to be sealed is.
+    fn is_ready(&self) -> bool {
+        self.key.sealed != self.unit.is_empty()
+    }
+
+    /// What stands where its events do.
+    fn events(&self) -> &[u8] {
+        if self.unit.is_empty() { &self.events[..self.events_len] } else { &self.unit }
     }
 
     /// The place in the stream that the run's next event must have.
@@ -326,8 +456,9 @@ impl RunWriter {
         (device != 0).then_some(Origin { device, epoch, lane, first: self.device_first })
     }
 
+    /// The bytes of its columns, which are in the unit of a sealed run.
     fn columns_len(&self) -> usize {
-        self.ends.len() * END_LEN + self.ticks.len()
+        if self.unit.is_empty() { self.ends.len() * END_LEN + self.ticks.len() } else { 0 }
     }
 
     /// Archives an event into at most `room` bytes and returns how many bytes the run has grown by, which are at
@@ -415,6 +546,21 @@ impl PairsWriter {
     }
 }
 
+/// What the runs of a block add to another at most.
+fn joined_len_max(block: &Block<'_>) -> Result<usize, Damage> {
+    let mut len = 0;
+    for index in 0..block.runs() {
+        let run = block.run(index)?;
+        let ticks = run.ticks_column().map_err(|reason| block.damage(reason))?;
+        len += RUN_LEN + run.events().len() + run.ends().len() + ticks.len();
+    }
+    for stretch in block.stretches() {
+        stretch?;
+        len += PAIRS_LEN_PER_STRETCH_MAX;
+    }
+    Ok(len)
+}
+
 fn push_pair(out: &mut Vec<u8>, value: u64, n: u32) {
     push_varint(out, value);
     push_varint(out, n.into());
@@ -433,7 +579,14 @@ pub(super) fn seal(block: &mut [u8]) {
 }
 
 /// What an event can add beside its bytes: an end, ticks, a pair of the order and one of the ingest times.
-pub(super) const COLUMNS_LEN_PER_EVENT_MAX: usize = END_LEN + 3 * crate::VARINT_LEN_MAX + 2 * COUNT_LEN_MAX;
+const COLUMNS_LEN_PER_EVENT_MAX: usize = END_LEN + 3 * crate::VARINT_LEN_MAX + 2 * COUNT_LEN_MAX;
+
+/// What a stretch can add: a pair of the order and one of the ingest times.
+const PAIRS_LEN_PER_STRETCH_MAX: usize = 2 * (crate::VARINT_LEN_MAX + COUNT_LEN_MAX);
+
+/// What the largest event needs beside its bytes in a block of its own, sealed or not.
+pub(super) const EVENT_OVERHEAD_MAX: usize =
+    field::RUNS + RUN_LEN + UNIT_OVERHEAD + COLUMNS_LEN_PER_EVENT_MAX;
 
 /// A count of a block's events, as a varint: there are fewer than 2²¹, since each takes a byte or an end.
 const COUNT_LEN_MAX: usize = 3;

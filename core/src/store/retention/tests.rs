@@ -72,7 +72,15 @@ fn ten_events(block: u64, stream: u32, next: u64) -> (Vec<u8>, Vec<u8>, Vec<RunI
     let mut writer = BlockWriter::new();
     let first = GlobalSequence(block * 10);
     writer.begin(first, 1);
-    let key = RunKey { stream, descriptor: 1, device: 0, epoch: Epoch(0), lane: Lane(0), timed: false };
+    let key = RunKey {
+        stream,
+        descriptor: 1,
+        device: 0,
+        epoch: Epoch(0),
+        lane: Lane(0),
+        timed: false,
+        sealed: false,
+    };
     for event in 0..10 {
         let meta = EventMeta {
             stream_seq: StreamSequence(next + event),

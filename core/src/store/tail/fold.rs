@@ -166,11 +166,27 @@ impl<'f, 't> Merge<'f, 't> {
             self.domain = block.domain();
             self.block.begin(self.next, self.domain);
         }
+        if block.has_sealed_runs()? {
+            return self.join(&block);
+        }
         let mut sources = self.sources(&block)?;
         for stretch in block.stretches() {
             let stretch = stretch?;
             self.add_stretch(&block, &mut sources[stretch.run], stretch)?;
         }
+        Ok(())
+    }
+
+    /// Adds a block with sealed runs, none of which can be cut: its runs stay as they are.
+    fn join(&mut self, block: &Block<'_>) -> Result<(), AppendError> {
+        if !self.block.join(block)? {
+            self.write_block()?;
+            self.block.begin(self.next, self.domain);
+            self.block.join(block)?;
+        }
+        self.next.0 += u64::from(block.len());
+        // Whatever follows of a lane begins a run of its own.
+        self.lanes = Lanes::default();
         Ok(())
     }
 

@@ -527,11 +527,11 @@ fn parse_record(record: &mut RecordWriter, head: RecordHead) -> Result<Record, &
 }
 
 fn local(stream: u32) -> RunKey {
-    RunKey { stream, descriptor: 1, device: 0, epoch: Epoch(0), lane: Lane(0), timed: false }
+    RunKey { stream, descriptor: 1, device: 0, epoch: Epoch(0), lane: Lane(0), timed: false, sealed: false }
 }
 
 fn device(device: u32, stream: u32) -> RunKey {
-    RunKey { stream, descriptor: 1, device, epoch: Epoch(3), lane: Lane(1), timed: true }
+    RunKey { stream, descriptor: 1, device, epoch: Epoch(3), lane: Lane(1), timed: true, sealed: false }
 }
 
 /// `cases` at scale 10, a tenth of them by default.
