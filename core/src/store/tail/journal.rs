@@ -252,4 +252,6 @@ const _: () =
     assert!(SEGMENT_LEN_MIN < SEGMENT_LEN_MAX && SEGMENT_LEN_MAX / SECTOR_LEN as u64 <= u32::MAX as u64);
 
 #[cfg(test)]
+mod power_cuts;
+#[cfg(test)]
 mod tests;
