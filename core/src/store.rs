@@ -5,6 +5,7 @@
 //! [`Append`]. FORMAT.md, section 5, specifies every stored byte.
 
 mod append;
+mod backup;
 mod block;
 mod catalog;
 mod clock;
@@ -28,11 +29,13 @@ mod pinned;
 mod poison_event;
 mod processor;
 mod random;
+mod restore;
 #[cfg_attr(not(test), allow(dead_code, reason = "the writer does not call it yet"))]
 mod retention;
 mod run_index;
 mod schema_cache;
 mod snapshot;
+mod store_builder;
 mod stream;
 mod stream_reader;
 #[cfg(feature = "notify")]
@@ -49,6 +52,7 @@ mod watcher;
 mod writer;
 
 pub use append::{APPEND_BYTES_MAX, APPEND_OPERATIONS_MAX, Append, Committed};
+pub use backup::{BackupCounts, BackupError};
 pub use block::{BLOCK_LEN_MAX, EVENT_LEN_MAX};
 pub use clock::{ClockMapping, EventTime, HostClock};
 pub use config::{Config, Durability, MAP_SIZE_MAX, TAIL_LEN_MAX, TAIL_LEN_MIN};
@@ -68,6 +72,7 @@ pub use global_reader::{GlobalEvents, GlobalEventsBack, GlobalIter, GlobalIterBa
 pub use pinned::Pinned;
 pub use poison_event::{ArchivedPoisonEvent, POISON_REASON_LEN_MAX, PoisonEvent};
 pub use processor::{HANDLER_ATTEMPTS_MAX, PROCESSOR_TURN_EVENTS_MAX, Processor, Progress};
+pub use restore::{RestoreError, Restored, restore};
 pub use retention::{RetentionPolicy, Retired};
 pub use snapshot::{Snapshot, StreamInfo};
 pub use stream::{Appended, STREAM_NAME_LEN_MAX, Stream};

@@ -95,6 +95,11 @@ impl<'a> Block<'a> {
         }
     }
 
+    /// Its bytes.
+    pub(super) fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
     /// The global sequence of the first event.
     pub(super) fn first(&self) -> GlobalSequence {
         self.header.first

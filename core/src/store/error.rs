@@ -51,6 +51,11 @@ pub enum OpenError {
         /// The file system's name.
         kind: &'static str,
     },
+    /// There is something in the directory where a new store was to be made.
+    NotEmpty {
+        /// The directory.
+        path: PathBuf,
+    },
     /// There is something else in the directory, or nothing to read.
     NotAStore {
         /// The directory.
@@ -307,6 +312,9 @@ impl fmt::Display for OpenError {
                 "{}: the file system is {kind}; a store needs a disk of this machine",
                 path.display()
             ),
+            Self::NotEmpty { path } => {
+                write!(f, "{}: it is not empty, and a new store was to be made there", path.display())
+            }
             Self::NotAStore { path, reason } => write!(f, "{}: not a Varve store: {reason}", path.display()),
             Self::Corrupt(damage) => damage.fmt(f),
             Self::Storage(error) => error.fmt(f),

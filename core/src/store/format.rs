@@ -39,6 +39,11 @@ pub(super) fn read_incarnation(tables: &Tables, txn: &RoTxn<'_>) -> Result<u64, 
     Ok(u64::from_le_bytes(row))
 }
 
+/// Whether a row of `meta` belongs to one store alone, and to none that is made of it.
+pub(super) fn is_of_this_store(key: &[u8]) -> bool {
+    [FORMAT_KEY, INCARNATION_KEY, FOLDED_KEY, RESTORED_FROM_KEY].contains(&key)
+}
+
 /// The table that every version has.
 pub(super) const META_TABLE: &str = "meta";
 
@@ -46,3 +51,9 @@ pub(super) const META_TABLE: &str = "meta";
 pub(super) const FORMAT_KEY: &[u8] = b"format";
 
 const INCARNATION_KEY: &[u8] = b"incarnation";
+
+/// The row that tells which generations of the tail LMDB holds.
+pub(super) const FOLDED_KEY: &[u8] = b"folded";
+
+/// The row that tells which store this one was restored from, and up to which event.
+pub(super) const RESTORED_FROM_KEY: &[u8] = b"restored_from";

@@ -10,7 +10,9 @@ use heed::RwTxn;
 use super::block::Block;
 use super::clock::Domain;
 use super::consumer;
+use super::error::ReadError;
 use super::run_index::RunIndex;
+use super::snapshot::Snapshot;
 use super::tables::{RowError, Tables, array, key12, long_number, number};
 use crate::{GlobalSequence, StreamSequence};
 
@@ -96,8 +98,20 @@ pub(super) fn first_retained(tables: &Tables, txn: &heed::RoTxn<'_>) -> Result<G
     Ok(first.map(GlobalSequence).map_err(|_| tables.meta.damage(RETAINED_KEY, "it is no sequence"))?)
 }
 
+impl Snapshot {
+    /// The first event that retention left; the end of the log where there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Corrupt`] where its row is damaged.
+    pub fn first_global_seq(&self) -> Result<GlobalSequence, ReadError> {
+        Ok(first_retained(self.tables(), self.txn())?)
+    }
+}
+
 impl Retired {
     /// Adds what a later step took.
+    #[allow(dead_code, reason = "the writer does not call it yet")]
     pub(super) fn add(&mut self, later: &Self) {
         self.blocks += later.blocks;
         self.events += later.events;

@@ -1,6 +1,7 @@
 //! The event store, through its public interface alone.
 #![cfg(feature = "store")]
 
+mod backing_up;
 mod backward;
 mod consumers;
 mod damage;
@@ -18,6 +19,7 @@ mod subscribing;
 mod time;
 #[cfg(feature = "notify")]
 mod watching;
+mod whole;
 
 use rkyv::{Archive, Serialize};
 use varve_core::{

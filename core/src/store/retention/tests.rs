@@ -18,8 +18,7 @@ impl Log {
     /// A log of blocks of stream 1, but for those in `of_stream_2`.
     fn of(blocks: u64, of_stream_2: &[u64]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mut config = Config::default();
-        config.durability = Durability::Relaxed;
+        let config = Config { durability: Durability::Relaxed, ..Config::default() };
         let owner = OwnerLock::acquire(dir.path()).unwrap();
         let environment = Environment::open(dir.path(), &config, owner).unwrap();
         let mut log = Self { environment, next: [0; 3], _dir: dir };
@@ -88,7 +87,11 @@ fn ten_events(block: u64, stream: u32, next: u64) -> (Vec<u8>, Vec<u8>, Vec<RunI
             ticks: 0,
             ingest_us: block * 1_000_000,
         };
-        writer.push(&key, meta, EVENT_LEN, |out| Ok(out[..EVENT_LEN].fill(7)).map(|()| EVENT_LEN)).unwrap();
+        let archive = |out: &mut [u8]| {
+            out[..EVENT_LEN].fill(7);
+            Ok(EVENT_LEN)
+        };
+        writer.push(&key, meta, EVENT_LEN, archive).unwrap();
     }
     let mut bytes = Vec::new();
     writer.finish(&mut bytes);

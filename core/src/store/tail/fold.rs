@@ -20,6 +20,7 @@ use crate::store::block::{
 };
 use crate::store::clock::mapping_key;
 use crate::store::error::{AppendError, Damage, Place};
+use crate::store::format::FOLDED_KEY;
 use crate::store::run_index::RunIndex;
 use crate::store::tables::{RowError, Table, Tables, array, long_number};
 use crate::{ArchiveError, DeviceSequence, Epoch, GlobalSequence, Lane, StreamSequence};
@@ -348,7 +349,7 @@ fn blocks(record: &Record) -> impl Iterator<Item = &[u8]> {
 }
 
 /// The table that rows of the tail go to. Those of `block` and `stream` follow from the blocks.
-fn table_of(tables: &Tables, number: TableNumber) -> Option<&Table> {
+pub(in crate::store) fn table_of(tables: &Tables, number: TableNumber) -> Option<&Table> {
     match number.0 {
         0 => Some(&tables.meta),
         3 => Some(&tables.name),
@@ -376,7 +377,6 @@ fn copy(event: &[u8], out: &mut [u8]) -> Result<usize, ArchiveError> {
 /// otherwise, and no block but a domain's last stays shorter.
 const CONTINUED_LEN_MAX: usize = BLOCK_LEN_MAX / 2;
 
-const FOLDED_KEY: &[u8] = b"folded";
 const FOLDED_LEN: usize = 16;
 
 /// What the key of a row of `clock` tells before the place: device, epoch and lane.

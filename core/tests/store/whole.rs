@@ -1,0 +1,94 @@
+//! All that a store holds, to be compared.
+
+use varve_core::{
+    ClockMapping, DeviceGap, DeviceRecord, DeviceSequence, Epoch, Event, GapReason, GlobalSequence, StreamId,
+    StreamInfo, TimeColumn, Varve, VarveView,
+};
+
+use crate::{DEVICE, Door, LANE, Reading, archived, binding, device_batch, door, reading, sealed};
+
+/// What a store holds, as its readers see it.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Whole {
+    events: Vec<String>,
+    streams: Vec<StreamInfo>,
+    devices: Vec<DeviceRecord>,
+    consumers: Vec<Option<GlobalSequence>>,
+}
+
+impl Whole {
+    /// Reads everything.
+    pub(crate) fn of(view: &VarveView) -> Self {
+        let snapshot = view.snapshot().unwrap();
+        let events = snapshot.iter_from(snapshot.first_global_seq().unwrap()).unwrap().map(|event| {
+            let event = event.unwrap();
+            let schema = event.schema().unwrap().map(|schema| schema.name().to_owned());
+            let (origin, time) = (event.origin().unwrap(), event.time().unwrap());
+            let (name, id) = (event.stream_name, event.stream_id);
+            let place = (event.global_seq, name, id, event.stream_seq);
+            format!("{place:?} {origin:?} {time:?} {schema:?} {:?}", event.payload)
+        });
+        Self {
+            events: events.collect(),
+            streams: snapshot.streams().unwrap().map(Result::unwrap).collect(),
+            devices: snapshot.devices().unwrap().map(Result::unwrap).collect(),
+            consumers: CONSUMERS.map(|name| snapshot.consumer(name).unwrap()).to_vec(),
+        }
+    }
+
+    /// How many events there are.
+    pub(crate) fn events(&self) -> usize {
+        self.events.len()
+    }
+}
+
+/// Fills a store with one of each thing: local events of two types, events of a device with ticks and a clock, a gap,
+/// a closed epoch, and consumers. Returns how many events it has then.
+pub(crate) fn fill(varve: &mut Varve) -> u64 {
+    let mut readings = varve.stream::<Reading, 32>("readings").unwrap();
+    for round in 0..20 {
+        let batch: Vec<_> = (0..40).map(|n| reading(round * 40 + n)).collect();
+        readings.append_batch(StreamId(round % 3), &batch).unwrap();
+    }
+    let mut doors = varve.stream::<Door, 64>("doors").unwrap();
+    doors.append_batch(StreamId(1), &[door("Ada"), door("Bartholomew the second")]).unwrap();
+    let mut append = varve.begin();
+    append.open_epoch(DEVICE, Epoch(1)).unwrap();
+    append.descriptor(Reading::DESCRIPTOR).unwrap();
+    append
+        .clock(ClockMapping {
+            device: DEVICE,
+            epoch: Epoch(1),
+            lane: LANE,
+            first: DeviceSequence(0),
+            ticks: 100,
+            host_us: 5_000_000,
+            tick_hz: 1000,
+            uncertainty_us: 3,
+        })
+        .unwrap();
+    let events: Vec<_> = (0..5).map(|n| (0, 100 + n * 10, archived(&reading(n)))).collect();
+    let batch = sealed(LANE, TimeColumn::Delta, &events);
+    let channels = [binding::<Reading>("climate", StreamId::of_device(DEVICE, 0))];
+    append.device_batch(device_batch(&channels, 0, &batch)).unwrap();
+    append.device_gap(gap()).unwrap();
+    append.consumer(CONSUMERS[0], GlobalSequence(100)).unwrap();
+    append.consumer(CONSUMERS[1], GlobalSequence(0)).unwrap();
+    append.commit().unwrap();
+    varve.next_global_seq().unwrap().0
+}
+
+fn gap() -> DeviceGap {
+    DeviceGap {
+        device: DEVICE,
+        epoch: Epoch(1),
+        lane: LANE,
+        first: DeviceSequence(5),
+        len: 3,
+        reason: GapReason::OutboxFull,
+        chain: 77,
+        ingest_us: 5,
+    }
+}
+
+pub(crate) const CONSUMERS: [&str; 3] = ["upstream", "sums", "nobody"];
