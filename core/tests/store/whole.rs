@@ -8,7 +8,6 @@ use varve_core::{
 use crate::{DEVICE, Door, LANE, Reading, archived, binding, device_batch, door, reading, sealed};
 
 /// What a store holds, as its readers see it.
-#[derive(Debug, PartialEq)]
 pub(crate) struct Whole {
     events: Vec<String>,
     streams: Vec<StreamInfo>,
@@ -34,6 +33,19 @@ impl Whole {
             devices: snapshot.devices().unwrap().map(Result::unwrap).collect(),
             consumers: CONSUMERS.map(|name| snapshot.consumer(name).unwrap()).to_vec(),
         }
+    }
+
+    /// Fails where `view` shows anything else, with the first thing that differs.
+    #[track_caller]
+    pub(crate) fn assert_shown_by(&self, view: &VarveView) {
+        let shown = Self::of(view);
+        for (event, shown) in self.events.iter().zip(&shown.events) {
+            assert_eq!(shown, event);
+        }
+        assert_eq!(shown.events.len(), self.events.len());
+        assert_eq!(shown.streams, self.streams);
+        assert_eq!(shown.devices, self.devices);
+        assert_eq!(shown.consumers, self.consumers);
     }
 
     /// How many events there are.
