@@ -1,23 +1,172 @@
-//! What every engine can do.
+//! What is measured: Varve, its peers, and two floors that no store can be below.
 
+mod flat_file;
+mod heed;
+mod memory;
+mod places;
+mod redb;
+mod sqlite;
+mod varve;
+mod varvedb;
+
+use std::fmt;
 use std::path::Path;
+use std::slice;
+use std::sync::{Arc, Mutex};
+
+use clap::ValueEnum;
 
 use crate::sample::Sample;
+use flat_file::FlatFile;
+use heed::Heed;
+use memory::Memory;
+use redb::Redb;
+use sqlite::Sqlite;
+use varve::Varve;
+use varvedb::Varvedb;
 
-/// A store of events of one type, in one stream.
-pub(crate) trait Engine<E: Sample> {
-    /// Opens a new store in an empty directory.
-    fn open(dir: &Path) -> Self;
+/// A store of events of one type, under one name. Loops stand behind these methods, so that an engine is called once
+/// for all that is timed.
+pub(crate) trait Engine<E: Sample>: Send {
+    /// Appends events to a stream in one transaction, which is on the disk when this returns.
+    fn append(&mut self, stream: u64, events: &[E]);
 
-    /// Appends events in one transaction, which is on the disk when it returns.
-    fn append(&mut self, events: &[E]);
+    /// Appends each event to the stream of its turn, of [`STREAMS`], in as few transactions as the engine allows. All
+    /// is on the disk when this returns.
+    fn append_over_streams(&mut self, events: &[E]);
 
-    /// Reads the whole stream, checks every event, and adds up their digests.
-    fn iterate(&mut self) -> u64;
+    /// Handles that append single events to stream 0 from threads of their own, durably. An engine without such
+    /// handles is taken in turn.
+    fn handles<'a>(&'a mut self, count: usize) -> Vec<Handle<'a, E>> {
+        let engine = Arc::new(Mutex::new(self));
+        let handle = |_| -> Handle<'a, E> {
+            let engine = engine.clone();
+            Box::new(move |event| {
+                engine.lock().expect("no other thread panics").append(0, slice::from_ref(event));
+            })
+        };
+        (0..count).map(handle).collect()
+    }
 
-    /// Reads the bytes of one event by its place in the stream, and returns their number.
-    fn get(&mut self, seq: u64) -> usize;
+    /// Reads the whole log in order, and adds up [`Sample::field`].
+    fn scan(&mut self) -> u64;
 
-    /// Reads the bytes of one event by its place in the log, and returns their number.
-    fn get_global(&mut self, seq: u64) -> usize;
+    /// Reads a stream in order, and adds up the field.
+    fn iterate(&mut self, _stream: u64) -> Option<u64> {
+        None
+    }
+
+    /// Reads the events at these places of a stream one by one, in one snapshot where the engine has such, and adds
+    /// up the field.
+    fn get_each(&mut self, _stream: u64, _places: &[u64]) -> Option<u64> {
+        None
+    }
+
+    /// The same with places in the log.
+    fn get_each_global(&mut self, _places: &[u64]) -> Option<u64> {
+        None
+    }
+
+    /// What reading these events comes to.
+    fn sum_of(&self, events: &[E]) -> u64 {
+        E::sum(events)
+    }
 }
+
+/// Appends one event.
+pub(crate) type Handle<'a, E> = Box<dyn FnMut(&E) + Send + 'a>;
+
+/// An engine that can be opened.
+pub(crate) trait Open<E: Sample>: Engine<E> + Sized + 'static {
+    /// Which it is.
+    const NAME: EngineName;
+
+    /// Opens the store in a directory: a new one to append to, or one that was closed, to read it. All appends
+    /// together come to at most `room` bytes of events, which an engine may set aside.
+    fn open(dir: &Path, room: u64) -> Self;
+}
+
+/// One of the engines that are compared.
+pub(crate) struct Contender<E: Sample> {
+    pub(crate) name: EngineName,
+    pub(crate) open: fn(&Path, u64) -> Box<dyn Engine<E>>,
+}
+
+/// The engines, in the order of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EngineName {
+    Varve,
+    Varvedb,
+    Heed,
+    Redb,
+    Sqlite,
+    FlatFile,
+    Memory,
+}
+
+/// Those that keep what they are given.
+pub(crate) fn writers<E: Sample>() -> Vec<Contender<E>> {
+    let mut contenders = stores();
+    contenders.push(contender::<E, FlatFile>());
+    contenders
+}
+
+/// Those that can be asked for events, and the memory.
+pub(crate) fn readers<E: Sample>() -> Vec<Contender<E>> {
+    let mut contenders = stores();
+    contenders.push(contender::<E, Memory>());
+    contenders
+}
+
+/// The stores.
+pub(crate) fn stores<E: Sample>() -> Vec<Contender<E>> {
+    vec![
+        contender::<E, Varve<E>>(),
+        contender::<E, Varvedb<E>>(),
+        contender::<E, Heed>(),
+        contender::<E, Redb>(),
+        contender::<E, Sqlite>(),
+    ]
+}
+
+fn contender<E: Sample, S: Open<E>>() -> Contender<E> {
+    Contender { name: S::NAME, open: |dir, room| Box::new(S::open(dir, room)) }
+}
+
+impl EngineName {
+    /// Its name in one word.
+    pub(crate) fn key(self) -> &'static str {
+        match self {
+            Self::Varve => "varve",
+            Self::Varvedb => "varvedb",
+            Self::Heed => "heed",
+            Self::Redb => "redb",
+            Self::Sqlite => "sqlite",
+            Self::FlatFile => "flat-file",
+            Self::Memory => "memory",
+        }
+    }
+}
+
+impl fmt::Display for EngineName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Varve => "varve",
+            Self::Varvedb => "varvedb 0.4.2",
+            Self::Heed => "heed, an entry an event",
+            Self::Redb => "redb",
+            Self::Sqlite => "SQLite",
+            Self::FlatFile => "flat file",
+            Self::Memory => "memory",
+        })
+    }
+}
+
+/// How many streams there are where there are many.
+pub(crate) const STREAMS: u64 = 100;
+
+/// The address space for the peers that ask for it beforehand.
+const MAP_SIZE: usize = 64 << 30;
+
+/// The name of the events, where an engine takes one.
+const NAME: &str = "events";

@@ -1,58 +1,109 @@
 //! The medians of all rounds, side by side.
 
-use crate::measure::{OPERATIONS, Round, Workload};
+use crate::aim::Verdict;
+use crate::engine::EngineName;
+use crate::figures::Figures;
+use crate::rows::{self, Row};
+use crate::sample::SampleName;
 
-/// Figures by event type and engine.
-pub(crate) struct Table<const ENGINES: usize> {
-    engines: [&'static str; ENGINES],
-    rounds: Vec<(&'static str, [Vec<Round>; ENGINES])>,
+/// Prints the medians, how many times better Varve is than each of the others, and what it is to reach, as a table in
+/// Markdown.
+#[allow(clippy::print_stdout)]
+pub(crate) fn print(figures: &Figures) {
+    let lines: Vec<_> = rows::all().flat_map(|row| lines_of(row, figures)).collect();
+    let head = Line(HEAD.map(str::to_owned));
+    let widths = std::array::from_fn(|column| {
+        lines.iter().chain([&head]).map(|line| line.0[column].chars().count()).max().unwrap_or(0)
+    });
+    head.print(&widths);
+    println!("|{}|", widths.map(|width| "-".repeat(width + 2)).join("|"));
+    lines.iter().for_each(|line| line.print(&widths));
 }
 
-impl<const ENGINES: usize> Table<ENGINES> {
-    /// A table of these engines; the first is compared with each of the others.
-    pub(crate) fn new(engines: [&'static str; ENGINES]) -> Self {
-        Self { engines, rounds: Vec::new() }
-    }
+/// How Varve's figures stand to what they are to reach.
+pub(crate) fn verdicts(row: &Row, sample: SampleName, figures: &Figures) -> Vec<Verdict> {
+    let figure = |engine| figures.median(row, sample, engine);
+    let better = |figure, than| row.better.ratio(figure, than);
+    row.aims.iter().filter_map(|aim| aim.judge(sample, better, figure)).collect()
+}
 
-    /// Adds a round of an engine.
-    pub(crate) fn add(&mut self, events: &'static str, engine: usize, round: Round) {
-        if self.rounds.last().is_none_or(|(last, _)| *last != events) {
-            self.rounds.push((events, std::array::from_fn(|_| Vec::new())));
-        }
-        let (_, engines) = self.rounds.last_mut().expect("it was pushed above");
-        engines[engine].push(round);
-    }
+struct Line([String; COLUMNS]);
 
-    /// Prints the medians, and how many times better the first engine is than each of the others.
+impl Line {
     #[allow(clippy::print_stdout)]
-    pub(crate) fn print(&self, workload: &Workload) {
-        println!("{} events, medians of {} rounds", workload.events, workload.rounds);
-        println!();
-        let columns: Vec<String> = (0..ENGINES)
-            .map(|engine| match engine {
-                0 => self.engines[0].to_string(),
-                _ => format!("{} | ratio", self.engines[engine]),
-            })
-            .collect();
-        println!("| events | operation | unit | {} |", columns.join(" | "));
-        println!("|---|---|---{}|", "|---:".repeat(2 * ENGINES - 1));
-        for (events, engines) in &self.rounds {
-            for (operation, (name, unit)) in OPERATIONS.iter().enumerate() {
-                let medians = engines.each_ref().map(|rounds| median(rounds, operation));
-                let figures: Vec<String> = (0..ENGINES)
-                    .map(|engine| match engine {
-                        0 => format!("{:.1}", medians[0]),
-                        _ => format!("{:.1} | {:.1}×", medians[engine], medians[engine] / medians[0]),
-                    })
-                    .collect();
-                println!("| {events} | {name} | {unit} | {} |", figures.join(" | "));
-            }
-        }
+    fn print(&self, widths: &[usize; COLUMNS]) {
+        let cells = self.0.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
+        println!("| {} |", cells.collect::<Vec<_>>().join(" | "));
     }
 }
 
-fn median(rounds: &[Round], operation: usize) -> f64 {
-    let mut figures: Vec<f64> = rounds.iter().map(|round| round[operation]).collect();
-    figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
+fn lines_of(row: &'static Row, figures: &Figures) -> Vec<Line> {
+    let samples = [SampleName::Sensor, SampleName::Order];
+    let line = |sample| Some(line(row, sample, figures, figures.median(row, sample, EngineName::Varve)?));
+    samples.into_iter().filter_map(line).collect()
+}
+
+fn line(row: &Row, sample: SampleName, figures: &Figures, varve: f64) -> Line {
+    let cell = |engine| match figures.median(row, sample, engine) {
+        Some(figure) => format!("{} ({}×)", short(figure), short(row.better.ratio(varve, figure))),
+        None => String::new(),
+    };
+    let floor = [EngineName::FlatFile, EngineName::Memory].map(cell).concat();
+    let aims: Vec<_> = verdicts(row, sample, figures).iter().map(Verdict::to_string).collect();
+    Line([
+        row.title.to_owned(),
+        sample.to_string(),
+        row.unit.to_owned(),
+        short(varve),
+        cell(EngineName::Varvedb),
+        cell(EngineName::Heed),
+        cell(EngineName::Redb),
+        cell(EngineName::Sqlite),
+        floor,
+        aims.join(", "),
+    ])
+}
+
+/// Three digits that count, or all before the point.
+fn short(figure: f64) -> String {
+    match figure.abs() {
+        0.0..9.995 => format!("{figure:.2}"),
+        9.995..99.95 => format!("{figure:.1}"),
+        _ => format!("{figure:.0}"),
+    }
+}
+
+const COLUMNS: usize = 10;
+
+const HEAD: [&str; COLUMNS] = [
+    "row",
+    "event",
+    "unit",
+    "varve",
+    "varvedb 0.4.2",
+    "heed, an entry an event",
+    "redb",
+    "SQLite",
+    "flat file, memory",
+    "aim",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_show_three_digits() {
+        for (figure, shown) in [
+            (0.0, "0.00"),
+            (1.234, "1.23"),
+            (9.994, "9.99"),
+            (9.996, "10.0"),
+            (12.34, "12.3"),
+            (99.96, "100"),
+            (54_111.4, "54111"),
+        ] {
+            assert_eq!(short(figure), shown);
+        }
+    }
 }

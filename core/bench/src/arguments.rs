@@ -1,0 +1,44 @@
+//! The command line.
+
+use std::env;
+use std::path::PathBuf;
+
+use clap::Parser;
+
+use crate::rows::recovery::Errand;
+
+/// The event store measured against its peers: the same events, the same machine, the same run.
+#[derive(Clone, Debug, Parser)]
+#[command(version, subcommand_negates_reqs = true)]
+pub(crate) struct Arguments {
+    /// How many events a store holds that is read, or takes in bulk.
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(EVENTS_MIN..))]
+    pub(crate) events: u64,
+
+    /// How often each engine is visited in a row; the table shows medians.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) rounds: u64,
+
+    /// A directory on the disk to measure.
+    #[arg(long, default_value_os_t = env::temp_dir())]
+    pub(crate) dir: PathBuf,
+
+    /// Measure the rows alone whose key has one of these words in it; `--rows help` lists the keys.
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) rows: Vec<String>,
+
+    /// Write every figure into this file besides.
+    #[arg(long)]
+    pub(crate) json: Option<PathBuf>,
+
+    /// Open a store of 10 GB after a crash, not one of 1 GB.
+    #[arg(long)]
+    pub(crate) large: bool,
+
+    /// What the bench asks of itself in a process apart.
+    #[command(subcommand)]
+    pub(crate) errand: Option<Errand>,
+}
+
+/// Every stream of those that take turns gets some.
+const EVENTS_MIN: u64 = 1_000;

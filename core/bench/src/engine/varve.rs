@@ -1,0 +1,82 @@
+//! Varve.
+
+use std::path::Path;
+
+use varve_core::{GlobalReader, GlobalSequence, Stream, StreamId, StreamReader, StreamSequence};
+
+use super::places::streams_in_turn;
+use super::{Engine, EngineName, Handle, NAME, Open};
+use crate::sample::{SAMPLE_LEN_MAX, Sample};
+
+pub(crate) struct Varve<E: Sample> {
+    varve: varve_core::Varve,
+    stream: Stream<E, SAMPLE_LEN_MAX>,
+    reader: StreamReader<E>,
+    global_reader: GlobalReader,
+}
+
+impl<E: Sample> Open<E> for Varve<E> {
+    const NAME: EngineName = EngineName::Varve;
+
+    fn open(dir: &Path, _room: u64) -> Self {
+        let mut varve = varve_core::Varve::new(dir).expect("the directory is a store's");
+        let stream = varve.stream(NAME).expect("the name is of these events");
+        Self { reader: stream.reader(), stream, global_reader: varve.global_reader(), varve }
+    }
+}
+
+impl<E: Sample> Engine<E> for Varve<E> {
+    fn append(&mut self, stream: u64, events: &[E]) {
+        self.stream.append_batch(StreamId(stream), events).expect("there is room");
+    }
+
+    fn append_over_streams(&mut self, events: &[E]) {
+        let mut append = self.varve.begin();
+        for (stream, event) in streams_in_turn().zip(events) {
+            append.event(&self.stream, StreamId(stream), event).expect("it is not too much");
+        }
+        append.commit().expect("there is room");
+    }
+
+    fn handles<'a>(&'a mut self, count: usize) -> Vec<Handle<'a, E>> {
+        let handle = |_| -> Handle<'a, E> {
+            let stream = self.varve.stream::<E, SAMPLE_LEN_MAX>(NAME);
+            let mut stream = stream.expect("the name is of these events");
+            Box::new(move |event| {
+                stream.append(StreamId(0), event).expect("there is room");
+            })
+        };
+        (0..count).map(handle).collect()
+    }
+
+    fn scan(&mut self) -> u64 {
+        let snapshot = self.varve.snapshot().expect("there is a slot");
+        let events = snapshot.iter_from(GlobalSequence(0)).expect("it is whole");
+        events.fold(0, |sum, event| sum.wrapping_add(E::stored_field(event.expect("it is whole").payload)))
+    }
+
+    fn iterate(&mut self, stream: u64) -> Option<u64> {
+        let events = self.reader.iter_stream(StreamId(stream), None).expect("the stream is there");
+        Some(
+            events.iter().fold(0, |sum, event| {
+                sum.wrapping_add(E::archived_field(event.expect("it is whole").archived))
+            }),
+        )
+    }
+
+    fn get_each(&mut self, stream: u64, places: &[u64]) -> Option<u64> {
+        let get = |&seq| {
+            let event = self.reader.get_archived(StreamId(stream), StreamSequence(seq));
+            E::archived_field(&event.expect("it is whole").expect("it is there"))
+        };
+        Some(places.iter().map(get).fold(0, u64::wrapping_add))
+    }
+
+    fn get_each_global(&mut self, places: &[u64]) -> Option<u64> {
+        let get = |&seq| {
+            let bytes = self.global_reader.get_bytes(GlobalSequence(seq));
+            E::stored_field(&bytes.expect("it is whole").expect("it is there"))
+        };
+        Some(places.iter().map(get).fold(0, u64::wrapping_add))
+    }
+}

@@ -1,0 +1,72 @@
+//! Many events in one transaction.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use super::{Better, Row};
+use crate::aim::Aim;
+use crate::engine::{Contender, EngineName, writers};
+use crate::sample::Sample;
+use crate::session::{Session, timed};
+
+static APPEND: Row = Row {
+    key: "bulk-append",
+    title: "bulk append, one transaction",
+    unit: "ns/event",
+    better: Better::Lower,
+    aims: &[
+        Aim::Better { than: EngineName::Varvedb, sensor: 17.0, order: 8.0 },
+        Aim::Within { floor: EngineName::FlatFile, factor: 1.7 },
+    ],
+};
+
+static DISK: Row = Row {
+    key: "bulk-disk",
+    title: "disk that it takes ÷ payload",
+    unit: "×",
+    better: Better::Lower,
+    aims: &[Aim::AtMost(1.06)],
+};
+
+static EMPTY: Row = Row {
+    key: "empty-disk",
+    title: "disk that a new store takes",
+    unit: "KiB",
+    better: Better::Lower,
+    aims: &[],
+};
+
+pub(super) static ROWS: [&Row; 3] = [&APPEND, &DISK, &EMPTY];
+
+pub(super) fn measure<E: Sample>(session: &mut Session) {
+    let events = session.events::<E>();
+    session.rounds::<E, _>("bulk append", &mut writers::<E>(), |session, contender| {
+        append(session, contender, &events);
+    });
+}
+
+fn append<E: Sample>(session: &mut Session, contender: &Contender<E>, events: &[E]) {
+    let (dir, payload) = (session.new_dir(), (events.len() * E::LEN) as u64);
+    drop((contender.open)(dir.path(), payload));
+    let empty = disk_bytes(dir.path());
+    let mut engine = (contender.open)(dir.path(), payload);
+    let (ns, ()) = timed(|| engine.append(0, events));
+    assert_eq!(engine.scan(), E::sum(events), "{:?} lost events", contender.name);
+    drop(engine);
+    session.add(&APPEND, E::NAME, contender.name, ns / events.len() as f64);
+    if contender.name != EngineName::FlatFile {
+        let grown = disk_bytes(dir.path()) - empty;
+        session.add(&DISK, E::NAME, contender.name, grown as f64 / payload as f64);
+        session.add(&EMPTY, E::NAME, contender.name, empty as f64 / 1024.0);
+    }
+}
+
+/// What the files take on the disk, holes apart.
+fn disk_bytes(dir: &Path) -> u64 {
+    let files = fs::read_dir(dir).expect("it was written just now").flatten();
+    files.filter_map(|file| file.metadata().ok()).map(|metadata| metadata.blocks() * BLOCK_LEN).sum()
+}
+
+/// The unit of [`MetadataExt::blocks`].
+const BLOCK_LEN: u64 = 512;

@@ -1,0 +1,92 @@
+//! One run of the bench: what was asked for, and the figures so far.
+
+use std::path::Path;
+use std::time::Instant;
+
+use tempfile::TempDir;
+
+use crate::arguments::Arguments;
+use crate::engine::{Contender, EngineName};
+use crate::figures::Figures;
+use crate::rows::Row;
+use crate::sample::{Sample, SampleName};
+
+pub(crate) struct Session {
+    pub(crate) arguments: Arguments,
+    pub(crate) figures: Figures,
+}
+
+impl Session {
+    pub(crate) fn new(arguments: Arguments) -> Self {
+        Self { arguments, figures: Figures::default() }
+    }
+
+    /// Whether a row is asked for.
+    pub(crate) fn wants(&self, row: &Row) -> bool {
+        let words = &self.arguments.rows;
+        words.is_empty() || words.iter().any(|word| row.key.contains(word.as_str()))
+    }
+
+    /// Adds a figure of a row that is asked for.
+    pub(crate) fn add(&mut self, row: &'static Row, sample: SampleName, engine: EngineName, figure: f64) {
+        if self.wants(row) {
+            self.figures.add(row, sample, engine, figure);
+        }
+    }
+
+    /// An empty directory on the disk that is measured.
+    pub(crate) fn new_dir(&self) -> TempDir {
+        new_dir_in(&self.arguments.dir)
+    }
+
+    /// An empty directory in memory where there is such a file system, for stores that are only read: how fast they
+    /// were written does not count.
+    pub(crate) fn new_dir_in_memory(&self) -> TempDir {
+        let memory = Path::new("/dev/shm");
+        if memory.is_dir() { new_dir_in(memory) } else { self.new_dir() }
+    }
+
+    /// As many events as were asked for.
+    pub(crate) fn events<E: Sample>(&self) -> Vec<E> {
+        (0..self.arguments.events).map(E::generate).collect()
+    }
+
+    /// Takes all contenders through each round, each round in another order, so that a busy moment of the machine meets
+    /// all of them and none is always the first.
+    pub(crate) fn rounds<E: Sample, C: Contends>(
+        &mut self,
+        what: &str,
+        contenders: &mut [C],
+        mut visit: impl FnMut(&mut Self, &mut C),
+    ) {
+        for round in 1..=self.arguments.rounds {
+            for contender in &mut *contenders {
+                eprintln!("{what}, {}: round {round}, {}", E::NAME, contender.name());
+                visit(self, contender);
+            }
+            contenders.rotate_left(1);
+        }
+    }
+}
+
+/// Takes part in rounds.
+pub(crate) trait Contends {
+    fn name(&self) -> EngineName;
+}
+
+impl<E: Sample> Contends for Contender<E> {
+    fn name(&self) -> EngineName {
+        self.name
+    }
+}
+
+/// How long something takes, in nanoseconds, and what it yields.
+pub(crate) fn timed<R>(run: impl FnOnce() -> R) -> (f64, R) {
+    let start = Instant::now();
+    let result = run();
+    (start.elapsed().as_nanos() as f64, result)
+}
+
+fn new_dir_in(dir: &Path) -> TempDir {
+    tempfile::tempdir_in(dir).expect("the directory can be written")
+}
