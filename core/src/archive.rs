@@ -50,11 +50,16 @@ pub fn archive_into<T: Event>(event: &T, out: &mut [u8]) -> Result<usize, Archiv
 /// Where the bytes are too few, or hold what no `T` can be: a pointer out of bounds, a `bool` of 2, text that is
 /// not UTF-8.
 pub fn access<T: Event>(bytes: &[u8]) -> Result<&T::Archived, AccessError> {
-    let needed = size_of::<T::Archived>();
-    if bytes.len() < needed {
-        return Err(AccessError::TooShort { len: bytes.len(), needed });
+    access_root::<T>(bytes, size_of::<T::Archived>())
+}
+
+/// As [`access`], where the root is the front of a later version's, which takes the last `root_len` bytes.
+pub(crate) fn access_root<T: Event>(bytes: &[u8], root_len: usize) -> Result<&T::Archived, AccessError> {
+    let needed = size_of::<T::Archived>().max(root_len);
+    match bytes.len().checked_sub(needed) {
+        None => Err(AccessError::TooShort { len: bytes.len(), needed }),
+        Some(_) => rkyv::api::low::access_pos::<T::Archived, AccessError>(bytes, bytes.len() - root_len),
     }
-    rkyv::api::low::access::<T::Archived, AccessError>(bytes)
 }
 
 /// Why an event could not be archived.

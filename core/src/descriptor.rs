@@ -17,6 +17,8 @@
 //! ```
 
 pub(crate) mod described;
+#[cfg(feature = "store")]
+mod difference;
 mod encode;
 pub(crate) mod hash;
 #[cfg(feature = "alloc")]
@@ -32,6 +34,8 @@ use described::Described;
 pub use described::{Field, Fields, Type, Variant};
 #[cfg(feature = "alloc")]
 use described::{POINTER_LEN, TAG_LEN};
+#[cfg(feature = "store")]
+pub use difference::LayoutDifference;
 pub(crate) use encode::descriptor_of;
 pub use encode::{encode, encoded_len};
 #[cfg(feature = "alloc")]

@@ -29,6 +29,7 @@ mod pinned;
 mod poison_event;
 mod processor;
 mod random;
+mod readability;
 mod restore;
 #[cfg_attr(not(test), allow(dead_code, reason = "the writer does not call it yet"))]
 mod retention;
@@ -44,6 +45,8 @@ mod tables;
 #[allow(dead_code, unused_imports)]
 mod tail;
 mod transaction;
+mod typed_run;
+mod validated;
 mod varve;
 mod verified;
 mod view;

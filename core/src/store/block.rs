@@ -14,6 +14,7 @@ mod columns;
 #[cfg_attr(not(test), allow(dead_code, reason = "a salvage makes such blocks"))]
 mod quarantine;
 mod run;
+mod run_events;
 mod sealed_run;
 mod stretch;
 mod writer;
@@ -21,6 +22,7 @@ mod writer;
 pub(super) use columns::{IngestTimes, Pairs, Ticks};
 use quarantine::LostRun;
 pub(super) use run::{Origin, Run};
+pub(super) use run_events::{RunEvents, RunEventsIter};
 #[cfg(feature = "encryption")]
 pub(super) use sealed_run::{SealedRun, UNIT_FRONT_LEN, UNIT_OVERHEAD};
 pub(super) use stretch::{Stretch, Stretches};
@@ -252,7 +254,7 @@ impl<'a> Block<'a> {
             if run.events_at() != at {
                 return Err("a run's events do not follow those before");
             }
-            at += run.events_len();
+            at += run.body().len();
             *count = run.count();
             events += u64::from(run.count());
         }
@@ -322,7 +324,7 @@ fn check_columns(run: &Run<'_>, at: usize) -> Result<usize, &'static str> {
     }
     let mut at = at;
     if run.stride() == 0 {
-        check_ends(run.ends(), run.events_len())?;
+        check_ends(run.ends(), run.body().len())?;
         at += run.ends().len();
     }
     Ok(at + run.ticks_column()?.len())

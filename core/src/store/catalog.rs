@@ -78,16 +78,23 @@ impl<'t> DescriptorRow<'t> {
     }
 
     /// Says that events with this descriptor were to be read, or stored, as `event_type`.
-    pub(super) fn mismatch(&self, stream: &str, id: Option<StreamId>, asked: &EventType) -> LayoutMismatch {
+    pub(super) fn mismatch(
+        &self,
+        stream: &str,
+        id: Option<StreamId>,
+        asked: &EventType,
+    ) -> Box<LayoutMismatch> {
         let schema = self.known.and_then(|(_, bytes)| Schema::parse(bytes).ok());
         let name = schema.as_ref().map_or("", |schema| schema.name());
         let name = if name.is_empty() { "a type without a name" } else { name };
-        LayoutMismatch {
+        let schemas = schema.as_ref().zip(Schema::parse(asked.descriptor).ok());
+        Box::new(LayoutMismatch {
             stream: stream.into(),
             stream_id: id,
             stored: (name.into(), self.known.map(|(layout, _)| layout)),
             asked: (asked.name.into(), asked.layout),
-        }
+            difference: schemas.and_then(|(stored, asked)| stored.root_len_for(&asked).err()),
+        })
     }
 }
 
@@ -154,7 +161,7 @@ pub(super) fn check_layout(
 
 /// Why a layout does not suit a stream name.
 pub(super) enum CheckLayoutError {
-    Mismatch(LayoutMismatch),
+    Mismatch(Box<LayoutMismatch>),
     Row(RowError),
 }
 

@@ -1,6 +1,6 @@
 //! The LMDB environment of a store: its map, its tables, and the gate that lets the map grow.
 //!
-//! One of the two files of the crate with unsafe code, the other being `pinned.rs`.
+//! One of the three files of the crate with unsafe code, beside `pinned.rs` and `typed_run.rs`.
 #![allow(unsafe_code)]
 
 use std::fs::{self, File};

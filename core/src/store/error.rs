@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::expected_version::ExpectedVersion;
-use crate::descriptor::DescriptorError;
+use crate::descriptor::{DescriptorError, LayoutDifference};
 use crate::{ArchiveError, GlobalSequence, LayoutHash, StreamId, StreamSequence};
 
 /// Why a store could not be opened.
@@ -105,7 +105,7 @@ pub enum AppendError {
         actual: Option<GlobalSequence>,
     },
     /// The stream holds events of another layout.
-    LayoutMismatch(LayoutMismatch),
+    LayoutMismatch(Box<LayoutMismatch>),
     /// A stream is not at the version that was expected: read what it holds, and decide again.
     ConcurrencyConflict {
         /// The stream's name.
@@ -169,7 +169,7 @@ pub enum ReadError {
         len: usize,
     },
     /// The event has another layout than the one that it was to be read as.
-    LayoutMismatch(LayoutMismatch),
+    LayoutMismatch(Box<LayoutMismatch>),
     /// The event is gone by the store's retention.
     Retired {
         /// The first event that is still there.
@@ -257,6 +257,8 @@ pub struct LayoutMismatch {
     pub stored: (String, Option<LayoutHash>),
     /// What was asked for.
     pub asked: (String, LayoutHash),
+    /// What keeps the events from being read as that; `None` where it cannot be told.
+    pub difference: Option<LayoutDifference>,
 }
 
 /// A stream's name of a length that none may have.
@@ -437,7 +439,11 @@ impl fmt::Display for LayoutMismatch {
             Some(layout) => write!(f, " holds `{}` (layout {layout})", self.stored.0)?,
             None => write!(f, " holds `{}` (layout not known to the store)", self.stored.0)?,
         }
-        write!(f, ", not `{}` (layout {})", self.asked.0, self.asked.1)
+        write!(f, ", not `{}` (layout {})", self.asked.0, self.asked.1)?;
+        match &self.difference {
+            Some(difference) => write!(f, ": {difference}"),
+            None => Ok(()),
+        }
     }
 }
 

@@ -13,6 +13,8 @@ pub(super) struct EventType {
     pub(super) descriptor_hash: DescriptorHash,
     /// Its layout.
     pub(super) layout: LayoutHash,
+    /// How many bytes the archived type takes, apart from what it points to.
+    pub(super) root_len: usize,
 }
 
 impl EventType {
@@ -23,6 +25,7 @@ impl EventType {
             descriptor: T::DESCRIPTOR,
             descriptor_hash: T::DESCRIPTOR_HASH,
             layout: T::LAYOUT_HASH,
+            root_len: size_of::<T::Archived>(),
         }
     }
 }

@@ -8,6 +8,7 @@ use super::clock::EventTime;
 use super::error::{Damage, Place, ReadError};
 use super::event_type::EventType;
 use super::snapshot::Snapshot;
+use crate::archive::access_root;
 use crate::descriptor::Schema;
 use crate::{
     DescriptorHash, DeviceId, DeviceSequence, Epoch, Event, GlobalSequence, Lane, StreamId, StreamSequence,
@@ -82,16 +83,13 @@ impl<'s> EventView<'s> {
     pub fn archived<T: Event>(&self) -> Result<&'s T::Archived, ReadError> {
         let row = self.snapshot.descriptor_row(self.descriptor)?;
         let asked = EventType::of::<T>();
-        if !row.is_readable_as(&asked) {
-            return Err(ReadError::LayoutMismatch(row.mismatch(
-                self.stream_name,
-                Some(self.stream_id),
-                &asked,
-            )));
-        }
+        let Some(root_len) = row.root_len_as(&asked) else {
+            let mismatch = row.mismatch(self.stream_name, Some(self.stream_id), &asked);
+            return Err(ReadError::LayoutMismatch(mismatch));
+        };
         let place = Place::Event(self.global_seq);
         let damage = |_| Damage { place, reason: "its bytes are not of its layout" };
-        Ok(crate::access::<T>(self.payload).map_err(damage)?)
+        Ok(access_root::<T>(self.payload, root_len).map_err(damage)?)
     }
 
     /// When it happened: by the device's clock where that can be told, or else when the host took it in.

@@ -1,6 +1,6 @@
 //! A value borrowed from the map together with the snapshot that keeps it there.
 //!
-//! One of the two files of the crate with unsafe code, the other being `environment.rs`.
+//! One of the three files of the crate with unsafe code, beside `environment.rs` and `typed_run.rs`.
 #![allow(unsafe_code)]
 
 use std::fmt;

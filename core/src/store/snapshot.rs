@@ -16,6 +16,7 @@ use super::global_reader::{GlobalIter, GlobalIterBack};
 use super::run_index::RunIndex;
 use super::tables::{RowError, Tables, key12, long_number, number};
 use super::transaction::log_end;
+use super::validated::ValidatedRuns;
 use super::view::Store;
 use crate::descriptor::Schema;
 use crate::{DescriptorHash, DeviceId, Epoch, GlobalSequence, Lane, StreamId, StreamSequence};
@@ -121,6 +122,11 @@ impl Snapshot {
 
     pub(super) fn txn(&self) -> &RoTxn<'static, WithoutTls> {
         self.read.txn()
+    }
+
+    /// The runs that were found to be of a type.
+    pub(super) fn validated(&self) -> &ValidatedRuns {
+        &self.store.validated
     }
 
     /// The number of a stream; `None` where it holds nothing.

@@ -11,12 +11,14 @@ use heed::types::Bytes;
 
 use super::block::{Block, Position, Run};
 use super::error::{Damage, Place, ReadError};
-use super::event_type::EventType;
 use super::pinned::Pinned;
+use super::readability::Readability;
 use super::run_index::RunIndex;
 use super::snapshot::Snapshot;
 use super::tables::key12;
+use super::typed_run::{TypedEvents, TypedRun};
 use super::view::Store;
+use crate::archive::access_root;
 use crate::{Event, StreamId, StreamSequence};
 pub use backward::{StreamEventsBack, StreamIterBack};
 
@@ -62,9 +64,11 @@ pub struct StreamEvent<'s, T: Event> {
 /// Iterates over the events of a stream. After an error it ends.
 pub struct StreamIter<'s, T: Event> {
     raw: RawIter<'s>,
-    /// The descriptor whose layout was last found to be that of `T`.
-    readable: Option<u32>,
-    event_type: PhantomData<fn() -> T>,
+    readability: Readability,
+    /// Those to come of the run where the iterator is.
+    events: TypedEvents<'s, T>,
+    /// The place of the event to come.
+    next: StreamSequence,
 }
 
 impl<T: Event> StreamReader<T> {
@@ -90,9 +94,9 @@ impl<T: Event> StreamReader<T> {
     ) -> Result<Option<Pinned<'_, T::Archived>>, ReadError> {
         Pinned::find(self.snapshot()?, |snapshot| {
             let Some(mut cursor) = RunCursor::find(snapshot, &self.name, id, seq)? else { return Ok(None) };
-            check_readable::<T>(snapshot, &cursor.run)?;
+            let root_len = Readability::default().root_len::<T>(snapshot, &cursor.run)?;
             let Some((_, bytes)) = cursor.advance()? else { return Ok(None) };
-            crate::access::<T>(bytes).map(Some).map_err(|_| cursor.damaged_event())
+            access_root::<T>(bytes, root_len).map(Some).map_err(|_| cursor.damaged_event())
         })
     }
 
@@ -161,7 +165,7 @@ impl<T: Event> fmt::Debug for StreamReader<T> {
 impl<T: Event> StreamEvents<T> {
     /// Iterates over the events, borrowed from the map.
     pub fn iter(&self) -> StreamIter<'_, T> {
-        StreamIter { raw: self.raw_iter(), readable: None, event_type: PhantomData }
+        StreamIter::new(self.raw_iter())
     }
 
     /// Copies every event's bytes.
@@ -192,27 +196,37 @@ where
 }
 
 impl<'s, T: Event> StreamIter<'s, T> {
+    fn new(raw: RawIter<'s>) -> Self {
+        let (readability, events) = (Readability::default(), TypedEvents::none());
+        Self { raw, readability, events, next: StreamSequence(0) }
+    }
+
     /// The next event, where it is another one of the same run and there is nothing to say about it.
     #[inline]
     fn next_of_run(&mut self) -> Option<StreamEvent<'s, T>> {
-        let cursor = self.raw.run.as_mut()?;
-        if self.readable != Some(cursor.run.descriptor()) {
-            return None;
-        }
-        let bytes = cursor.run.event(cursor.next)?;
-        let archived = crate::access::<T>(bytes).ok()?;
-        let stream_seq = StreamSequence(cursor.run.first().0 + cursor.next as u64);
-        cursor.next += 1;
+        let (archived, bytes) = self.events.next()?;
+        let stream_seq = self.next;
+        self.next = StreamSequence(stream_seq.0 + 1);
         Some(StreamEvent { stream_seq, archived, bytes })
     }
 
-    /// The next event, of whichever run.
+    /// The next event, of the next run.
     #[cold]
     fn advance(&mut self) -> Result<Option<StreamEvent<'s, T>>, ReadError> {
-        let Some((stream_seq, bytes)) = self.raw.advance()? else { return Ok(None) };
-        let Some(cursor) = &self.raw.run else { return Ok(None) };
-        let archived = cursor.archived::<T>(self.raw.snapshot, bytes, &mut self.readable)?;
-        Ok(Some(StreamEvent { stream_seq, archived, bytes }))
+        loop {
+            if let Some(cursor) = &mut self.raw.run
+                && self.next < cursor.end()
+            {
+                return Err(cursor.damage_at(self.next));
+            }
+            let Some(cursor) = self.raw.next_cursor()? else { return Ok(None) };
+            let run = cursor.typed::<T>(self.raw.snapshot, &mut self.readability)?;
+            self.next = StreamSequence(cursor.run.first().0 + cursor.next as u64);
+            self.events = run.iter_from(cursor.next);
+            if let Some(event) = self.next_of_run() {
+                return Ok(Some(event));
+            }
+        }
     }
 }
 
@@ -230,6 +244,7 @@ where
         let event = self.advance();
         if event.is_err() {
             self.raw.end();
+            self.events = TypedEvents::none();
         }
         event.transpose()
     }
@@ -260,6 +275,7 @@ struct RawIter<'s> {
 }
 
 /// A run and the place in it.
+#[derive(Clone, Copy)]
 struct RunCursor<'s> {
     block: Block<'s>,
     run: Run<'s>,
@@ -298,18 +314,23 @@ impl<'s> RunCursor<'s> {
         Ok(Some((seq, bytes)))
     }
 
-    /// The bytes of the event before as a `T`. `readable` is the descriptor whose layout was last found to be that.
-    fn archived<T: Event>(
+    /// The run as events of type `T`.
+    fn typed<T: Event>(
         &self,
         snapshot: &Snapshot,
-        bytes: &'s [u8],
-        readable: &mut Option<u32>,
-    ) -> Result<&'s T::Archived, ReadError> {
-        if *readable != Some(self.run.descriptor()) {
-            check_readable::<T>(snapshot, &self.run)?;
-            *readable = Some(self.run.descriptor());
+        readability: &mut Readability,
+    ) -> Result<TypedRun<'s, T>, ReadError> {
+        let root_len = readability.root_len::<T>(snapshot, &self.run)?;
+        Ok(TypedRun::new(snapshot.validated(), &self.block, self.index.into(), &self.run, root_len))
+    }
+
+    /// Says what is wrong with the event at `seq`, which cannot be lent.
+    fn damage_at(&mut self, seq: StreamSequence) -> ReadError {
+        self.next = seq.0.saturating_sub(self.run.first().0) as usize;
+        match self.advance() {
+            Ok(_) => self.damaged_event(),
+            Err(error) => error,
         }
-        crate::access::<T>(bytes).map_err(|_| self.damaged_event())
     }
 
     /// Says that the bytes of the event before are not what its descriptor promises.
@@ -333,10 +354,17 @@ impl<'s> RawIter<'s> {
             {
                 return Ok(Some(event));
             }
-            let Some((row, next)) = self.next_run()? else { return Ok(None) };
-            let (block, run) = self.snapshot.run(&row)?;
-            self.run = Some(RunCursor { block, run, index: row.run, next });
+            if self.next_cursor()?.is_none() {
+                return Ok(None);
+            }
         }
+    }
+
+    /// Goes to the next run.
+    fn next_cursor(&mut self) -> Result<Option<RunCursor<'s>>, ReadError> {
+        let Some((row, next)) = self.next_run()? else { return Ok(None) };
+        let (block, run) = self.snapshot.run(&row)?;
+        Ok(Some(*self.run.insert(RunCursor { block, run, index: row.run, next })))
     }
 
     /// The next run's row of the index, and where to begin in it.
@@ -383,15 +411,4 @@ impl<'s> Iterator for RawIter<'s> {
         }
         event.transpose()
     }
-}
-
-/// Refuses a run whose events have another layout than `T`.
-fn check_readable<T: Event>(snapshot: &Snapshot, run: &Run<'_>) -> Result<(), ReadError> {
-    let row = snapshot.descriptor_row(run.descriptor())?;
-    let asked = EventType::of::<T>();
-    if row.is_readable_as(&asked) {
-        return Ok(());
-    }
-    let stream = snapshot.stream_row(run.stream())?;
-    Err(ReadError::LayoutMismatch(row.mismatch(stream.name, Some(stream.id), &asked)))
 }

@@ -16,6 +16,7 @@ use super::schema_cache::SchemaCache;
 use super::snapshot::{Snapshot, StreamInfo};
 use super::stream::check_name;
 use super::stream_reader::StreamReader;
+use super::validated::ValidatedRuns;
 use super::verified::VerifiedBlocks;
 #[cfg(feature = "notify")]
 use super::{
@@ -42,6 +43,7 @@ pub struct VarveView {
 pub(super) struct Store {
     pub(super) environment: Arc<Environment>,
     pub(super) verified: VerifiedBlocks,
+    pub(super) validated: ValidatedRuns,
     pub(super) schemas: SchemaCache,
     incarnation: u64,
     #[cfg(feature = "notify")]
@@ -80,6 +82,7 @@ impl VarveView {
         let store = Store {
             environment,
             verified: VerifiedBlocks::new(),
+            validated: ValidatedRuns::new(),
             schemas: SchemaCache::default(),
             incarnation,
             #[cfg(feature = "notify")]

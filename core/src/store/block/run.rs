@@ -1,6 +1,7 @@
 //! A run: neighbours of one stream, with one descriptor and one origin, whose bytes stand together.
 
 use super::columns::{Ticks, check_ends};
+use super::run_events::RunEvents;
 #[cfg(any(test, feature = "encryption"))]
 use super::sealed_run::SealedRun;
 use super::sealed_run::UNIT_OVERHEAD;
@@ -19,8 +20,8 @@ pub(crate) struct Run<'a> {
     origin: Option<Origin>,
     events_at: usize,
     columns_at: usize,
-    events: &'a [u8],
-    ends: &'a [u8],
+    /// None where they are sealed.
+    events: RunEvents<'a>,
     ticks: &'a [u8],
     /// What stands for events and columns where they are sealed.
     unit: Option<&'a [u8]>,
@@ -59,8 +60,7 @@ impl<'a> Run<'a> {
             origin: None,
             events_at: u32_at(field::EVENTS_AT) as usize,
             columns_at: u32_at(field::COLUMNS_AT) as usize,
-            events: &[],
-            ends: &[],
+            events: RunEvents::default(),
             ticks: &[],
             unit: None,
         };
@@ -75,7 +75,10 @@ impl<'a> Run<'a> {
         if run.count == 0 || run.first.0.checked_add(run.count.into()).is_none() {
             return Err("a run's events are none, or too many");
         }
-        if shape & SHAPE_SEALED != 0 { run.locate_unit(bytes) } else { run.locate(bytes) }
+        if shape & SHAPE_SEALED != 0 {
+            return run.locate_unit(bytes);
+        }
+        run.locate(bytes).ok_or("a run exceeds it")
     }
 
     /// The stream's number in this store.
@@ -132,13 +135,11 @@ impl<'a> Run<'a> {
         let count = self.count as usize;
         let ends_len = if self.stride == 0 { count.checked_mul(END_LEN).ok_or(EXCEEDED)? } else { 0 };
         let (ends, rest) = text.split_at_checked(ends_len).ok_or(EXCEEDED)?;
-        let last_end =
-            || array(ends, ends_len.checked_sub(END_LEN)?).map(|end| u16::from_le_bytes(end).into());
-        let events_len = if self.stride == 0 { last_end() } else { self.stride.checked_mul(count) };
-        let (events, ticks) = events_len.and_then(|len| rest.split_at_checked(len)).ok_or(EXCEEDED)?;
-        let run = Run { events, ends, ticks, unit: None, events_at: 0, columns_at: 0, ..*self };
+        let events = RunEvents::locate(rest, ends, self.stride, count).ok_or(EXCEEDED)?;
+        let ticks = &rest[events.bytes().len()..];
+        let run = Run { events, ticks, unit: None, events_at: 0, columns_at: 0, ..*self };
         if self.stride == 0 {
-            check_ends(ends, events.len())?;
+            check_ends(ends, events.bytes().len())?;
         }
         if run.ticks_column()?.len() == ticks.len() { Ok(run) } else { Err(EXCEEDED) }
     }
@@ -155,17 +156,16 @@ impl<'a> Run<'a> {
         Ok(&self.ticks[..ticks.read_len()])
     }
 
+    /// The events; none where they are sealed.
+    #[inline]
+    pub(crate) fn events(&self) -> RunEvents<'a> {
+        self.events
+    }
+
     /// The bytes of the event at `index`, or `None` past the last or where its end is damaged.
     #[inline]
     pub(crate) fn event(&self, index: usize) -> Option<&'a [u8]> {
-        if index >= self.count as usize {
-            return None;
-        }
-        if self.stride > 0 {
-            return self.events.get(index * self.stride..)?.get(..self.stride);
-        }
-        let start = if index == 0 { 0 } else { self.end(index - 1)? };
-        self.events.get(start..self.end(index)?)
+        self.events.get(index)
     }
 
     pub(super) fn stride(&self) -> usize {
@@ -176,14 +176,9 @@ impl<'a> Run<'a> {
         self.events_at
     }
 
-    /// How many bytes stand where its events do: they, or its unit.
-    pub(super) fn events_len(&self) -> usize {
-        self.unit.unwrap_or(self.events).len()
-    }
-
-    /// Those bytes.
-    pub(super) fn events(&self) -> &'a [u8] {
-        self.unit.unwrap_or(self.events)
+    /// What stands where its events do: they, or its unit.
+    pub(super) fn body(&self) -> &'a [u8] {
+        self.unit.unwrap_or(self.events.bytes())
     }
 
     pub(super) fn columns_at(&self) -> usize {
@@ -196,28 +191,20 @@ impl<'a> Run<'a> {
     }
 
     pub(super) fn ends(&self) -> &'a [u8] {
-        self.ends
-    }
-
-    fn end(&self, index: usize) -> Option<usize> {
-        array(self.ends, index * END_LEN).map(|end| u16::from_le_bytes(end).into())
+        self.events.ends()
     }
 
     /// Finds the events and the columns of the run in the block.
-    fn locate(mut self, bytes: &'a [u8]) -> Result<Self, &'static str> {
-        const EXCEEDED: &str = "a run exceeds it";
+    fn locate(mut self, bytes: &'a [u8]) -> Option<Self> {
         let count = self.count as usize;
-        let mut events_len = self.stride.checked_mul(count).ok_or(EXCEEDED)?;
+        let mut ends: &[u8] = &[];
         if self.has_columns() {
-            let columns = bytes.get(self.columns_at..).ok_or(EXCEEDED)?;
-            let ends_len = if self.stride == 0 { count.checked_mul(END_LEN).ok_or(EXCEEDED)? } else { 0 };
-            (self.ends, self.ticks) = columns.split_at_checked(ends_len).ok_or(EXCEEDED)?;
+            let columns = bytes.get(self.columns_at..)?;
+            let ends_len = if self.stride == 0 { count.checked_mul(END_LEN)? } else { 0 };
+            (ends, self.ticks) = columns.split_at_checked(ends_len)?;
         }
-        if self.stride == 0 {
-            events_len = self.end(count - 1).ok_or(EXCEEDED)?;
-        }
-        self.events = bytes.get(self.events_at..).and_then(|rest| rest.get(..events_len)).ok_or(EXCEEDED)?;
-        Ok(self)
+        self.events = RunEvents::locate(bytes.get(self.events_at..)?, ends, self.stride, count)?;
+        Some(self)
     }
 
     /// Finds the unit of a sealed run in the block: it ends where a plain run's columns would begin.

@@ -442,14 +442,13 @@ fn blocks_join_with_their_units_whole() {
     let mut units = Vec::new();
     for (part, bytes) in parts.iter().enumerate() {
         let block = Block::new_checked(GlobalSequence(150 * part as u64), bytes).unwrap();
-        units.extend((0..block.runs()).map(|index| block.run(index).unwrap().events().to_vec()));
+        units.extend((0..block.runs()).map(|index| block.run(index).unwrap().body().to_vec()));
         assert!(writer.join(&block).unwrap(), "the blocks are small");
     }
     let mut joined = Vec::new();
     writer.finish(&mut joined);
     let joined = Block::new_checked(GlobalSequence(0), &joined).unwrap();
-    let moved: Vec<_> =
-        (0..joined.runs()).map(|index| joined.run(index).unwrap().events().to_vec()).collect();
+    let moved: Vec<_> = (0..joined.runs()).map(|index| joined.run(index).unwrap().body().to_vec()).collect();
     assert_eq!(moved, units);
     let bytes =
         |entries: Vec<Entry>| entries.into_iter().map(|entry| (entry.ticks, entry.bytes)).collect::<Vec<_>>();

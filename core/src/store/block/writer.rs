@@ -401,11 +401,11 @@ impl RunWriter {
         self.count = run.count();
         self.stride = (run.stride() > 0).then_some(run.stride());
         if run.is_sealed() {
-            self.unit.extend_from_slice(run.events());
+            self.unit.extend_from_slice(run.body());
             return Ok(());
         }
-        self.spare(run.events().len()).copy_from_slice(run.events());
-        self.events_len = run.events().len();
+        self.spare(run.body().len()).copy_from_slice(run.body());
+        self.events_len = run.body().len();
         let ends = run.ends().chunks_exact(END_LEN).map(|end| u16::from_le_bytes([end[0], end[1]]));
         self.ends.extend(ends);
         self.ticks.extend_from_slice(run.ticks_column()?);
@@ -552,7 +552,7 @@ fn joined_len_max(block: &Block<'_>) -> Result<usize, Damage> {
     for index in 0..block.runs() {
         let run = block.run(index)?;
         let ticks = run.ticks_column().map_err(|reason| block.damage(reason))?;
-        len += RUN_LEN + run.events().len() + run.ends().len() + ticks.len();
+        len += RUN_LEN + run.body().len() + run.ends().len() + ticks.len();
     }
     for stretch in block.stretches() {
         stretch?;

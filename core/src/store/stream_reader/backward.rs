@@ -5,8 +5,10 @@ use std::marker::PhantomData;
 
 use super::{RunCursor, StreamEvent, StreamReader};
 use crate::store::error::ReadError;
+use crate::store::readability::Readability;
 use crate::store::snapshot::Snapshot;
 use crate::store::tables::key12;
+use crate::store::typed_run::TypedRun;
 use crate::{Event, StreamId, StreamSequence};
 
 /// The events of a stream before a place, the last first, as they were when they were asked for. Iterate over a
@@ -36,9 +38,9 @@ pub struct StreamEventsBack<T: Event> {
 /// Iterates over the events of a stream, the last first. After an error it ends.
 pub struct StreamIterBack<'s, T: Event> {
     raw: RawIterBack<'s>,
-    /// The descriptor whose layout was last found to be that of `T`.
-    readable: Option<u32>,
-    event_type: PhantomData<fn() -> T>,
+    readability: Readability,
+    /// The place of the first event of the run where the iterator is, and the run.
+    run: Option<(StreamSequence, TypedRun<'s, T>)>,
 }
 
 impl<T: Event> StreamReader<T> {
@@ -63,7 +65,7 @@ impl<T: Event> StreamReader<T> {
 impl<T: Event> StreamEventsBack<T> {
     /// Iterates over the events, borrowed from the map.
     pub fn iter(&self) -> StreamIterBack<'_, T> {
-        StreamIterBack { raw: self.raw_iter(), readable: None, event_type: PhantomData }
+        StreamIterBack { raw: self.raw_iter(), readability: Readability::default(), run: None }
     }
 
     /// Copies every event's bytes.
@@ -92,9 +94,15 @@ where
 
 impl<'s, T: Event> StreamIterBack<'s, T> {
     fn advance(&mut self) -> Result<Option<StreamEvent<'s, T>>, ReadError> {
-        let Some((stream_seq, bytes)) = self.raw.advance()? else { return Ok(None) };
+        let Some((stream_seq, _)) = self.raw.advance()? else { return Ok(None) };
         let Some(cursor) = &self.raw.run else { return Ok(None) };
-        let archived = cursor.archived::<T>(self.raw.snapshot, bytes, &mut self.readable)?;
+        let first = cursor.run.first();
+        let run = match self.run {
+            Some((of, run)) if of == first => run,
+            _ => self.run.insert((first, cursor.typed(self.raw.snapshot, &mut self.readability)?)).1,
+        };
+        let event = run.get((stream_seq.0 - first.0) as usize);
+        let (archived, bytes) = event.ok_or_else(|| cursor.damaged_event())?;
         Ok(Some(StreamEvent { stream_seq, archived, bytes }))
     }
 }

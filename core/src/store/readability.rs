@@ -1,0 +1,57 @@
+//! Whether the events of a run may be read as a type.
+
+use super::block::Run;
+use super::catalog::DescriptorRow;
+use super::error::ReadError;
+use super::event_type::EventType;
+use super::snapshot::Snapshot;
+use crate::Event;
+use crate::descriptor::Schema;
+
+/// Finds how the events of runs are read as one type. It remembers the answer for the last descriptor, which the runs
+/// of a stream seldom change.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Readability {
+    /// A descriptor, and how many bytes the root of its events takes.
+    last: Option<(u32, usize)>,
+}
+
+impl Readability {
+    /// How many bytes the root of an event of the run takes. A `T` is the front of it.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::LayoutMismatch`] where events of the run's layout cannot be read as a `T`.
+    pub(super) fn root_len<T: Event>(
+        &mut self,
+        snapshot: &Snapshot,
+        run: &Run<'_>,
+    ) -> Result<usize, ReadError> {
+        if let Some((descriptor, root_len)) = self.last
+            && descriptor == run.descriptor()
+        {
+            return Ok(root_len);
+        }
+        let row = snapshot.descriptor_row(run.descriptor())?;
+        let asked = EventType::of::<T>();
+        let Some(root_len) = row.root_len_as(&asked) else {
+            let stream = snapshot.stream_row(run.stream())?;
+            return Err(ReadError::LayoutMismatch(row.mismatch(stream.name, Some(stream.id), &asked)));
+        };
+        self.last = Some((run.descriptor(), root_len));
+        Ok(root_len)
+    }
+}
+
+impl DescriptorRow<'_> {
+    /// How many bytes the root of an event with this descriptor takes, where `event_type` can read its front; `None`
+    /// where it cannot, and where an external descriptor hides the layout.
+    pub(super) fn root_len_as(&self, event_type: &EventType) -> Option<usize> {
+        if self.is_readable_as(event_type) {
+            return Some(event_type.root_len);
+        }
+        let stored = Schema::parse(self.known?.1).ok()?;
+        let asked = Schema::parse(event_type.descriptor).ok()?;
+        stored.root_len_for(&asked).ok()
+    }
+}
