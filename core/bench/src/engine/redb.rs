@@ -38,7 +38,8 @@ impl<E: Sample> Engine<E> for Redb {
     }
 
     fn scan(&mut self) -> u64 {
-        let rows = self.snapshot().events.iter().expect("it is whole");
+        let snapshot = self.snapshot();
+        let rows = snapshot.events.iter().expect("it is whole");
         rows.fold(0, |sum, row| sum.wrapping_add(E::stored_field(row.expect("it is whole").1.value())))
     }
 
