@@ -11,6 +11,8 @@ mod catalog;
 mod clock;
 mod config;
 mod consumer;
+#[cfg_attr(not(test), allow(dead_code, reason = "the tail tells which meta page became durable"))]
+mod data_file;
 mod device;
 mod environment;
 mod error;

@@ -21,6 +21,8 @@ mod writer;
 
 pub(super) use columns::{IngestTimes, Pairs, Ticks};
 use quarantine::LostRun;
+#[cfg(test)]
+pub(super) use quarantine::quarantined;
 pub(super) use run::{Origin, Run};
 pub(super) use run_events::{RunEvents, RunEventsIter};
 #[cfg(feature = "encryption")]

@@ -235,6 +235,8 @@ pub enum Place {
         /// The key's bytes.
         key: Vec<u8>,
     },
+    /// The two meta pages at the front of LMDB's data file.
+    MetaPages,
     /// The header of the tail journal.
     TailHeader,
     /// A record of the tail journal.
@@ -421,6 +423,7 @@ impl fmt::Display for Place {
                 write!(f, "row of table {table} at key ")?;
                 key.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
             }
+            Self::MetaPages => f.write_str("front of the data file"),
             Self::TailHeader => f.write_str("header of the tail"),
             Self::Tail { generation, sector } => {
                 write!(f, "tail at generation {generation}, sector {sector}")

@@ -76,8 +76,8 @@ pub(in crate::store) fn fold<'r>(
     // The rows first: those of `clock` tell the merge where runs end.
     records.iter().try_for_each(|record| put_rows(txn, tables, record))?;
     let mut blocks = records.iter().flat_map(|record| blocks(record)).peekable();
-    if let Some(first) = blocks.peek() {
-        let mut merge = Merge::begin(txn, tables, block, encoded, first)?;
+    if blocks.peek().is_some() {
+        let mut merge = Merge::begin(txn, tables, block, encoded)?;
         blocks.try_for_each(|block| merge.add(block))?;
         merge.write_block()?;
     }
@@ -128,31 +128,27 @@ struct OpenLane {
 }
 
 impl<'f, 't> Merge<'f, 't> {
-    /// Begins with the block that the log ends with, where it is to go on; `first` is the block that is added first.
+    /// Begins where the log ends, or with its last block where that is to go on.
     fn begin(
         txn: &'f mut RwTxn<'t>,
         tables: &'f Tables,
         block: &'f mut BlockWriter,
         encoded: &'f mut Vec<u8>,
-        first: &[u8],
     ) -> Result<Self, AppendError> {
-        let (last, next) = match tables.block.last(txn)? {
-            None => (None, GlobalSequence(0)),
-            Some((key, value)) => {
-                let last = long_number(key, 0).map(GlobalSequence);
-                let last = last.ok_or_else(|| tables.block.damage(key, "its key is no sequence"))?;
-                (Some((last, value)), Block::new_trusted(last, value)?.end()?)
+        let (mut next, mut continued) = (GlobalSequence(0), None);
+        if let Some((key, value)) = tables.block.last(txn)? {
+            let first = long_number(key, 0).map(GlobalSequence);
+            let first = first.ok_or_else(|| tables.block.damage(key, "its key is no sequence"))?;
+            if goes_on(first, value) {
+                (next, continued) = (first, Some(value.to_vec()));
+            } else {
+                next = Block::new_trusted(first, value)?.end()?;
             }
-        };
-        let domain = Block::new_trusted(next, first)?.domain();
-        let continued = last.filter(|&(last, value)| goes_on(last, value, domain));
-        let continued = continued.map(|(last, value)| (last, value.to_vec()));
-        let mut merge = Self { txn, tables, block, encoded, domain, next, lanes: Lanes::default() };
-        if let Some((last, _)) = continued {
-            merge.next = last;
         }
-        merge.block.begin(merge.next, domain);
-        if let Some((_, value)) = continued {
+        block.begin(next, NO_DOMAIN);
+        let lanes = Lanes::default();
+        let mut merge = Self { txn, tables, block, encoded, domain: NO_DOMAIN, next, lanes };
+        if let Some(value) = continued {
             merge.add(&value)?;
         }
         Ok(merge)
@@ -302,11 +298,11 @@ impl Lanes {
     }
 }
 
-/// Whether the block `value`, which begins with `first` and is the last of the log, is to go on with events of
-/// `domain`. A damaged one stays as it is.
-fn goes_on(first: GlobalSequence, value: &[u8], domain: u32) -> bool {
+/// Whether the block `value`, which begins with `first` and is the last of the log, is to go on. A damaged one stays
+/// as it is, and so does one that stands in for lost events.
+fn goes_on(first: GlobalSequence, value: &[u8]) -> bool {
     value.len() < CONTINUED_LEN_MAX
-        && Block::new_checked(first, value).is_ok_and(|block| block.domain() == domain)
+        && Block::new_checked(first, value).is_ok_and(|block| !block.is_quarantined())
 }
 
 /// The places of a device's lane around `origin` whose times one row of `clock` maps.
@@ -376,6 +372,9 @@ fn copy(event: &[u8], out: &mut [u8]) -> Result<usize, ArchiveError> {
 /// A block that the log ends with goes on where it is shorter. It is then written again, once more than it would be
 /// otherwise, and no block but a domain's last stays shorter.
 const CONTINUED_LEN_MAX: usize = BLOCK_LEN_MAX / 2;
+
+/// The clock domain of a block that holds nothing: a store counts them from 1.
+const NO_DOMAIN: u32 = 0;
 
 const FOLDED_LEN: usize = 16;
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::*;
+use crate::store::block::quarantined;
 use crate::store::clock::StoredMapping;
 use crate::store::config::{Config, Durability};
 use crate::store::environment::Environment;
@@ -122,6 +123,46 @@ fn a_gap_ends_all_runs_of_its_lane() {
     store.fold(&log.log.records, Folded { generation: 1, commit: 2 }).unwrap();
     assert_eq!(store.entries(), log.log.entries);
     assert_eq!(parse(&store.blocks()[0].1).runs(), 4);
+}
+
+#[test]
+fn a_run_that_was_ended_without_a_trace_stays_ended() {
+    let mut log = LogWriter::new();
+    let lane = device(1, 7);
+    log.push(lane, 0, Some(10), b"a");
+    log.block.close_runs(lane.device, lane.epoch, lane.lane);
+    log.push(lane, 1, Some(20), b"b");
+    log.commit();
+    log.push(lane, 2, Some(30), b"c");
+    log.commit();
+    let mut store = Store::new();
+    for commit in 0..2 {
+        let folded = Folded { generation: 1, commit: commit + 1 };
+        store.fold(&log.log.records[commit as usize..][..1], folded).unwrap();
+        store.check_index(0);
+    }
+    assert_eq!(store.entries(), log.log.entries);
+    let block = &store.blocks()[0].1;
+    let counts: Vec<_> = (0..2).map(|run| parse(block).run(run).unwrap().count()).collect();
+    assert_eq!(counts, [1, 2]);
+}
+
+#[test]
+fn a_block_that_stands_in_for_lost_events_does_not_go_on() {
+    let mut log = LogWriter::new();
+    log.next = GlobalSequence(9);
+    log.first = log.next;
+    log.push(local(1), 0, None, b"event");
+    log.commit();
+    let mut store = Store::new();
+    let lost = quarantined(GlobalSequence(0), 9, &[]);
+    let mut txn = store.environment.write().unwrap();
+    store.environment.tables().block.put(&mut txn, &0u64.to_be_bytes(), &lost).unwrap();
+    txn.commit().unwrap();
+    store.fold(&log.log.records, Folded { generation: 1, commit: 1 }).unwrap();
+    let blocks: Vec<_> = store.blocks().iter().map(|(first, block)| (first.0, parse(block).len())).collect();
+    assert_eq!(blocks, [(0, 9), (9, 1)]);
+    assert_eq!(store.blocks()[0].1, lost);
 }
 
 #[test]
