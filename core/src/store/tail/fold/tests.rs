@@ -217,6 +217,37 @@ fn records_that_do_not_follow_are_refused() {
 }
 
 #[test]
+fn a_damaged_block_of_the_tail_is_refused() {
+    let mut log = LogWriter::new();
+    log.push(local(1), 0, None, b"event");
+    log.commit();
+    let mut block = blocks(&log.log.records[0]).next().unwrap().to_vec();
+    *block.last_mut().unwrap() ^= 1;
+    let refused = Store::new().fold(&[record_of(&block).unwrap()], Folded { generation: 1, commit: 1 });
+    assert!(matches!(refused, Err(AppendError::Corrupt(_))), "{refused:?}");
+}
+
+#[test]
+fn a_last_block_beyond_the_number_space_is_an_error() {
+    let mut log = LogWriter::new();
+    log.push(local(1), 0, None, b"event");
+    log.commit();
+    let mut store = Store::new();
+    let mut past = BlockWriter::new();
+    past.begin(GlobalSequence(u64::MAX), 1);
+    let meta =
+        EventMeta { stream_seq: StreamSequence(0), device_seq: DeviceSequence(0), ticks: 0, ingest_us: 0 };
+    past.push(&local(1), meta, 5, |out| copy(b"event", out)).unwrap();
+    let mut block = Vec::new();
+    past.finish(&mut block);
+    let mut txn = store.environment.write().unwrap();
+    store.environment.tables().block.put(&mut txn, &u64::MAX.to_be_bytes(), &block).unwrap();
+    txn.commit().unwrap();
+    let refused = store.fold(&log.log.records, Folded { generation: 1, commit: 1 });
+    assert!(matches!(refused, Err(AppendError::Corrupt(_))), "{refused:?}");
+}
+
+#[test]
 fn rows_of_tables_that_follow_from_the_blocks_are_refused() {
     for table in [1, 2, 200] {
         let mut log = LogWriter::new();
@@ -242,7 +273,7 @@ fn no_record_makes_the_fold_panic() {
                 let at = random.usize(..block.len().min(front));
                 block[at] ^= 1 << random.u8(..8);
             }
-            if let Some(record) = record_of(&block) {
+            if let Some(record) = record_of(&with_checksum(block)) {
                 let _ = store.fold_cut_off(&[record], Folded { generation: 1, commit: 1 });
             }
         }
@@ -549,15 +580,19 @@ fn first_of(block: &[u8]) -> GlobalSequence {
     GlobalSequence(array(block, 16).map(u64::from_le_bytes).unwrap())
 }
 
-/// A record of one block, whose checksum is put right; `None` where not even a record takes it.
-fn record_of(block: &[u8]) -> Option<Record> {
-    let mut block = block.to_vec();
+/// The block with its checksum put right.
+fn with_checksum(mut block: Vec<u8>) -> Vec<u8> {
     let crc = crc32c::crc32c(&block[12..]);
     block[8..12].copy_from_slice(&crc.to_le_bytes());
-    let events = array(&block, 24).map(u32::from_le_bytes)?;
+    block
+}
+
+/// A record of one block; `None` where not even a record takes it.
+fn record_of(block: &[u8]) -> Option<Record> {
+    let events = array(block, 24).map(u32::from_le_bytes)?;
     let mut record = RecordWriter::new();
-    record.block(&block);
-    let head = RecordHead { first: first_of(&block), events, ..RecordHead::default() };
+    record.block(block);
+    let head = RecordHead { first: first_of(block), events, ..RecordHead::default() };
     parse_record(&mut record, head).ok()
 }
 
