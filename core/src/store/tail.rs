@@ -1,6 +1,8 @@
 //! The tail journal: the end of the log, one record a commit, until it is folded into LMDB.
 
 mod fold;
+#[cfg(test)]
+mod golden;
 mod journal;
 mod published;
 mod record;

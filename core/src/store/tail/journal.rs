@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Generation g has segment g % 3 to itself, and its records follow each other from the segment's first sector. All
-//! sectors were written when the file was made, so that a flush carries records alone. FORMAT.md, section 5, specifies
+//! sectors were written when the file was made, so that a flush carries records alone. FORMAT.md, section 7, specifies
 //! every byte.
 
 mod header;

@@ -1,7 +1,7 @@
 //! The file `watermark`: how far the owner's log is durable, for processes that read beside it.
 //!
 //! It is written in one piece after each flush, and never flushed itself: it is no more than a message. A reader that
-//! meets it while it is written finds its checksum wrong, and looks again.
+//! meets it while it is written finds its checksum wrong, and looks again. FORMAT.md, section 7, specifies its bytes.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -126,9 +126,19 @@ mod field {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::tail::golden;
 
     const PUBLISHED: Published =
         Published { generation: 7, records: 3, sectors: 5, commit: 90, next: GlobalSequence(1000) };
+
+    #[test]
+    fn the_file_is_byte_for_byte_what_the_format_says() {
+        let published =
+            Published { generation: 5, records: 3, sectors: 4, commit: 17, next: GlobalSequence(10) };
+        let bytes = published.encode(golden::INCARNATION);
+        assert_eq!(bytes.as_slice(), golden::bytes("watermark"));
+        assert_eq!(Published::parse(&bytes, golden::INCARNATION), Some(published));
+    }
 
     #[test]
     fn what_is_published_is_read_by_whom_it_concerns() {

@@ -9,7 +9,7 @@
 //!
 //! A chunk is a finished block of the log, or a row of a table. The two checksums cover the store's incarnation and the
 //! record's generation before their bytes, so that what another store or an earlier lap left there is no record.
-//! FORMAT.md, section 5, specifies every byte.
+//! FORMAT.md, section 7, specifies every byte.
 
 use std::fmt;
 

@@ -1,7 +1,8 @@
 //! The file itself: what it is made of, what is refused, and what a reader of one record meets.
 
 use super::*;
-use crate::store::tail::{RecordHead, RecordWriter, TableNumber};
+use crate::GlobalSequence;
+use crate::store::tail::{Folded, RecordHead, RecordWriter, TableNumber, golden};
 
 const INCARNATION: u64 = 0x1122_3344_5566_7788;
 const SECTORS: u32 = (SEGMENT_LEN_MIN / SECTOR_LEN as u64) as u32;
@@ -32,6 +33,18 @@ fn record(journal: &Journal, generation: u64, commit: u64, sectors: u32) -> Vec<
 fn scribble(dir: &tempfile::TempDir, offset: u64, bytes: &[u8]) {
     let file = OpenOptions::new().write(true).open(dir.path().join(FILE_NAME)).unwrap();
     file.write_all_at(bytes, offset).unwrap();
+}
+
+#[test]
+fn header_and_note_are_byte_for_byte_what_the_format_says() {
+    let header = FileHeader { incarnation: golden::INCARNATION, segment_sectors: 512 };
+    assert_eq!(header.encode().as_slice(), golden::bytes("header"));
+    assert_eq!(FileHeader::parse(&header.encode()).unwrap(), header);
+    let note = Note { boot_id: std::array::from_fn(|at| at as u8), confirmed: 0xdead_beef };
+    let bytes = note.encode(golden::INCARNATION);
+    assert_eq!(bytes.as_slice(), golden::bytes("note"));
+    assert_eq!(Note::parse(&bytes, golden::INCARNATION), Some(note));
+    assert_eq!(Note::parse(&bytes, golden::INCARNATION + 1), None);
 }
 
 #[test]
@@ -177,4 +190,92 @@ fn another_boot_is_noticed() {
     scribble(&dir, 4096 + 23, &[0xff]);
     assert!(journal.boot_changed().unwrap());
     assert!(journal.confirmations().unwrap().is_empty(), "a torn note confirms nothing");
+}
+
+/// Writes a row under `head` at a sector of its generation.
+fn write_row(journal: &Journal, sector: u32, head: RecordHead, value: &[u8]) {
+    let mut writer = RecordWriter::new();
+    writer.row(TableNumber(0), b"k", value);
+    journal.write(head.generation, sector, writer.finish(head, journal.seed(head.generation))).unwrap();
+}
+
+fn commits(recovered: &Recovered) -> Vec<u64> {
+    recovered.records.iter().map(|record| record.head().commit).collect()
+}
+
+/// A value whose second half begins with a sector, and is a whole record of commit 2 in the eyes of who looks there.
+fn forgery(journal: &Journal, durable: u64) -> Vec<u8> {
+    let mut writer = RecordWriter::new();
+    writer.row(TableNumber(0), b"forged", b"");
+    let head = RecordHead { generation: 1, commit: 2, durable, ..RecordHead::default() };
+    let mut value = vec![0; SECTOR_LEN - HEADER_LEN - 8 - 1];
+    value.extend_from_slice(writer.finish(head, journal.seed(1)));
+    value
+}
+
+#[test]
+fn what_lies_within_a_record_is_none_whatever_it_looks_like() {
+    let dir = dir();
+    let journal = create(&dir);
+    let head = |commit, durable| RecordHead { generation: 1, commit, durable, ..RecordHead::default() };
+    write_row(&journal, 0, head(1, 0), b"");
+    write_row(&journal, 1, head(2, 1), &forgery(&journal, 99));
+    assert_eq!(journal.read(1, 2).unwrap().unwrap().head().durable, 99, "the forgery is good");
+    assert_eq!(commits(&journal.recover(Folded::default()).unwrap()), [1, 2]);
+    // A torn record no longer hides it, but it does not stand where the next record would.
+    write_row(&journal, 1, head(2, 1), &forgery(&journal, 1));
+    scribble(&dir, journal.offset(1, 1), &[0; HEADER_LEN]);
+    let recovered = journal.recover(Folded::default()).unwrap();
+    assert_eq!((commits(&recovered), recovered.folded), (vec![1], Folded { generation: 1, commit: 1 }));
+}
+
+#[test]
+fn records_that_contradict_each_other_are_damage() {
+    let head = |commit, first, events| RecordHead {
+        generation: 4,
+        commit,
+        durable: 0,
+        first: GlobalSequence(first),
+        events,
+        ..RecordHead::default()
+    };
+    let cases = [
+        (head(6, 0, 0), head(6, 0, 0), "a record has the number of an earlier commit"),
+        (head(6, 5, 0), head(7, 6, 0), "the events of a record do not follow those of the one before"),
+    ];
+    for (first, second, reason) in cases {
+        let dir = dir();
+        let journal = create(&dir);
+        write_row(&journal, 0, first, b"");
+        write_row(&journal, 1, second, b"");
+        let error = journal.recover(Folded { generation: 3, commit: 5 }).unwrap_err();
+        let OpenError::Corrupt(damage) = error else { panic!("{error}") };
+        assert_eq!(damage, Damage { place: Place::Tail { generation: 4, sector: 1 }, reason });
+    }
+    let dir = dir();
+    let journal = create(&dir);
+    write_row(&journal, 0, head(6, 0, 0), b"");
+    let error = journal.recover(Folded { generation: 3, commit: 6 }).unwrap_err();
+    assert!(
+        matches!(error, OpenError::Corrupt(_)),
+        "it is beyond what is folded, and numbered as if it were not"
+    );
+}
+
+#[test]
+fn a_tail_that_does_not_follow_what_is_folded_is_damage_where_it_was_durable() {
+    let dir = dir();
+    let journal = create(&dir);
+    write_row(
+        &journal,
+        0,
+        RecordHead { generation: 7, commit: 20, durable: 19, ..RecordHead::default() },
+        b"",
+    );
+    let Err(OpenError::Corrupt(damage)) = journal.recover(Folded { generation: 4, commit: 10 }) else {
+        panic!()
+    };
+    assert_eq!(damage.place, Place::Tail { generation: 5, sector: 0 });
+    let recovered = journal.recover(Folded { generation: 6, commit: 19 }).unwrap();
+    assert_eq!((commits(&recovered), recovered.folded), (vec![20], Folded { generation: 7, commit: 20 }));
 }

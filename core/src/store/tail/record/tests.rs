@@ -1,9 +1,10 @@
 //! Records against the bytes that the format names, and against bytes of every other kind.
 
 use super::*;
+use crate::store::tail::golden;
 
 fn seed() -> RecordSeed {
-    RecordSeed::new(0x0102_0304_0506_0708, 5)
+    RecordSeed::new(golden::INCARNATION, 5)
 }
 
 /// The block "one run" of `blocks.txt`: the events 7 to 9.
@@ -57,6 +58,12 @@ fn with(at: usize, field: &[u8]) -> Vec<u8> {
     let mut bytes = bare();
     bytes[at..at + field.len()].copy_from_slice(field);
     bytes
+}
+
+#[test]
+fn a_record_is_byte_for_byte_what_the_format_says() {
+    assert_eq!(bare(), golden::bytes("record"));
+    parse(&golden::bytes("record")).unwrap();
 }
 
 #[test]
@@ -121,7 +128,7 @@ fn a_record_of_another_length_is_none() {
 #[test]
 fn a_record_of_another_store_or_generation_is_none() {
     let bytes: Box<[u8]> = bare().into();
-    for seed in [RecordSeed::new(0x0102_0304_0506_0708, 2), RecordSeed::new(0x0102_0304_0506_0709, 5)] {
+    for seed in [RecordSeed::new(golden::INCARNATION, 2), RecordSeed::new(golden::INCARNATION + 1, 5)] {
         assert_eq!(Record::parse(bytes.clone(), seed).unwrap_err(), "the checksum of its header is wrong");
     }
 }
