@@ -69,3 +69,38 @@ impl fmt::Display for Verdict {
         f.write_str(if self.is_met { " ✓" } else { " ✗" })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rows::Better;
+
+    #[test]
+    fn an_aim_is_met_at_its_bound_and_not_beyond() {
+        let than_varvedb = Aim::Better { than: EngineName::Varvedb, sensor: 2.0, order: 4.0 };
+        let within = Aim::Within { floor: EngineName::FlatFile, factor: 1.5 };
+        for (aim, sample, figures, is_met) in [
+            (than_varvedb, SampleName::Sensor, (10.0, 20.0), true),
+            (than_varvedb, SampleName::Sensor, (10.0, 19.9), false),
+            (than_varvedb, SampleName::Order, (10.0, 20.0), false),
+            (within, SampleName::Order, (15.0, 10.0), true),
+            (within, SampleName::Order, (15.1, 10.0), false),
+            (Aim::AtMost(15.0), SampleName::Order, (15.0, 0.0), true),
+            (Aim::AtMost(15.0), SampleName::Order, (15.1, 0.0), false),
+            (Aim::AtLeast(15.0), SampleName::Order, (15.0, 0.0), true),
+            (Aim::AtLeast(15.0), SampleName::Order, (14.9, 0.0), false),
+        ] {
+            let (varve, other) = figures;
+            let figure = |engine| Some(if engine == EngineName::Varve { varve } else { other });
+            let better = |figure, than| Better::Lower.ratio(figure, than);
+            assert_eq!(aim.judge(sample, better, figure).unwrap().is_met, is_met, "{aim:?} {figures:?}");
+        }
+    }
+
+    #[test]
+    fn an_aim_is_not_judged_against_what_was_not_measured() {
+        let aim = Aim::Within { floor: EngineName::Memory, factor: 1.0 };
+        let figure = |engine| (engine == EngineName::Varve).then_some(1.0);
+        assert!(aim.judge(SampleName::Sensor, |_, _| 1.0, figure).is_none());
+    }
+}

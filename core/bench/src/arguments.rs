@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
+use crate::rows;
 use crate::rows::recovery::Errand;
 
 /// The event store measured against its peers: the same events, the same machine, the same run.
@@ -23,8 +24,8 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_os_t = env::temp_dir())]
     pub(crate) dir: PathBuf,
 
-    /// Measure the rows alone whose key has one of these words in it; `--rows help` lists the keys.
-    #[arg(long, value_delimiter = ',')]
+    /// Measure the rows alone whose key has one of these words in it.
+    #[arg(long, value_delimiter = ',', value_parser = row_word)]
     pub(crate) rows: Vec<String>,
 
     /// Write every figure into this file besides.
@@ -38,6 +39,15 @@ pub(crate) struct Arguments {
     /// What the bench asks of itself in a process apart.
     #[command(subcommand)]
     pub(crate) errand: Option<Errand>,
+}
+
+/// A word that some row's key has in it.
+fn row_word(word: &str) -> Result<String, String> {
+    if rows::all().any(|row| row.key.contains(word)) {
+        return Ok(word.to_owned());
+    }
+    let keys: Vec<_> = rows::all().map(|row| row.key).collect();
+    Err(format!("no row has it in its key; the keys are {}", keys.join(", ")))
 }
 
 /// Every stream of those that take turns gets some.

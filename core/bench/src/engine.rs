@@ -170,3 +170,65 @@ const MAP_SIZE: usize = 64 << 30;
 
 /// The name of the events, where an engine takes one.
 const NAME: &str = "events";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::{Order, Sensor};
+
+    #[test]
+    fn every_engine_reads_what_it_was_given_after_it_was_closed() {
+        check_all::<Sensor>();
+        check_all::<Order>();
+    }
+
+    fn check_all<E: Sample>() {
+        let mut contenders = readers::<E>();
+        contenders.push(contender::<E, FlatFile>());
+        for contender in contenders {
+            let dir = tempfile::tempdir().unwrap();
+            let events: Vec<_> = (0..300).map(E::generate).collect();
+            let room = (events.len() * E::LEN) as u64;
+            let mut engine = (contender.open)(dir.path(), room);
+            engine.append_over_streams(&events[..256]);
+            engine.append(0, &events[256..]);
+            check(&mut *engine, &events, contender.name);
+            drop(engine);
+            if contender.name != EngineName::FlatFile {
+                check(&mut *(contender.open)(dir.path(), room), &events, contender.name);
+            }
+        }
+    }
+
+    fn check<E: Sample>(engine: &mut dyn Engine<E>, events: &[E], name: EngineName) {
+        assert_eq!(engine.scan(), engine.sum_of(events), "{name:?}");
+        if matches!(name, EngineName::Memory | EngineName::FlatFile) {
+            return;
+        }
+        let in_turn = |stream: u64| events[..256].iter().skip(stream as usize).step_by(STREAMS as usize);
+        let stream_7: Vec<_> = in_turn(7).cloned().collect();
+        let stream_0: Vec<_> = in_turn(0).chain(&events[256..]).cloned().collect();
+        for (stream, of_stream) in [(0, stream_0), (7, stream_7)] {
+            assert_eq!(engine.iterate(stream), Some(E::sum(&of_stream)), "{name:?}");
+            let last = of_stream.len() - 1;
+            let ends = of_stream[0].field() + of_stream[last].field();
+            assert_eq!(engine.get_each(stream, &[last as u64, 0]), Some(ends), "{name:?}");
+        }
+        let last = events.len() as u64 - 1;
+        assert_eq!(engine.get_each_global(&[last]), Some(events[last as usize].field()), "{name:?}");
+    }
+
+    #[test]
+    fn handles_append_from_threads_of_their_own() {
+        for contender in stores::<Sensor>() {
+            let dir = tempfile::tempdir().unwrap();
+            let mut engine = (contender.open)(dir.path(), 0);
+            std::thread::scope(|scope| {
+                for mut handle in engine.handles(3) {
+                    scope.spawn(move || (0..5).for_each(|n| handle(&Sensor::generate(n))));
+                }
+            });
+            assert_eq!(engine.scan(), 3 * (1 + 2 + 3 + 4), "{:?}", contender.name);
+        }
+    }
+}

@@ -37,7 +37,7 @@ fn measure(arguments: Arguments) -> io::Result<()> {
     let mut session = Session::new(arguments);
     rows::measure::<Sensor>(&mut session);
     rows::measure::<Order>(&mut session);
-    table::print(&session.figures);
+    table::print(&session.arguments, &session.figures);
     match &session.arguments.json {
         Some(path) => json::write(path, &session.arguments, &session.figures),
         None => Ok(()),

@@ -63,6 +63,17 @@ fn families<E: Sample>() -> [Family; 7] {
     ]
 }
 
+impl Row {
+    /// A row whose lower figures are the better ones.
+    const fn new(key: &'static str, title: &'static str, unit: &'static str, aims: &'static [Aim]) -> Self {
+        Self { key, title, unit, better: Better::Lower, aims }
+    }
+
+    const fn higher_is_better(self) -> Self {
+        Self { better: Better::Higher, ..self }
+    }
+}
+
 impl Better {
     /// How many times better the first figure is.
     pub(crate) fn ratio(self, figure: f64, than: f64) -> f64 {

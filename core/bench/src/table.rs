@@ -1,6 +1,7 @@
 //! The medians of all rounds, side by side.
 
 use crate::aim::Verdict;
+use crate::arguments::Arguments;
 use crate::engine::EngineName;
 use crate::figures::Figures;
 use crate::rows::{self, Row};
@@ -9,7 +10,11 @@ use crate::sample::SampleName;
 /// Prints the medians, how many times better Varve is than each of the others, and what it is to reach, as a table in
 /// Markdown.
 #[allow(clippy::print_stdout)]
-pub(crate) fn print(figures: &Figures) {
+pub(crate) fn print(arguments: &Arguments, figures: &Figures) {
+    let Arguments { events, rounds, .. } = arguments;
+    println!(
+        "{events} events, medians of {rounds} rounds. In parentheses: how many times better varve is.\n"
+    );
     let lines: Vec<_> = rows::all().flat_map(|row| lines_of(row, figures)).collect();
     let head = Line(HEAD.map(str::to_owned));
     let widths = std::array::from_fn(|column| {

@@ -1,4 +1,5 @@
-//! The floor of reading: all bytes of the events, side by side in memory, added up.
+//! The floor of reading: all bytes of the events, side by side in memory, added up one by one. Who adds up words, or one
+//! field in places that are known beforehand, is about three times as fast still.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -52,7 +53,6 @@ fn archived<E: Sample>(events: &[E]) -> Vec<u8> {
     events.iter().flat_map(|event| event.archive_in(&mut buffer).to_vec()).collect()
 }
 
-/// Eight bits at a time into 64: what a compiler makes of it keeps up with the memory.
 fn sum_of_bytes(bytes: &[u8]) -> u64 {
     bytes.iter().map(|&byte| u64::from(byte)).sum()
 }

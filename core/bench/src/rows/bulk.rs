@@ -4,38 +4,25 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use super::{Better, Row};
+use super::Row;
 use crate::aim::Aim;
 use crate::engine::{Contender, EngineName, writers};
 use crate::sample::Sample;
 use crate::session::{Session, timed};
 
-static APPEND: Row = Row {
-    key: "bulk-append",
-    title: "bulk append, one transaction",
-    unit: "ns/event",
-    better: Better::Lower,
-    aims: &[
+static APPEND: Row = Row::new(
+    "bulk-append",
+    "bulk append, one transaction",
+    "ns/event",
+    &[
         Aim::Better { than: EngineName::Varvedb, sensor: 17.0, order: 8.0 },
         Aim::Within { floor: EngineName::FlatFile, factor: 1.7 },
     ],
-};
+);
 
-static DISK: Row = Row {
-    key: "bulk-disk",
-    title: "disk that it takes ÷ payload",
-    unit: "×",
-    better: Better::Lower,
-    aims: &[Aim::AtMost(1.06)],
-};
+static DISK: Row = Row::new("bulk-disk", "disk that it takes ÷ payload", "×", &[Aim::AtMost(1.06)]);
 
-static EMPTY: Row = Row {
-    key: "empty-disk",
-    title: "disk that a new store takes",
-    unit: "KiB",
-    better: Better::Lower,
-    aims: &[],
-};
+static EMPTY: Row = Row::new("empty-disk", "disk that a new store takes", "KiB", &[]);
 
 pub(super) static ROWS: [&Row; 3] = [&APPEND, &DISK, &EMPTY];
 

@@ -2,45 +2,42 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Better, Row};
+use super::Row;
 use crate::aim::Aim;
 use crate::engine::{Contender, Engine, EngineName, writers};
 use crate::sample::Sample;
 use crate::session::{Contends, Session};
 
-static ONE: Row = Row {
-    key: "commit-1",
-    title: "durable commit of 1 event",
-    unit: "µs",
-    better: Better::Lower,
-    aims: &[
+static ONE: Row = Row::new(
+    "commit-1",
+    "durable commit of 1 event",
+    "µs",
+    &[
         Aim::Better { than: EngineName::Varvedb, sensor: 1.9, order: 1.9 },
         Aim::Within { floor: EngineName::FlatFile, factor: 1.15 },
     ],
-};
+);
 
-static MANY: Row = Row {
-    key: "commit-64",
-    title: "durable commit of 64 events",
-    unit: "µs",
-    better: Better::Lower,
-    aims: &[
+static MANY: Row = Row::new(
+    "commit-64",
+    "durable commit of 64 events",
+    "µs",
+    &[
         Aim::Better { than: EngineName::Varvedb, sensor: 2.9, order: 3.4 },
         Aim::Within { floor: EngineName::FlatFile, factor: 1.15 },
     ],
-};
+);
 
-static OVER_STREAMS: Row = Row {
-    key: "commit-streams",
-    title: "durable commit of 256 events over 100 streams",
-    unit: "µs",
-    better: Better::Lower,
-    aims: &[
+static OVER_STREAMS: Row = Row::new(
+    "commit-streams",
+    "durable commit of 256 events over 100 streams",
+    "µs",
+    &[
         Aim::Better { than: EngineName::Varvedb, sensor: 150.0, order: 150.0 },
         Aim::Better { than: EngineName::Heed, sensor: 3.5, order: 3.5 },
         Aim::Within { floor: EngineName::FlatFile, factor: 1.2 },
     ],
-};
+);
 
 pub(super) static ROWS: [&Row; 3] = [&ONE, &MANY, &OVER_STREAMS];
 

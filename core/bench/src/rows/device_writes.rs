@@ -6,8 +6,8 @@
 
 use varve_disk_shim::{Counts, Watch};
 
+use super::Row;
 use super::commits::Commit;
-use super::{Better, Row};
 use crate::aim::Aim;
 use crate::engine::{Contender, writers};
 use crate::sample::Sample;
@@ -68,11 +68,11 @@ fn count<E: Sample>(session: &Session, contender: &Contender<E>, commit: Commit)
 }
 
 const fn flushes(key: &'static str, title: &'static str) -> Row {
-    Row { key, title, unit: "", better: Better::Lower, aims: &[Aim::AtMost(FLUSHES_MAX)] }
+    Row::new(key, title, "", &[Aim::AtMost(FLUSHES_MAX)])
 }
 
 const fn bytes(key: &'static str, title: &'static str, aims: &'static [Aim]) -> Row {
-    Row { key, title, unit: "×", better: Better::Lower, aims }
+    Row::new(key, title, "×", aims)
 }
 
 /// How many commits are counted: the tail goes round more than once.

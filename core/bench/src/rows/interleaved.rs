@@ -1,19 +1,18 @@
 //! One stream of many that were written in small commits, taking turns.
 
+use super::Row;
 use super::filled::Filled;
-use super::{Better, Row};
 use crate::aim::Aim;
 use crate::engine::{Engine, EngineName, STREAMS, stores};
 use crate::sample::Sample;
 use crate::session::{Contends, Session, timed};
 
-static ITERATE: Row = Row {
-    key: "interleaved",
-    title: "iterate one of 100 interleaved streams, folded",
-    unit: "ns/event",
-    better: Better::Lower,
-    aims: &[Aim::Better { than: EngineName::Varvedb, sensor: 14.0, order: 14.0 }],
-};
+static ITERATE: Row = Row::new(
+    "interleaved",
+    "iterate one of 100 interleaved streams, folded",
+    "ns/event",
+    &[Aim::Better { than: EngineName::Varvedb, sensor: 14.0, order: 14.0 }],
+);
 
 pub(super) static ROWS: [&Row; 1] = [&ITERATE];
 

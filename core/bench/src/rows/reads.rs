@@ -1,73 +1,53 @@
 //! Reads of a stream that was appended in bulk.
 
+use super::Row;
 use super::filled::Filled;
-use super::{Better, Row};
 use crate::aim::Aim;
 use crate::engine::{EngineName, readers};
 use crate::sample::Sample;
 use crate::session::{Contends, Session, timed};
 
-static GET_GLOBAL: Row = Row {
-    key: "get-global",
-    title: "get by global sequence, one after the other in a snapshot",
-    unit: "ns",
-    better: Better::Lower,
-    aims: &[Aim::Better { than: EngineName::Varvedb, sensor: 75.0, order: 33.0 }],
-};
+static GET_GLOBAL: Row = Row::new(
+    "get-global",
+    "get by global sequence, one after the other in a snapshot",
+    "ns",
+    &[Aim::Better { than: EngineName::Varvedb, sensor: 75.0, order: 33.0 }],
+);
 
-static GET_GLOBAL_RANDOM: Row = Row {
-    key: "get-global-random",
-    title: "get by global sequence, at random in a snapshot",
-    unit: "ns",
-    better: Better::Lower,
-    aims: &[],
-};
+static GET_GLOBAL_RANDOM: Row =
+    Row::new("get-global-random", "get by global sequence, at random in a snapshot", "ns", &[]);
 
-static ITERATE: Row = Row {
-    key: "iterate",
-    title: "iterate one stream",
-    unit: "ns/event",
-    better: Better::Lower,
-    aims: &[
+static ITERATE: Row = Row::new(
+    "iterate",
+    "iterate one stream",
+    "ns/event",
+    &[
         Aim::Better { than: EngineName::Varvedb, sensor: 90.0, order: 33.0 },
         Aim::Within { floor: EngineName::Memory, factor: 1.2 },
     ],
-};
+);
 
-static GET: Row = Row {
-    key: "get-random",
-    title: "get by stream sequence, at random",
-    unit: "ns",
-    better: Better::Lower,
-    aims: &[Aim::Better { than: EngineName::Varvedb, sensor: 30.0, order: 17.0 }],
-};
+static GET: Row = Row::new(
+    "get-random",
+    "get by stream sequence, at random",
+    "ns",
+    &[Aim::Better { than: EngineName::Varvedb, sensor: 30.0, order: 17.0 }],
+);
 
-static SCAN: Row = Row {
-    key: "scan",
-    title: "scan all, summing a field",
-    unit: "ns/event",
-    better: Better::Lower,
-    aims: &[
+static SCAN: Row = Row::new(
+    "scan",
+    "scan all, summing a field",
+    "ns/event",
+    &[
         Aim::Better { than: EngineName::Varvedb, sensor: 23.0, order: 9.5 },
         Aim::Within { floor: EngineName::Memory, factor: 1.1 },
     ],
-};
+);
 
-static FIRST_ITERATE: Row = Row {
-    key: "first-iterate",
-    title: "iterate one stream, first touch of each block",
-    unit: "ns/event",
-    better: Better::Lower,
-    aims: &[],
-};
+static FIRST_ITERATE: Row =
+    Row::new("first-iterate", "iterate one stream, first touch of each block", "ns/event", &[]);
 
-static FIRST_GET: Row = Row {
-    key: "first-get",
-    title: "get by stream sequence, first touch of its block",
-    unit: "ns",
-    better: Better::Lower,
-    aims: &[],
-};
+static FIRST_GET: Row = Row::new("first-get", "get by stream sequence, first touch of its block", "ns", &[]);
 
 pub(super) static ROWS: [&Row; 7] =
     [&GET_GLOBAL, &GET_GLOBAL_RANDOM, &ITERATE, &GET, &SCAN, &FIRST_ITERATE, &FIRST_GET];

@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use rustix::fs::{Advice, fadvise};
 use varve_core::{StreamId, Varve};
 
-use super::{Better, Row};
+use super::Row;
 use crate::aim::Aim;
 use crate::engine::EngineName;
 use crate::sample::{SAMPLE_LEN_MAX, Sample, SampleName, Sensor};
@@ -18,29 +18,21 @@ use crate::session::Session;
 pub(crate) use errand::Errand;
 use errand::Opened;
 
-static OPEN: Row = Row {
-    key: "open-after-crash",
-    title: "open a store of 1 GB (--large: 10 GB) after a crash, not cached",
-    unit: "ms",
-    better: Better::Lower,
-    aims: &[Aim::AtMost(1_000.0)],
-};
+static OPEN: Row = Row::new(
+    "open-after-crash",
+    "open a store of 1 GB (--large: 10 GB) after a crash, not cached",
+    "ms",
+    &[Aim::AtMost(1_000.0)],
+);
 
-static OPEN_MEMORY: Row = Row {
-    key: "open-memory",
-    title: "memory of its own that opening it takes",
-    unit: "KiB",
-    better: Better::Lower,
-    aims: &[],
-};
+static OPEN_MEMORY: Row = Row::new("open-memory", "memory of its own that opening it takes", "KiB", &[]);
 
-static READ_MEMORY: Row = Row {
-    key: "read-memory",
-    title: "memory of its own that reading from every block takes",
-    unit: "B/block",
-    better: Better::Lower,
-    aims: &[Aim::AtMost(64.0)],
-};
+static READ_MEMORY: Row = Row::new(
+    "read-memory",
+    "memory of its own that reading from every block takes",
+    "B/block",
+    &[Aim::AtMost(64.0)],
+);
 
 pub(super) static ROWS: [&Row; 3] = [&OPEN, &OPEN_MEMORY, &READ_MEMORY];
 

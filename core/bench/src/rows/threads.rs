@@ -2,35 +2,18 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Better, Row};
+use super::Row;
 use crate::aim::Aim;
 use crate::engine::{Contender, Engine, Handle, stores};
 use crate::sample::Sample;
 use crate::session::{Session, timed};
 
-static ONE: Row = Row {
-    key: "threads-1",
-    title: "durable single appends, 1 thread",
-    unit: "µs/event",
-    better: Better::Lower,
-    aims: &[],
-};
+static ONE: Row = Row::new("threads-1", "durable single appends, 1 thread", "µs/event", &[]);
 
-static MANY: Row = Row {
-    key: "threads-8",
-    title: "durable single appends, 8 threads",
-    unit: "µs/event",
-    better: Better::Lower,
-    aims: &[],
-};
+static MANY: Row = Row::new("threads-8", "durable single appends, 8 threads", "µs/event", &[]);
 
-static GAIN: Row = Row {
-    key: "threads-gain",
-    title: "rate of 8 threads ÷ rate of one",
-    unit: "×",
-    better: Better::Higher,
-    aims: &[Aim::AtLeast(5.0)],
-};
+static GAIN: Row =
+    Row::new("threads-gain", "rate of 8 threads ÷ rate of one", "×", &[Aim::AtLeast(5.0)]).higher_is_better();
 
 pub(super) static ROWS: [&Row; 3] = [&ONE, &MANY, &GAIN];
 
