@@ -51,6 +51,7 @@ mod typed_run;
 mod validated;
 mod varve;
 mod verified;
+mod verify;
 mod view;
 #[cfg(feature = "notify")]
 mod watcher;
@@ -87,6 +88,7 @@ pub use stream_reader::{
 #[cfg(feature = "notify")]
 pub use subscription::{Subscription, TURN_EVENTS_MAX, Turn, TurnIter};
 pub use varve::Varve;
+pub use verify::{ChildError, FINDINGS_MAX, Finding, VerifyReport, verify, verify_in_child};
 pub use view::VarveView;
 #[cfg(feature = "notify")]
 pub use watcher::WriteWatcher;

@@ -147,18 +147,19 @@ impl<'a> Block<'a> {
 
     /// The rows of the index of runs that locate its events.
     pub(super) fn index_rows(&self) -> Result<Vec<RunIndex>, Damage> {
-        let block = self.first();
-        let row = |run: usize| {
-            let (stream, first, count) = if self.is_quarantined() {
-                let LostRun { stream, first, count } = self.lost_run(run)?;
-                (stream, first, count)
-            } else {
-                let run = self.run(run)?;
-                (run.stream(), run.first(), run.count())
-            };
-            Ok(RunIndex { stream, first, block, run: run as u16, count })
+        (0..self.runs()).map(|run| self.index_row(run)).collect()
+    }
+
+    /// The row of the index of runs that locates the run at `index`.
+    pub(super) fn index_row(&self, index: usize) -> Result<RunIndex, Damage> {
+        let (stream, first, count) = if self.is_quarantined() {
+            let LostRun { stream, first, count } = self.lost_run(index)?;
+            (stream, first, count)
+        } else {
+            let run = self.run(index)?;
+            (run.stream(), run.first(), run.count())
         };
-        (0..self.runs()).map(row).collect()
+        Ok(RunIndex { stream, first, block: self.first(), run: index as u16, count })
     }
 
     /// Whether it has a sealed run.

@@ -56,7 +56,8 @@ impl<'t> DescriptorRow<'t> {
         Ok(Self::parse(row).ok_or_else(|| tables.descriptor.damage(&key, "it is too short"))?)
     }
 
-    fn parse(row: &'t [u8]) -> Option<Self> {
+    /// Reads a row's value.
+    pub(super) fn parse(row: &'t [u8]) -> Option<Self> {
         let layout = LayoutHash(array(row, 0)?);
         let hash = DescriptorHash(array(row, 8)?);
         let bytes = row.get(16..)?;

@@ -17,6 +17,7 @@ mod second_process;
 #[cfg(feature = "notify")]
 mod subscribing;
 mod time;
+mod verifying;
 #[cfg(feature = "notify")]
 mod watching;
 mod whole;

@@ -1,0 +1,110 @@
+//! Verifying in a child process, which a damaged map may end.
+
+use std::fmt;
+use std::io::{self, Read};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use super::VerifyReport;
+
+/// Why a child told nothing of the store.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ChildError {
+    /// It could not be started, or listened to.
+    Io(io::Error),
+    /// It ended by itself without a report: the store cannot be opened, or it is another program.
+    NoReport {
+        /// How it ended.
+        status: ExitStatus,
+        /// What it said on standard error, up to 4 KiB.
+        said: String,
+    },
+}
+
+/// Has a child process verify a store, so that no damage can end this one. `command` starts a program that calls
+/// [`verify`](crate::verify) and then [`VerifyReport::write_to`] with its standard output, as `varved verify` does.
+///
+/// A child that a signal ended is a finding: the data file could not be read through to its end.
+///
+/// # Errors
+///
+/// [`ChildError::NoReport`] where the child ended by itself and told nothing.
+pub fn verify_in_child(command: &mut Command) -> Result<VerifyReport, ChildError> {
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let told = listen(&mut child);
+    if told.is_err() {
+        child.kill()?;
+    }
+    let status = child.wait()?;
+    let (report, said) = told?;
+    let (mut report, is_whole) = VerifyReport::read(&report);
+    if is_whole {
+        return Ok(report);
+    }
+    match signal(status) {
+        Some(signal) => {
+            let reason = format!("reading it ended the process with signal {signal}");
+            report.add_text("data file".into(), reason);
+            Ok(report)
+        }
+        None => Err(ChildError::NoReport { status, said }),
+    }
+}
+
+/// What the child writes to its standard output and error.
+fn listen(child: &mut Child) -> io::Result<(String, String)> {
+    let stderr = child.stderr.take();
+    let errors = std::thread::spawn(move || {
+        let mut said = Vec::new();
+        if let Some(mut stderr) = stderr {
+            stderr.by_ref().take(SAID_LEN_MAX).read_to_end(&mut said)?;
+            io::copy(&mut stderr, &mut io::sink())?;
+        }
+        io::Result::Ok(said)
+    });
+    let mut report = Vec::new();
+    if let Some(mut stdout) = child.stdout.take() {
+        stdout.by_ref().take(REPORT_LEN_MAX).read_to_end(&mut report)?;
+        io::copy(&mut stdout, &mut io::sink())?;
+    }
+    let said = errors.join().unwrap_or_else(|_| Ok(Vec::new()))?;
+    Ok((String::from_utf8_lossy(&report).into_owned(), String::from_utf8_lossy(&said).trim().to_owned()))
+}
+
+#[cfg(unix)]
+fn signal(status: ExitStatus) -> Option<i32> {
+    std::os::unix::process::ExitStatusExt::signal(&status)
+}
+
+#[cfg(not(unix))]
+fn signal(_: ExitStatus) -> Option<i32> {
+    None
+}
+
+impl fmt::Display for ChildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(error) => write!(f, "the child process: {error}"),
+            Self::NoReport { status, said } if said.is_empty() => {
+                write!(f, "the child process told nothing ({status})")
+            }
+            Self::NoReport { said, .. } => f.write_str(said),
+        }
+    }
+}
+
+impl std::error::Error for ChildError {}
+
+impl From<io::Error> for ChildError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// The most that is read of a report: each finding has a place of at most a key's bytes, twice, and a reason.
+const REPORT_LEN_MAX: u64 = 1 << 20;
+
+/// The most that is kept of what a child says on standard error.
+const SAID_LEN_MAX: u64 = 4096;
+
+const _: () = assert!(super::FINDINGS_MAX as u64 * 4096 <= REPORT_LEN_MAX);

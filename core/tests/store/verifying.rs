@@ -1,0 +1,235 @@
+//! Verification finds whatever cannot be right, says where, and takes nobody down with it.
+
+use std::env;
+use std::fs;
+use std::io::stdout;
+use std::path::Path;
+use std::process::Command;
+
+use varve_core::{
+    ChildError, FINDINGS_MAX, GlobalSequence, Place, Varve, VerifyReport, verify, verify_in_child,
+};
+
+use crate::damage::{break_block, edit};
+use crate::whole::fill;
+use crate::{new_dir, open};
+
+fn filled() -> tempfile::TempDir {
+    let dir = new_dir();
+    fill(&mut open(&dir));
+    dir
+}
+
+/// The report on a store whose rows of `table` were changed behind its back.
+fn after(table: &str, change: impl Fn(&[u8], &mut Vec<u8>)) -> VerifyReport {
+    let dir = filled();
+    edit(dir.path(), table, change);
+    verify(dir.path()).unwrap()
+}
+
+#[track_caller]
+fn check(report: &VerifyReport, place: &str, reason: &str) {
+    let is_told = |finding: &varve_core::Finding| finding.place.contains(place) && finding.reason == reason;
+    assert!(report.findings.iter().any(is_told), "{reason} at {place}, but:\n{report}");
+}
+
+/// The first row of a table is removed.
+fn without_first() -> impl Fn(&[u8], &mut Vec<u8>) {
+    let removed = std::cell::Cell::new(false);
+    move |_, value| {
+        if !removed.replace(true) {
+            value.clear();
+        }
+    }
+}
+
+#[test]
+fn a_sound_store_is_found_sound_and_counted() {
+    let dir = new_dir();
+    let next = fill(&mut open(&dir));
+    let report = verify(dir.path()).unwrap();
+    assert!(report.is_sound(), "{report}");
+    assert_eq!((report.events, report.lost_events), (next, 0));
+    assert_eq!((report.streams, report.devices), (6, 1));
+    let empty = new_dir();
+    drop(open(&empty));
+    assert!(verify(empty.path()).unwrap().is_sound());
+}
+
+#[test]
+fn a_snapshot_is_verified_while_its_store_is_written_to() {
+    let dir = new_dir();
+    let mut varve = open(&dir);
+    let next = fill(&mut varve);
+    let snapshot = varve.snapshot().unwrap();
+    varve.stream::<u64, 8>("later").unwrap().append(varve_core::StreamId(0), &1).unwrap();
+    let report = snapshot.verify();
+    assert!(report.is_sound(), "{report}");
+    assert_eq!(report.events, next);
+}
+
+#[test]
+fn a_damaged_block_is_a_finding_with_its_place() {
+    let dir = filled();
+    break_block(dir.path(), 40);
+    let report = verify(dir.path()).unwrap();
+    check(&report, &Place::Block(GlobalSequence(40)).to_string(), "its checksum is wrong");
+    assert_eq!(report.findings_total, 1, "{report}");
+}
+
+#[test]
+fn a_block_that_is_missing_is_found_from_the_log_and_from_the_index() {
+    let report = after("block", |key, value| {
+        if key.ends_with(&[40]) {
+            value.clear();
+        }
+    });
+    check(&report, "block of global sequence 80", "it does not follow the block before it");
+    check(&report, "table stream", "its block is missing");
+}
+
+#[test]
+fn an_index_that_disagrees_with_the_log_is_found_from_either_side() {
+    let missing = after("stream", without_first());
+    check(&missing, "table stream", "it does not locate its run");
+    check(&missing, "table stream", "it does not follow the run before");
+    let moved = after("stream", |key, value| {
+        if key[..4] == [0, 0, 0, 1] && key.ends_with(&[0]) {
+            value[8] += 1;
+        }
+    });
+    check(&moved, "table stream", "it does not locate its run");
+    let longer = after("stream", |_, value| value[10] += 1);
+    check(&longer, "table stream", "it is not what the block says");
+}
+
+#[test]
+fn names_that_disagree_are_found() {
+    check(&after("name", without_first()), "table stream_info", "its name has no number");
+    check(
+        &after("stream_id", without_first()),
+        "table stream_info",
+        "its name and id lead to another stream",
+    );
+    let report = after("stream_info", without_first());
+    check(&report, "table stream_id", "its stream is missing");
+    check(&report, "block", "a run's stream is missing");
+    let renamed = after("stream_info", |_, value| value[0] ^= 1);
+    check(&renamed, "table stream_id", "its stream has another name or id");
+}
+
+#[test]
+fn descriptors_are_held_to_their_hashes() {
+    let mended = after("descriptor", |_, value| *value.last_mut().unwrap() ^= 1);
+    assert!(!mended.is_sound());
+    let relabelled = after("descriptor", |_, value| value[8] ^= 1);
+    check(&relabelled, "table descriptor", "its hashes are not those of its bytes");
+    check(&relabelled, "table hash", "its descriptor is another");
+    check(&after("hash", without_first()), "table descriptor", "its hash leads to another");
+    let missing = after("descriptor", without_first());
+    check(&missing, "block", "a run's descriptor is missing");
+    check(&missing, "table layout", "its descriptor is missing");
+    check(&after("layout", |_, value| value[0] = 2), "table layout", "its descriptor has another layout");
+}
+
+#[test]
+fn the_account_of_every_device_is_closed() {
+    check(&after("device", without_first()), "table cursor", "its device is missing");
+    check(&after("device", |_, value| value[0] ^= 1), "table device_id", "its device has another id");
+    check(&after("device_id", without_first()), "table device", "its id leads to another device");
+    check(&after("domain", without_first()), "table clock", "its clock domain is missing");
+    check(&after("clock", |_, value| value.truncate(4)), "table clock", "it maps no ticks");
+    check(&after("cursor", without_first()), "block", "a run's lane has no cursor");
+    let lost_more = |_: &[u8], value: &mut Vec<u8>| value[12] += 1;
+    let reason = "the events stored and those in gaps are not what it has passed";
+    check(&after("cursor", lost_more), "table cursor", reason);
+    let unheard = |_: &[u8], value: &mut Vec<u8>| value[20] = 0;
+    check(&after("cursor", unheard), "table cursor", "more is stored than was ever heard of");
+    let behind = |_: &[u8], value: &mut Vec<u8>| value[0] = 4;
+    check(&after("cursor", behind), "block", "a run goes beyond the cursor of its lane");
+}
+
+#[test]
+fn a_consumer_beyond_the_log_is_found() {
+    let report = after("consumer", |_, value| *value = 10_000u64.to_le_bytes().to_vec());
+    check(&report, "table consumer", "it exceeds the log");
+    check(
+        &after("consumer", |_, value| value.truncate(7)),
+        "table consumer",
+        "it is no cursor of a consumer",
+    );
+}
+
+#[test]
+fn what_keeps_a_store_from_opening_is_a_finding_too() {
+    let report = after("meta", |key, value| {
+        if key == b"incarnation" {
+            value.truncate(1);
+        }
+    });
+    check(&report, "table meta", "the store has no incarnation");
+    assert!(verify(new_dir().path()).is_err(), "there is no store");
+}
+
+#[test]
+fn a_report_lists_so_many_findings_and_counts_the_rest() {
+    let dir = new_dir();
+    let mut varve = open(&dir);
+    let mut numbers = varve.stream::<u64, 8>("numbers").unwrap();
+    for n in 0..FINDINGS_MAX as u64 + 20 {
+        numbers.append(varve_core::StreamId(n), &n).unwrap();
+    }
+    drop((varve, numbers));
+    edit(dir.path(), "stream_id", |_, value| value.clear());
+    let report = verify(dir.path()).unwrap();
+    assert_eq!(report.findings.len(), FINDINGS_MAX);
+    assert!(report.findings_total >= FINDINGS_MAX as u64 + 20);
+    assert!(report.to_string().ends_with("more\n"), "{report}");
+}
+
+/// What a child of the tests below does: this program, told by its environment which store to verify.
+#[test]
+fn child() {
+    let Some(dir) = env::var_os(DIR) else { return };
+    println!();
+    verify(Path::new(&dir)).unwrap().write_to(stdout()).unwrap();
+}
+
+fn in_child(dir: &Path) -> Result<VerifyReport, ChildError> {
+    let mut command = Command::new(env::current_exe().unwrap());
+    verify_in_child(command.args(["verifying::child", "--exact", "--nocapture"]).env(DIR, dir))
+}
+
+const DIR: &str = "VARVE_TEST_VERIFY_DIR";
+
+#[test]
+fn a_child_reports_what_was_found() {
+    let dir = filled();
+    assert_eq!(in_child(dir.path()).unwrap(), verify(dir.path()).unwrap());
+    break_block(dir.path(), 40);
+    edit(dir.path(), "stream", |_, value| value[10] += 1);
+    let report = in_child(dir.path()).unwrap();
+    assert!(report.findings.len() > 10);
+    assert_eq!(report, verify(dir.path()).unwrap());
+}
+
+/// A data file that ends before the pages that its tree leads to: who reads them through a map is ended by a signal.
+#[test]
+fn a_child_that_a_signal_ended_is_a_finding() {
+    let dir = filled();
+    let data = dir.path().join("data.mdb");
+    let whole = fs::read(&data).unwrap();
+    fs::write(&data, &whole[..2 * 4096]).unwrap();
+    let report = in_child(dir.path()).unwrap();
+    assert!(!report.is_sound());
+    check(&report, "data file", "reading it ended the process with signal 7");
+}
+
+#[test]
+fn a_child_that_tells_nothing_is_an_error_that_says_why() {
+    let error = in_child(new_dir().path()).unwrap_err();
+    assert!(matches!(error, ChildError::NoReport { .. }));
+    assert!(error.to_string().contains("NotAStore"), "{error}");
+    assert!(matches!(verify_in_child(&mut Command::new("/no/such/program")), Err(ChildError::Io(_))));
+    assert!(Varve::open_read_only(filled().path()).is_ok());
+}
