@@ -14,6 +14,8 @@ mod consumer;
 #[cfg_attr(not(test), allow(dead_code, reason = "the tail tells which meta page became durable"))]
 mod data_file;
 mod device;
+#[cfg(feature = "encryption")]
+mod encryption;
 mod environment;
 mod error;
 mod event_handler;
@@ -65,6 +67,10 @@ pub use config::{Config, Durability, MAP_SIZE_MAX, TAIL_LEN_MAX, TAIL_LEN_MIN};
 pub use consumer::CONSUMER_NAME_LEN_MAX;
 pub use device::{
     DeviceBatch, DeviceGap, DeviceRecord, LaneMark, LaneRecord, Refused, RefusedReason, StreamBinding,
+};
+#[cfg(feature = "encryption")]
+pub use encryption::{
+    Encryption, KEYS_MAX, KeysError, MasterKey, MasterKeyError, SNAPSHOT_OPENED_LEN_MAX, SealedStreams, Suite,
 };
 pub use error::{
     AppendError, Damage, LayoutMismatch, OpenError, Place, ProcessorError, ReadError, StorageError,

@@ -228,6 +228,9 @@ pub enum Place {
     Block(GlobalSequence),
     /// This event.
     Event(GlobalSequence),
+    /// The file of keys, at this byte.
+    #[cfg(feature = "encryption")]
+    Keys(u64),
     /// A row of a table, by its key.
     Row {
         /// The table's name in FORMAT.md, section 5.
@@ -419,6 +422,8 @@ impl fmt::Display for Place {
         match self {
             Self::Block(first) => write!(f, "block of global sequence {first}"),
             Self::Event(global) => write!(f, "event at global sequence {global}"),
+            #[cfg(feature = "encryption")]
+            Self::Keys(at) => write!(f, "file of keys at byte {at}"),
             Self::Row { table, key } => {
                 write!(f, "row of table {table} at key ")?;
                 key.iter().try_for_each(|byte| write!(f, "{byte:02x}"))

@@ -1,0 +1,374 @@
+//! The keys of a store: one for each stream, all wrapped by one that the master key wraps.
+
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use std::{fmt, io, thread};
+
+use super::error::KeysError;
+use super::key_file::{ENTRY_LEN, Entry, EntryKind, HEADER_LEN, Header, StreamIdentity, entries_of};
+use super::master_key::MasterKey;
+use super::replacement::{
+    FILE_NAME, NEW_FILE_NAME, Replacement, at, discard, exists, is_old_given_up, read, read_from, settle,
+};
+use super::secret::{Secret, random};
+use super::stream_key::StreamKey;
+use super::suite::{Cipher, Suite};
+use crate::{StreamId, StreamSequence};
+
+/// The keys of an open store.
+pub(in crate::store) struct Keyring {
+    dir: PathBuf,
+    /// The suite of new streams.
+    suite: Suite,
+    is_owner: bool,
+    state: Mutex<State>,
+}
+
+/// What the file of keys holds, and what is yet to be written to it.
+struct State {
+    file: File,
+    header: Header,
+    master: MasterKey,
+    kek: Secret,
+    wrapping: Cipher,
+    /// The entry of each stream: the last that the file has of it.
+    entries: HashMap<StreamIdentity, Entry>,
+    /// Where the next entry stands or will, in bytes from the file's start.
+    end: u64,
+    /// Entries that were drawn, and are to be stored before anything that they seal.
+    fresh: Vec<Entry>,
+    /// Keys that were asked for.
+    opened: HashMap<StreamIdentity, Arc<StreamKey>>,
+    is_poisoned: bool,
+}
+
+/// What became of the key of an event.
+pub(in crate::store) enum Found {
+    /// It is there.
+    Key(Arc<StreamKey>),
+    /// The stream was shredded after the event was stored.
+    Shredded,
+    /// It should be there, and is not.
+    Missing,
+}
+
+impl Keyring {
+    /// Opens the keys of a store for its owner, and ends what a crash has cut short. A store that never had any, and so
+    /// knows of no `ring`, gets a fresh key-encryption key.
+    pub(in crate::store) fn open(
+        dir: &Path,
+        master: &MasterKey,
+        suite: Suite,
+        ring: Option<u64>,
+    ) -> Result<Self, KeysError> {
+        settle(dir)?;
+        let path = dir.join(FILE_NAME);
+        if !exists(&path)? {
+            if ring.is_some() {
+                return Err(KeysError::Missing { path });
+            }
+            create(dir, master, suite)?;
+        }
+        let mut state = State::load(open_for_writing(&path)?, &path, master)?;
+        if ring.is_some_and(|ring| ring != state.header.ring) {
+            return Err(KeysError::OtherStore { path });
+        }
+        state.step_over_torn(&path)?;
+        Ok(Self { dir: dir.to_path_buf(), suite, is_owner: true, state: Mutex::new(state) })
+    }
+
+    /// Opens the keys of a store beside its owner.
+    pub(in crate::store) fn open_read_only(dir: &Path, master: &MasterKey) -> Result<Self, KeysError> {
+        let state = Mutex::new(State::load_beside_owner(dir, master)?);
+        Ok(Self { dir: dir.to_path_buf(), suite: Suite::default(), is_owner: false, state })
+    }
+
+    /// The number of this set of keys, by which a store knows its own.
+    pub(in crate::store) fn ring(&self) -> u64 {
+        self.lock().header.ring
+    }
+
+    /// The key that seals what a stream holds from `next` on, its end. It is drawn where there is none;
+    /// [`Keyring::store_fresh`] comes before anything that it sealed.
+    pub(in crate::store) fn key_to_seal(
+        &self,
+        name: &str,
+        id: StreamId,
+        next: StreamSequence,
+    ) -> Result<Arc<StreamKey>, KeysError> {
+        let stream = StreamIdentity::new(name, id);
+        let mut state = self.lock();
+        match state.entries.get(&stream) {
+            // One that begins later, in a log restored from before it, would take the events to come for shredded ones.
+            Some(entry) if entry.kind == EntryKind::Key && entry.first <= next => state.key(&stream),
+            _ => state.draw(self.suite, stream, next),
+        }
+    }
+
+    /// Writes the keys that were drawn, and flushes them.
+    pub(in crate::store) fn store_fresh(&self) -> Result<(), KeysError> {
+        let mut state = self.lock();
+        if state.fresh.is_empty() {
+            return Ok(());
+        }
+        state.refuse_if_poisoned()?;
+        let stored = state.append_fresh();
+        state.is_poisoned = stored.is_err();
+        at(&self.dir.join(FILE_NAME), |_| stored)
+    }
+
+    /// The key of the event at `seq` of a stream, which is stored sealed.
+    pub(in crate::store) fn key_of(
+        &self,
+        name: &str,
+        id: StreamId,
+        seq: StreamSequence,
+    ) -> Result<Found, KeysError> {
+        let stream = StreamIdentity::new(name, id);
+        let mut state = self.lock();
+        if !self.is_owner {
+            state.refresh(&self.dir)?;
+        }
+        match state.entries.get(&stream) {
+            Some(entry) if seq < entry.first => Ok(Found::Shredded),
+            Some(entry) if entry.kind == EntryKind::Key => state.key(&stream).map(Found::Key),
+            _ => Ok(Found::Missing),
+        }
+    }
+
+    /// Destroys the key of a stream that ends at `end`: whatever was sealed before is gone for good. When it returns,
+    /// nothing of the key is left in the file.
+    pub(in crate::store) fn shred(
+        &self,
+        name: &str,
+        id: StreamId,
+        end: StreamSequence,
+    ) -> Result<(), KeysError> {
+        let stream = StreamIdentity::new(name, id);
+        let mut state = self.lock();
+        let Some(entry) = state.entries.get(&stream).copied() else {
+            return Err(KeysError::NotSealed { stream: name.into(), stream_id: id });
+        };
+        if entry.kind == EntryKind::Shredded {
+            return Ok(());
+        }
+        let Header { suite, ring, .. } = state.header;
+        let kek = Secret::random().map_err(KeysError::Random)?;
+        let wrapping = Cipher::new(suite, &kek);
+        let mut entries = HashMap::with_capacity(state.entries.len());
+        for (&other, kept) in state.entries.iter().filter(|&(&other, _)| other != stream) {
+            entries.insert(other, kept.rewrap(ring, &state.wrapping, &wrapping)?);
+        }
+        let shredded = Entry::shredded(entry.suite, stream, end, ring, &wrapping);
+        entries.insert(stream, shredded.map_err(KeysError::Random)?);
+        let master = state.master.clone();
+        state.replace(&self.dir, &master, kek, entries)
+    }
+
+    /// Wraps the key-encryption key by another master key. The one before opens nothing any more.
+    pub(in crate::store) fn rotate_master(&self, master: &MasterKey) -> Result<(), KeysError> {
+        let mut state = self.lock();
+        let (kek, entries) = (state.kek.copy(), state.entries.clone());
+        state.replace(&self.dir, master, kek, entries)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keyring").field("dir", &self.dir).finish_non_exhaustive()
+    }
+}
+
+impl State {
+    /// Reads a whole file of keys, and opens what wraps them.
+    fn load(file: File, path: &Path, master: &MasterKey) -> Result<Self, KeysError> {
+        let bytes = at(path, |_| read(&file))?;
+        let header = Header::parse(&bytes)?;
+        header.check_entries(&bytes)?;
+        let kek = header.open(master)?;
+        let mut state = Self {
+            file,
+            header,
+            master: master.clone(),
+            wrapping: Cipher::new(header.suite, &kek),
+            kek,
+            entries: HashMap::new(),
+            end: HEADER_LEN as u64,
+            fresh: Vec::new(),
+            opened: HashMap::new(),
+            is_poisoned: false,
+        };
+        state.take(&bytes[HEADER_LEN..]);
+        Ok(state)
+    }
+
+    /// Reads the file of keys, or the one that is about to take its place, whichever counts at the moment.
+    fn load_beside_owner(dir: &Path, master: &MasterKey) -> Result<Self, KeysError> {
+        let load = || {
+            let path = dir.join(if is_old_given_up(dir)? { NEW_FILE_NAME } else { FILE_NAME });
+            Self::load(at(&path, |path| File::open(path))?, &path, master)
+        };
+        for _ in 1..LOAD_ATTEMPTS_MAX {
+            match load() {
+                // The owner may be between two steps.
+                Err(KeysError::Corrupt(_) | KeysError::Io { .. }) => thread::sleep(LOAD_INTERVAL),
+                loaded => return loaded,
+            }
+        }
+        load()
+    }
+
+    /// Takes up what the owner has written since.
+    fn refresh(&mut self, dir: &Path) -> Result<(), KeysError> {
+        let path = dir.join(FILE_NAME);
+        let metadata = at(&path, |_| self.file.metadata())?;
+        if metadata.nlink() == 0 {
+            *self = Self::load_beside_owner(dir, &self.master)?;
+        } else if metadata.len() > self.end {
+            let bytes = at(&path, |_| read_from(&self.file, self.end))?;
+            self.take(&bytes);
+        }
+        Ok(())
+    }
+
+    /// Takes up entries that stand at the end of those there are. What is torn may yet be whole, unless more follows.
+    fn take(&mut self, bytes: &[u8]) {
+        let mut taken = 0;
+        for (slot, entry) in entries_of(bytes).enumerate() {
+            let Some(entry) = entry else { continue };
+            self.entries.insert(entry.stream, entry);
+            self.opened.remove(&entry.stream);
+            taken = (slot + 1) * ENTRY_LEN;
+        }
+        self.end += taken as u64;
+    }
+
+    /// Lets the next entry stand behind all that was ever written: what a crash tore is not written over.
+    fn step_over_torn(&mut self, path: &Path) -> Result<(), KeysError> {
+        let len = at(path, |_| self.file.metadata())?.len();
+        let slots = len.saturating_sub(HEADER_LEN as u64).div_ceil(ENTRY_LEN as u64);
+        self.end = HEADER_LEN as u64 + slots * ENTRY_LEN as u64;
+        Ok(())
+    }
+
+    /// The key of a stream that has one.
+    fn key(&mut self, stream: &StreamIdentity) -> Result<Arc<StreamKey>, KeysError> {
+        if let Some(key) = self.opened.get(stream) {
+            return Ok(key.clone());
+        }
+        let entry = self.entries[stream];
+        let key = entry.open(self.header.ring, &self.wrapping)?;
+        Ok(self.remember(entry.suite, *stream, key))
+    }
+
+    fn draw(
+        &mut self,
+        suite: Suite,
+        stream: StreamIdentity,
+        first: StreamSequence,
+    ) -> Result<Arc<StreamKey>, KeysError> {
+        let written = (self.end as usize - HEADER_LEN) / ENTRY_LEN;
+        if written + self.fresh.len() >= KEYS_MAX {
+            return Err(KeysError::Full);
+        }
+        let key = Secret::random().map_err(KeysError::Random)?;
+        let entry = Entry::key(suite, stream, first, &key, self.header.ring, &self.wrapping);
+        let entry = entry.map_err(KeysError::Random)?;
+        self.entries.insert(stream, entry);
+        self.fresh.push(entry);
+        Ok(self.remember(suite, stream, key))
+    }
+
+    fn remember(&mut self, suite: Suite, stream: StreamIdentity, key: Secret) -> Arc<StreamKey> {
+        if self.opened.len() >= OPENED_MAX {
+            self.opened.clear();
+        }
+        let key = Arc::new(StreamKey::new(suite, stream, key));
+        self.opened.insert(stream, key.clone());
+        key
+    }
+
+    fn append_fresh(&mut self) -> io::Result<()> {
+        let mut bytes = Vec::with_capacity(self.fresh.len() * ENTRY_LEN);
+        self.fresh.iter().for_each(|entry| entry.emit(&mut bytes));
+        self.file.write_all_at(&bytes, self.end)?;
+        self.file.sync_data()?;
+        self.end += bytes.len() as u64;
+        self.fresh.clear();
+        Ok(())
+    }
+
+    /// Puts a whole new file in the place of this one.
+    fn replace(
+        &mut self,
+        dir: &Path,
+        master: &MasterKey,
+        kek: Secret,
+        entries: HashMap<StreamIdentity, Entry>,
+    ) -> Result<(), KeysError> {
+        self.refuse_if_poisoned()?;
+        let bytes = file_of(self.header.suite, self.header.ring, master, &kek, entries.values())?;
+        let mut replacement = Replacement::new(dir, &bytes);
+        if let Err(error) = replacement.run() {
+            self.is_poisoned = replacement.has_touched_old() || discard(dir).is_err();
+            return Err(error);
+        }
+        self.is_poisoned = true;
+        let path = dir.join(FILE_NAME);
+        *self = Self::load(open_for_writing(&path)?, &path, master)?;
+        Ok(())
+    }
+
+    fn refuse_if_poisoned(&self) -> Result<(), KeysError> {
+        if self.is_poisoned { Err(KeysError::Poisoned) } else { Ok(()) }
+    }
+}
+
+/// Makes the first keys of a store: none but the key-encryption key.
+fn create(dir: &Path, master: &MasterKey, suite: Suite) -> Result<(), KeysError> {
+    let mut ring = [0; 8];
+    random(&mut ring).map_err(KeysError::Random)?;
+    let kek = Secret::random().map_err(KeysError::Random)?;
+    let none: [&Entry; 0] = [];
+    let bytes = file_of(suite, u64::from_le_bytes(ring), master, &kek, none.into_iter())?;
+    Replacement::new(dir, &bytes).run()
+}
+
+/// The bytes of a whole file.
+fn file_of<'e>(
+    suite: Suite,
+    ring: u64,
+    master: &MasterKey,
+    kek: &Secret,
+    entries: impl Iterator<Item = &'e Entry>,
+) -> Result<Vec<u8>, KeysError> {
+    let mut body = Vec::new();
+    entries.for_each(|entry| entry.emit(&mut body));
+    let header = Header::new(suite, ring, master, kek, &body).map_err(KeysError::Random)?;
+    Ok([header.to_bytes(), body].concat())
+}
+
+fn open_for_writing(path: &Path) -> Result<File, KeysError> {
+    at(path, |path| OpenOptions::new().read(true).write(true).open(path))
+}
+
+/// The most keys that a store may have written since its file of keys was last made anew, which shredding and rotation do.
+pub const KEYS_MAX: usize = 1 << 20;
+
+/// How many keys are kept open; past it they are opened anew.
+const OPENED_MAX: usize = 1024;
+
+/// How often a reader looks for a whole file while the owner replaces it, and how long it waits between.
+const LOAD_ATTEMPTS_MAX: u32 = 50;
+const LOAD_INTERVAL: Duration = Duration::from_millis(10);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,447 @@
+//! The keys of a store, against an attacker with every byte, a crash at every step, and damage.
+
+use std::fs;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::store::encryption::replacement::has_keys;
+use crate::store::encryption::suite::TAG_LEN;
+
+const MASTER: [u8; 32] = [0x5a; 32];
+
+/// How many times as many cases as in a plain run.
+fn scale() -> usize {
+    std::env::var("VARVE_TEST_SCALE").ok().and_then(|scale| scale.parse().ok()).unwrap_or(1)
+}
+
+fn master() -> MasterKey {
+    MasterKey::from_bytes(MASTER)
+}
+
+fn open(dir: &Path) -> Result<Keyring, KeysError> {
+    Keyring::open(dir, &master(), Suite::Aes256Gcm, None)
+}
+
+/// A directory with the keys of `streams` streams of the name "person".
+fn with_keys(streams: u64) -> (TempDir, Keyring) {
+    let dir = tempfile::tempdir().unwrap();
+    let keyring = open(dir.path()).unwrap();
+    for id in 0..streams {
+        keyring.key_to_seal("person", StreamId(id), StreamSequence(0)).unwrap();
+    }
+    keyring.store_fresh().unwrap();
+    (dir, keyring)
+}
+
+/// What opens the stream's event at 0: the key's bytes, or why there are none.
+fn key_bytes(keyring: &Keyring, id: u64) -> Result<[u8; 32], &'static str> {
+    match keyring.key_of("person", StreamId(id), StreamSequence(0)).unwrap() {
+        Found::Key(key) => Ok(key.secret_bytes()),
+        Found::Shredded => Err("shredded"),
+        Found::Missing => Err("missing"),
+    }
+}
+
+fn keys(keyring: &Keyring, streams: u64) -> Vec<Result<[u8; 32], &'static str>> {
+    (0..streams).map(|id| key_bytes(keyring, id)).collect()
+}
+
+#[test]
+fn keys_are_there_again_when_the_store_is_opened_again() {
+    let (dir, keyring) = with_keys(3);
+    let before = keys(&keyring, 4);
+    assert_eq!(before[3], Err("missing"));
+    let ring = keyring.ring();
+    drop(keyring);
+    let again = Keyring::open(dir.path(), &master(), Suite::ChaCha20Poly1305, Some(ring)).unwrap();
+    assert_eq!(keys(&again, 4), before);
+    assert_eq!(keys(&Keyring::open_read_only(dir.path(), &master()).unwrap(), 4), before);
+}
+
+#[test]
+fn a_key_that_was_not_stored_is_not_there_again() {
+    let (dir, keyring) = with_keys(1);
+    keyring.key_to_seal("person", StreamId(1), StreamSequence(0)).unwrap();
+    drop(keyring);
+    assert_eq!(key_bytes(&open(dir.path()).unwrap(), 1), Err("missing"));
+}
+
+#[test]
+fn another_master_key_another_ring_and_no_file_are_told_apart() {
+    let (dir, keyring) = with_keys(1);
+    let ring = keyring.ring();
+    let other = MasterKey::from_bytes([1; 32]);
+    let open = |master: &MasterKey, ring| Keyring::open(dir.path(), master, Suite::Aes256Gcm, ring);
+    assert!(matches!(open(&other, None), Err(KeysError::WrongMasterKey)));
+    assert!(matches!(open(&master(), Some(ring + 1)), Err(KeysError::OtherStore { .. })));
+    assert!(has_keys(dir.path()));
+    fs::remove_file(dir.path().join(FILE_NAME)).unwrap();
+    assert!(matches!(open(&master(), Some(ring)), Err(KeysError::Missing { .. })));
+    assert!(!has_keys(dir.path()), "a file that is gone is not made anew in silence");
+}
+
+#[test]
+fn a_stream_begins_anew_after_it_was_shredded() {
+    let (dir, keyring) = with_keys(2);
+    let (id, end) = (StreamId(0), StreamSequence(5));
+    let before = key_bytes(&keyring, 0).unwrap();
+    keyring.shred("person", id, end).unwrap();
+    keyring.shred("person", id, StreamSequence(9)).unwrap();
+    assert_eq!(key_bytes(&keyring, 0), Err("shredded"));
+    assert!(matches!(keyring.key_of("person", id, end).unwrap(), Found::Missing));
+    let fresh = keyring.key_to_seal("person", id, end).unwrap().secret_bytes();
+    assert_ne!(fresh, before);
+    keyring.store_fresh().unwrap();
+    drop(keyring);
+    let keyring = open(dir.path()).unwrap();
+    assert_eq!(key_bytes(&keyring, 0), Err("shredded"));
+    let Found::Key(key) = keyring.key_of("person", id, end).unwrap() else { panic!("it was stored") };
+    assert_eq!(key.secret_bytes(), fresh);
+}
+
+#[test]
+fn a_log_that_was_restored_from_before_a_shredding_gets_a_key_for_what_comes() {
+    let (_dir, keyring) = with_keys(1);
+    keyring.shred("person", StreamId(0), StreamSequence(20)).unwrap();
+    keyring.key_to_seal("person", StreamId(0), StreamSequence(20)).unwrap();
+    let fresh = keyring.key_to_seal("person", StreamId(0), StreamSequence(10)).unwrap();
+    let found = keyring.key_of("person", StreamId(0), StreamSequence(10)).unwrap();
+    assert!(matches!(found, Found::Key(key) if key.secret_bytes() == fresh.secret_bytes()));
+    assert_eq!(key_bytes(&keyring, 0), Err("shredded"));
+}
+
+#[test]
+fn only_a_stream_with_a_key_can_be_shredded() {
+    let (_dir, keyring) = with_keys(1);
+    let error = keyring.shred("person", StreamId(8), StreamSequence(0)).unwrap_err();
+    assert_eq!(error.to_string(), "stream `person` 8 was never sealed, and cannot be shredded");
+}
+
+#[test]
+fn after_a_rotation_the_keys_are_the_same_and_the_old_master_key_opens_nothing() {
+    let (dir, keyring) = with_keys(3);
+    let before = keys(&keyring, 3);
+    let new = MasterKey::from_bytes([9; 32]);
+    keyring.rotate_master(&new).unwrap();
+    assert_eq!(keys(&keyring, 3), before);
+    keyring.key_to_seal("person", StreamId(3), StreamSequence(0)).unwrap();
+    keyring.store_fresh().unwrap();
+    drop(keyring);
+    assert!(matches!(open(dir.path()), Err(KeysError::WrongMasterKey)));
+    assert_eq!(attack(&all_bytes(dir.path()), &master()), Vec::<[u8; 32]>::new());
+    let keyring = Keyring::open(dir.path(), &new, Suite::Aes256Gcm, None).unwrap();
+    assert_eq!(keys(&keyring, 3), before);
+    assert!(key_bytes(&keyring, 3).is_ok());
+}
+
+#[test]
+fn a_reader_sees_what_the_owner_adds_shreds_and_rotates() {
+    let (dir, keyring) = with_keys(2);
+    let reader = Keyring::open_read_only(dir.path(), &master()).unwrap();
+    assert_eq!(keys(&reader, 3), keys(&keyring, 3));
+    keyring.key_to_seal("person", StreamId(2), StreamSequence(0)).unwrap();
+    keyring.store_fresh().unwrap();
+    assert!(key_bytes(&reader, 2).is_ok());
+    keyring.shred("person", StreamId(1), StreamSequence(4)).unwrap();
+    assert_eq!(key_bytes(&reader, 1), Err("shredded"));
+    keyring.key_to_seal("person", StreamId(3), StreamSequence(0)).unwrap();
+    keyring.store_fresh().unwrap();
+    assert_eq!(keys(&reader, 4), keys(&keyring, 4));
+    keyring.rotate_master(&MasterKey::from_bytes([9; 32])).unwrap();
+    let found = reader.key_of("person", StreamId(0), StreamSequence(0));
+    assert!(matches!(found, Err(KeysError::WrongMasterKey)));
+}
+
+/// Every byte of every file in a directory.
+fn all_bytes(dir: &Path) -> Vec<u8> {
+    let files = fs::read_dir(dir).unwrap().map(|file| file.unwrap().path());
+    files.flat_map(|path| fs::read(path).unwrap()).collect()
+}
+
+/// Every key that can be had from `bytes` with the master key: whatever could be a header is taken for one, and whatever
+/// could be an entry is tried under each of them. Checksums do not stop this attacker.
+fn attack(bytes: &[u8], master: &MasterKey) -> Vec<[u8; 32]> {
+    let header = |at: usize| {
+        Header::parse(bytes.get(at..at + HEADER_LEN)?).ok()?.open(master).ok().map(|kek| (at, kek))
+    };
+    let headers: Vec<_> = (0..bytes.len()).filter_map(header).collect();
+    let mut found = Vec::new();
+    for (at, kek) in &headers {
+        let header = Header::parse(&bytes[*at..]).unwrap();
+        let wrapping = Cipher::new(header.suite, kek);
+        for window in bytes.windows(ENTRY_LEN) {
+            let entry = Entry::parse(window.try_into().unwrap()).filter(|entry| entry.kind == EntryKind::Key);
+            let key = entry.and_then(|entry| entry.open(header.ring, &wrapping).ok());
+            found.extend(key.map(|key| *key.bytes()));
+        }
+    }
+    found
+}
+
+#[test]
+fn an_attacker_with_the_master_key_and_every_byte_finds_a_key_before_its_shredding_and_not_after() {
+    let (dir, keyring) = with_keys(5);
+    let victim = key_bytes(&keyring, 2).unwrap();
+    assert!(attack(&all_bytes(dir.path()), &master()).contains(&victim), "the attack works");
+    keyring.rotate_master(&master()).unwrap();
+    let old_file = File::open(dir.path().join(FILE_NAME)).unwrap();
+    // The control: a store that only forgets where the key is.
+    let naive = dir.path().join("naive");
+    fs::create_dir(&naive).unwrap();
+    let mut rest = fs::read(dir.path().join(FILE_NAME)).unwrap();
+    fs::write(naive.join("freed"), &rest).unwrap();
+    rest.truncate(HEADER_LEN);
+    fs::write(naive.join(FILE_NAME), &rest).unwrap();
+    assert!(attack(&all_bytes(&naive), &master()).contains(&victim), "the attack works on what is freed");
+    fs::remove_dir_all(&naive).unwrap();
+
+    keyring.shred("person", StreamId(2), StreamSequence(1)).unwrap();
+    let mut bytes = all_bytes(dir.path());
+    // The blocks of the file that is gone: this handle still reads them.
+    let freed = read(&old_file).unwrap();
+    assert!(freed.len() > HEADER_LEN + ENTRY_LEN && freed.iter().all(|&byte| byte == 0));
+    bytes.extend(freed);
+    let found = attack(&bytes, &master());
+    assert!(!found.contains(&victim));
+    assert_eq!(found.len(), 4, "the other keys are there");
+    assert_eq!(key_bytes(&open(dir.path()).unwrap(), 2), Err("shredded"));
+}
+
+/// The files of a directory, and a directory with the same.
+fn copy_of(dir: &Path) -> TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for file in fs::read_dir(dir).unwrap().map(Result::unwrap) {
+        fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
+    }
+    copy
+}
+
+/// The file that shreds the stream 1 of three, and a directory with the file before.
+fn begun_shredding() -> (TempDir, Vec<Result<[u8; 32], &'static str>>, Vec<u8>) {
+    let (dir, keyring) = with_keys(3);
+    let before = keys(&keyring, 3);
+    let after = copy_of(dir.path());
+    open(after.path()).unwrap().shred("person", StreamId(1), StreamSequence(9)).unwrap();
+    let file = fs::read(after.path().join(FILE_NAME)).unwrap();
+    (dir, before, file)
+}
+
+/// Opens what a crash has left: the shredding is done, or never was, and nothing else has changed.
+fn check_settled(dir: &Path, before: &[Result<[u8; 32], &'static str>], case: &str) -> bool {
+    let reader = Keyring::open_read_only(dir, &master()).unwrap_or_else(|error| panic!("{case}: {error}"));
+    let seen = keys(&reader, 3);
+    let keyring = open(dir).unwrap_or_else(|error| panic!("{case}: {error}"));
+    let settled = keys(&keyring, 3);
+    assert_eq!((settled[0], settled[2]), (before[0], before[2]), "{case}");
+    assert!(settled[1] == before[1] || settled[1] == Err("shredded"), "{case}");
+    assert_eq!(seen, settled, "{case}: a reader sees what the owner makes of it");
+    assert!(!dir.join(NEW_FILE_NAME).exists(), "{case}");
+    let is_done = settled[1].is_err();
+    let found = attack(&all_bytes(dir), &master());
+    assert_eq!(found.contains(&before[1].unwrap()), !is_done, "{case}");
+    is_done
+}
+
+#[test]
+fn a_shredding_that_a_crash_cuts_between_two_steps_is_finished_or_undone() {
+    let (dir, before, file) = begun_shredding();
+    let mut done = Vec::new();
+    for steps in 0..=7 {
+        let dir = copy_of(dir.path());
+        let mut replacement = Replacement::new(dir.path(), &file);
+        for _ in 0..steps {
+            assert!(replacement.step().unwrap());
+        }
+        done.push(check_settled(dir.path(), &before, &format!("after {steps} steps")));
+    }
+    // Undone until the old file is touched, and finished from then on.
+    assert_eq!(done, [false, false, false, false, true, true, true, true]);
+}
+
+#[test]
+fn a_crash_in_the_midst_of_writing_or_wiping_leaves_one_whole_file() {
+    let (dir, before, file) = begun_shredding();
+    for len in (0..file.len()).step_by(11 / scale().min(11)) {
+        let dir = copy_of(dir.path());
+        fs::write(dir.path().join(NEW_FILE_NAME), &file[..len]).unwrap();
+        assert!(!check_settled(dir.path(), &before, &format!("{len} bytes are written")));
+    }
+    let old = fs::read(dir.path().join(FILE_NAME)).unwrap();
+    let mut random = fastrand::Rng::with_seed(0x5eed);
+    for case in 0..20 * scale() {
+        let dir = copy_of(dir.path());
+        fs::write(dir.path().join(NEW_FILE_NAME), &file).unwrap();
+        // Any of its parts may have reached the disk, in any order.
+        let mut torn = old.clone();
+        let part_len = [1, 16, 116, 512][random.usize(..4)];
+        let mut is_touched = false;
+        for part in torn.chunks_mut(part_len) {
+            if random.bool() {
+                is_touched |= part.iter().any(|&byte| byte != 0);
+                part.fill(0);
+            }
+        }
+        fs::write(dir.path().join(FILE_NAME), &torn).unwrap();
+        let is_done = check_settled(dir.path(), &before, &format!("case {case} of seed 0x5eed"));
+        assert_eq!(is_done, is_touched, "case {case} of seed 0x5eed");
+    }
+}
+
+#[test]
+fn a_first_file_that_a_crash_cuts_is_begun_anew() {
+    let (dir, _keyring) = with_keys(0);
+    let file = fs::read(dir.path().join(FILE_NAME)).unwrap();
+    for len in (0..=file.len()).step_by(8) {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(NEW_FILE_NAME), &file[..len]).unwrap();
+        let ring = open(dir.path()).unwrap().ring();
+        let whole = u64::from_le_bytes(file[8..16].try_into().unwrap());
+        assert_eq!(ring == whole, len == file.len());
+    }
+}
+
+#[test]
+fn an_entry_that_a_crash_has_torn_is_stepped_over_and_costs_no_other() {
+    let (dir, keyring) = with_keys(3);
+    let before = keys(&keyring, 2);
+    let file = fs::read(dir.path().join(FILE_NAME)).unwrap();
+    for len in (HEADER_LEN + 2 * ENTRY_LEN..file.len()).step_by(11 / scale().min(11)) {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(FILE_NAME), &file[..len]).unwrap();
+        let keyring = open(dir.path()).unwrap();
+        assert_eq!(key_bytes(&keyring, 2), Err("missing"));
+        keyring.key_to_seal("person", StreamId(2), StreamSequence(0)).unwrap();
+        keyring.store_fresh().unwrap();
+        let stored = keys(&keyring, 3);
+        assert_eq!(stored[..2], before);
+        assert_eq!(keys(&open(dir.path()).unwrap(), 3), stored);
+        let written = fs::read(dir.path().join(FILE_NAME)).unwrap();
+        assert_eq!(written[..len], file[..len], "what was torn stays as it was");
+    }
+}
+
+#[test]
+fn a_flipped_bit_costs_one_stream_at_most_and_is_told_where_it_costs_all() {
+    let (dir, keyring) = with_keys(2);
+    keyring.rotate_master(&master()).unwrap();
+    keyring.key_to_seal("person", StreamId(2), StreamSequence(0)).unwrap();
+    keyring.store_fresh().unwrap();
+    let before = keys(&keyring, 3);
+    let file = fs::read(dir.path().join(FILE_NAME)).unwrap();
+    for bit in (0..file.len() * 8).step_by(11 / scale().min(11)) {
+        let dir = tempfile::tempdir().unwrap();
+        let mut flipped = file.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        fs::write(dir.path().join(FILE_NAME), &flipped).unwrap();
+        let opened = open(dir.path());
+        // Two of the three entries were written with the header.
+        if bit / 8 < HEADER_LEN + 2 * ENTRY_LEN {
+            let error = opened.err().unwrap_or_else(|| panic!("bit {bit} is not noticed"));
+            assert!(
+                matches!(error, KeysError::Corrupt(_) | KeysError::NewerFormat { .. }),
+                "bit {bit}: {error}"
+            );
+        } else {
+            let found = keys(&opened.unwrap(), 3);
+            assert_eq!(found[..2], before[..2]);
+            assert_eq!(found[2], Err("missing"), "bit {bit}");
+        }
+        assert_eq!(fs::read(dir.path().join(FILE_NAME)).unwrap(), flipped, "damage is left as it is");
+    }
+}
+
+#[test]
+fn random_bytes_are_an_error() {
+    let mut random = fastrand::Rng::with_seed(0x5eed);
+    let (_dir, keyring) = with_keys(2);
+    let file = fs::read(keyring.dir.join(FILE_NAME)).unwrap();
+    for _ in 0..500 {
+        let dir = tempfile::tempdir().unwrap();
+        let mut bytes: Vec<u8> = (0..random.usize(..1000)).map(|_| random.u8(..)).collect();
+        // All of the header at most, but for its checksum.
+        let kept = random.usize(..=HEADER_LEN - 4).min(bytes.len());
+        bytes[..kept].copy_from_slice(&file[..kept]);
+        for name in [FILE_NAME, NEW_FILE_NAME] {
+            fs::write(dir.path().join(name), &bytes).unwrap();
+        }
+        assert!(open(dir.path()).is_err());
+        assert!(dir.path().join(NEW_FILE_NAME).exists(), "neither file is touched where none is whole");
+    }
+}
+
+#[test]
+fn an_entry_says_nothing_in_another_place() {
+    let (dir, keyring) = with_keys(2);
+    let file = fs::read(dir.path().join(FILE_NAME)).unwrap();
+    let state = keyring.lock();
+    let entry = |at: usize| Entry::parse(file[at..at + ENTRY_LEN].try_into().unwrap()).unwrap();
+    let (first, second) = (entry(HEADER_LEN), entry(HEADER_LEN + ENTRY_LEN));
+    let opens = |entry: &Entry, ring| entry.open(ring, &state.wrapping).is_ok();
+    let ring = state.header.ring;
+    assert!(opens(&first, ring));
+    assert!(!opens(&first, ring + 1));
+    let changes: [&dyn Fn(&mut Entry); 4] = [
+        &|entry| entry.stream = second.stream,
+        &|entry| entry.first = StreamSequence(1),
+        &|entry| entry.suite = Suite::ChaCha20Poly1305,
+        &|entry| entry.kind = EntryKind::Shredded,
+    ];
+    for change in changes {
+        let mut changed = first;
+        change(&mut changed);
+        assert!(!opens(&changed, ring));
+    }
+}
+
+#[test]
+fn a_write_that_fails_is_final_until_the_store_is_opened_again() {
+    let (dir, keyring) = with_keys(1);
+    keyring.lock().file = File::open(dir.path().join(FILE_NAME)).unwrap();
+    keyring.key_to_seal("person", StreamId(1), StreamSequence(0)).unwrap();
+    assert!(matches!(keyring.store_fresh(), Err(KeysError::Io { .. })));
+    assert!(matches!(keyring.store_fresh(), Err(KeysError::Poisoned)));
+    let shredded = keyring.shred("person", StreamId(0), StreamSequence(1));
+    assert!(matches!(shredded, Err(KeysError::Poisoned)));
+    assert!(key_bytes(&open(dir.path()).unwrap(), 0).is_ok());
+}
+
+#[test]
+fn a_replacement_that_fails_before_it_touches_anything_is_taken_back() {
+    let (dir, keyring) = with_keys(2);
+    let before = keys(&keyring, 2);
+    fs::create_dir(dir.path().join(NEW_FILE_NAME)).unwrap();
+    assert!(keyring.shred("person", StreamId(0), StreamSequence(1)).is_err());
+    assert_eq!(keys(&keyring, 2), before);
+    fs::remove_dir(dir.path().join(NEW_FILE_NAME)).unwrap();
+    assert_eq!(keys(&open(dir.path()).unwrap(), 2), before);
+}
+
+#[test]
+fn a_store_has_so_many_keys_and_no_more() {
+    let (_dir, keyring) = with_keys(0);
+    keyring.lock().end = (HEADER_LEN + (KEYS_MAX - 1) * ENTRY_LEN) as u64;
+    keyring.key_to_seal("person", StreamId(0), StreamSequence(0)).unwrap();
+    let full = keyring.key_to_seal("person", StreamId(1), StreamSequence(0));
+    assert!(matches!(full, Err(KeysError::Full)));
+    assert!(keyring.key_to_seal("person", StreamId(0), StreamSequence(0)).is_ok());
+}
+
+/// The bytes of FORMAT.md, worked out there by hand: fields, checksums and what each key is bound to.
+#[test]
+fn the_file_is_what_the_format_says() {
+    let (dir, keyring) = with_keys(1);
+    let file = fs::read(dir.path().join(FILE_NAME)).unwrap();
+    assert_eq!(file.len(), 96 + 116);
+    assert_eq!(file[..8], *b"VRVK\x00\x00\x01\x00");
+    assert_eq!(file[8..16], keyring.ring().to_le_bytes());
+    assert_eq!(file[24..32], [0; 8], "no entries, whose checksum is 0");
+    assert_eq!(file[92..96], crc32c::crc32c(&file[..92]).to_le_bytes());
+    let entry = &file[96..];
+    assert_eq!(entry[..4], [1, 1, 0, 0]);
+    assert_eq!(entry[4..12], [0; 8]);
+    assert_eq!(entry[12..44], crate::sha256(b"person"));
+    assert_eq!(entry[44..52], [0; 8]);
+    assert_eq!(entry[112..], crc32c::crc32c(&entry[..112]).to_le_bytes());
+    assert_eq!(entry[52..112].len(), 12 + 32 + TAG_LEN);
+}

@@ -1,0 +1,200 @@
+//! Puts a whole new file of keys in the place of the old one, and leaves nothing of the old.
+//!
+//! The new file is complete, and its name durable, before the first byte of the old one is destroyed. The old one is
+//! overwritten where it lies before its name is taken, since a file system only forgets where a removed file was. A
+//! crash anywhere leaves one of the two whole; [`settle`] finishes what was begun, or takes it back.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use super::error::KeysError;
+use super::key_file::{ENTRY_LEN, HEADER_LEN, Header, entries_of};
+use super::keyring::KEYS_MAX;
+
+/// The replacement of a store's file of keys, step by step.
+pub(super) struct Replacement<'a> {
+    dir: &'a Path,
+    bytes: &'a [u8],
+    next: Option<Step>,
+}
+
+/// A step. Whatever fails or ends between two of them, the file of keys can be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    WriteNew,
+    SyncNew,
+    SyncNewName,
+    WipeOld,
+    SyncOld,
+    Rename,
+    SyncName,
+}
+
+impl<'a> Replacement<'a> {
+    /// The replacement of the keys in `dir`, if there are any, by the file `bytes`.
+    pub(super) fn new(dir: &'a Path, bytes: &'a [u8]) -> Self {
+        Self { dir, bytes, next: Some(Step::WriteNew) }
+    }
+
+    /// Takes every step. Where one fails, nothing is lost, and [`settle`] finds a whole file.
+    pub(super) fn run(&mut self) -> Result<(), KeysError> {
+        while self.step()? {}
+        Ok(())
+    }
+
+    /// Takes the next step; `false` after the last.
+    pub(super) fn step(&mut self) -> Result<bool, KeysError> {
+        let Some(step) = self.next else { return Ok(false) };
+        step.take(self.dir, self.bytes)?;
+        self.next = step.next();
+        Ok(true)
+    }
+
+    /// Whether the old file may no longer be what it was.
+    pub(super) fn has_touched_old(&self) -> bool {
+        !matches!(self.next, Some(Step::WriteNew | Step::SyncNew | Step::SyncNewName))
+    }
+}
+
+impl Step {
+    fn next(self) -> Option<Self> {
+        match self {
+            Self::WriteNew => Some(Self::SyncNew),
+            Self::SyncNew => Some(Self::SyncNewName),
+            Self::SyncNewName => Some(Self::WipeOld),
+            Self::WipeOld => Some(Self::SyncOld),
+            Self::SyncOld => Some(Self::Rename),
+            Self::Rename => Some(Self::SyncName),
+            Self::SyncName => None,
+        }
+    }
+
+    fn take(self, dir: &Path, bytes: &[u8]) -> Result<(), KeysError> {
+        let (old, new) = (dir.join(FILE_NAME), dir.join(NEW_FILE_NAME));
+        match self {
+            Self::WriteNew => at(&new, |path| {
+                let mut options = OpenOptions::new();
+                let mut file = options.write(true).create_new(true).mode(OWNER_ONLY).open(path)?;
+                file.write_all(bytes)
+            }),
+            Self::SyncNew => at(&new, sync),
+            Self::SyncNewName | Self::SyncName => at(dir, sync),
+            Self::WipeOld if exists(&old)? => at(&old, overwrite),
+            Self::SyncOld if exists(&old)? => at(&old, sync),
+            Self::WipeOld | Self::SyncOld => Ok(()),
+            Self::Rename => at(&new, |path| fs::rename(path, &old)),
+        }
+    }
+}
+
+/// Ends a replacement that was cut short: takes it back where it has not touched the old file, and otherwise finishes it.
+///
+/// # Errors
+///
+/// [`KeysError::Corrupt`] where neither file is whole; both are left as they are.
+pub(super) fn settle(dir: &Path) -> Result<(), KeysError> {
+    let (old, new) = (dir.join(FILE_NAME), dir.join(NEW_FILE_NAME));
+    if !exists(&new)? {
+        return Ok(());
+    }
+    if is_old_given_up(dir)? {
+        let bytes = at(&new, |path| read(&File::open(path)?))?;
+        return Replacement { dir, bytes: &bytes, next: Some(Step::SyncNew) }.run();
+    }
+    if exists(&old)? {
+        // An entry of the old file may have been torn long before; its head may not.
+        let bytes = at(&old, |path| read(&File::open(path)?))?;
+        Header::parse(&bytes)?.check_entries(&bytes)?;
+    }
+    discard(dir)
+}
+
+/// Whether a replacement has come so far that the new file counts: it is whole, and the old one is no longer.
+pub(super) fn is_old_given_up(dir: &Path) -> Result<bool, KeysError> {
+    let holds = |name, check: fn(&[u8]) -> bool| {
+        let path = dir.join(name);
+        Ok::<_, KeysError>(exists(&path)? && check(&at(&path, |path| read(&File::open(path)?))?))
+    };
+    Ok(!holds(FILE_NAME, is_intact)? && holds(NEW_FILE_NAME, is_whole)?)
+}
+
+/// Takes back a replacement that has not touched the old file: what it wrote is overwritten as well, since it holds the
+/// keys of streams that may yet be shredded.
+pub(super) fn discard(dir: &Path) -> Result<(), KeysError> {
+    let new = dir.join(NEW_FILE_NAME);
+    at(&new, overwrite)?;
+    at(&new, sync)?;
+    at(&new, |path| fs::remove_file(path))?;
+    at(dir, sync)
+}
+
+/// Whether a store has keys, or is about to.
+pub(in crate::store) fn has_keys(dir: &Path) -> bool {
+    // A file that cannot be looked at is there.
+    [FILE_NAME, NEW_FILE_NAME].iter().any(|name| exists(&dir.join(name)).unwrap_or(true))
+}
+
+/// The content of a file of keys, which is no longer than the largest.
+pub(super) fn read(file: &File) -> io::Result<Vec<u8>> {
+    read_from(file, 0)
+}
+
+/// The same from a place on.
+pub(super) fn read_from(file: &File, offset: u64) -> io::Result<Vec<u8>> {
+    let len = file.metadata()?.len().min(FILE_LEN_MAX).saturating_sub(offset);
+    let mut bytes = vec![0; len as usize];
+    let mut read = 0;
+    while read < bytes.len() {
+        match file.read_at(&mut bytes[read..], offset + read as u64) {
+            Ok(0) => break,
+            Ok(n) => read += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    bytes.truncate(read);
+    Ok(bytes)
+}
+
+/// Whether a file holds all that was written when it was made.
+fn is_whole(bytes: &[u8]) -> bool {
+    Header::parse(bytes).is_ok_and(|header| header.check_entries(bytes).is_ok())
+}
+
+/// Whether it also holds all that was added since.
+fn is_intact(bytes: &[u8]) -> bool {
+    is_whole(bytes) && entries_of(&bytes[HEADER_LEN..]).all(|entry| entry.is_some())
+}
+
+/// Overwrites a file with zeros, where it lies.
+fn overwrite(path: &Path) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).open(path)?;
+    let len = file.metadata()?.len();
+    io::copy(&mut io::repeat(0).take(len), &mut file)?;
+    Ok(())
+}
+
+fn sync(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+pub(super) fn exists(path: &Path) -> Result<bool, KeysError> {
+    at(path, Path::try_exists)
+}
+
+/// Names the file that an operation failed at.
+pub(super) fn at<R>(path: &Path, operation: impl FnOnce(&Path) -> io::Result<R>) -> Result<R, KeysError> {
+    operation(path).map_err(|error| KeysError::Io { path: PathBuf::from(path), error })
+}
+
+/// The keys, beside LMDB's file and never in it.
+pub(in crate::store) const FILE_NAME: &str = "keys";
+pub(super) const NEW_FILE_NAME: &str = "keys.new";
+
+/// Nobody but the owner of the store's files reads them.
+const OWNER_ONLY: u32 = 0o600;
+
+/// The longest file of keys in bytes.
+const FILE_LEN_MAX: u64 = (HEADER_LEN + KEYS_MAX * ENTRY_LEN) as u64;
