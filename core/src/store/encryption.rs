@@ -8,7 +8,7 @@
 //! What a commit stores of a stream is sealed before it is anywhere on the disk, and stays so until somebody reads it. To
 //! shred a stream is to make the file of keys anew without the stream's key, under a fresh key-encryption key, and to
 //! overwrite the old one: what LMDB or the tail still hold of its events, freed pages included, then opens to nobody.
-//! FORMAT.md, section 5, specifies every stored byte, and tells what is beyond a store's reach.
+//! FORMAT.md, section 8, specifies every byte, and tells what is beyond a store's reach.
 
 mod error;
 mod key_file;

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! The first entries are written with the header and checked with it; later ones are appended, each with a checksum of
-//! its own. FORMAT.md, section 5, specifies every byte.
+//! its own. FORMAT.md, section 8, specifies every byte.
 
 use std::io;
 
