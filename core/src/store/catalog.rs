@@ -1,10 +1,9 @@
 //! The rows that name things: streams, descriptors, layouts.
 
-use heed::RoTxn;
-
 use super::error::{LayoutMismatch, ReadError};
 use super::event_type::EventType;
-use super::tables::{RowError, Tables, array, key12, number};
+use super::rows::Rows;
+use super::tables::{RowError, array, key12, number};
 use crate::descriptor::Schema;
 use crate::{DescriptorHash, LayoutHash, StreamId, StreamSequence};
 
@@ -28,11 +27,12 @@ pub(super) struct DescriptorRow<'t> {
 
 impl<'t> StreamRow<'t> {
     /// Reads the row of a stream.
-    pub(super) fn get(tables: &Tables, txn: &'t RoTxn<'_>, stream: u32) -> Result<Self, RowError> {
+    pub(super) fn get(rows: Rows<'t>, stream: u32) -> Result<Self, RowError> {
         let key = stream.to_be_bytes();
-        let row = tables.stream_info.get(txn, &key)?;
-        let row = row.ok_or_else(|| tables.stream_info.damage(&key, "it is missing"))?;
-        Ok(Self::parse(row).ok_or_else(|| tables.stream_info.damage(&key, "it names no stream"))?)
+        let table = &rows.tables.stream_info;
+        let row = rows.get(table, &key)?;
+        let row = row.ok_or_else(|| table.damage(&key, "it is missing"))?;
+        Ok(Self::parse(row).ok_or_else(|| table.damage(&key, "it names no stream"))?)
     }
 
     /// Reads a row's value.
@@ -49,11 +49,12 @@ impl<'t> StreamRow<'t> {
 
 impl<'t> DescriptorRow<'t> {
     /// Reads the row of a descriptor.
-    pub(super) fn get(tables: &Tables, txn: &'t RoTxn<'_>, descriptor: u32) -> Result<Self, RowError> {
+    pub(super) fn get(rows: Rows<'t>, descriptor: u32) -> Result<Self, RowError> {
         let key = descriptor.to_be_bytes();
-        let row = tables.descriptor.get(txn, &key)?;
-        let row = row.ok_or_else(|| tables.descriptor.damage(&key, "it is missing"))?;
-        Ok(Self::parse(row).ok_or_else(|| tables.descriptor.damage(&key, "it is too short"))?)
+        let table = &rows.tables.descriptor;
+        let row = rows.get(table, &key)?;
+        let row = row.ok_or_else(|| table.damage(&key, "it is missing"))?;
+        Ok(Self::parse(row).ok_or_else(|| table.damage(&key, "it is too short"))?)
     }
 
     /// Reads a row's value.
@@ -100,38 +101,41 @@ impl<'t> DescriptorRow<'t> {
 }
 
 /// The number of a stream name.
-pub(super) fn name_number(tables: &Tables, txn: &RoTxn<'_>, name: &str) -> Result<Option<u32>, RowError> {
-    number_at(tables.name.get(txn, name.as_bytes())?, || {
-        tables.name.damage(name.as_bytes(), "it is no number")
-    })
+pub(super) fn name_number(rows: Rows<'_>, name: &str) -> Result<Option<u32>, RowError> {
+    let table = &rows.tables.name;
+    number_at(rows.get(table, name.as_bytes())?, || table.damage(name.as_bytes(), "it is no number"))
 }
 
 /// The number of a stream of a name.
 pub(super) fn stream_number(
-    tables: &Tables,
-    txn: &RoTxn<'_>,
+    rows: Rows<'_>,
     name: u32,
     id: StreamId,
 ) -> Result<Option<u32>, RowError> {
     let key = key12(name, id.0);
-    number_at(tables.stream_id.get(txn, &key)?, || tables.stream_id.damage(&key, "it is no number"))
+    let table = &rows.tables.stream_id;
+    number_at(rows.get(table, &key)?, || table.damage(&key, "it is no number"))
 }
 
 /// The number of a descriptor.
 pub(super) fn descriptor_number(
-    tables: &Tables,
-    txn: &RoTxn<'_>,
+    rows: Rows<'_>,
     hash: DescriptorHash,
 ) -> Result<Option<u32>, RowError> {
-    number_at(tables.hash.get(txn, &hash.0)?, || tables.hash.damage(&hash.0, "it is no number"))
+    let table = &rows.tables.hash;
+    number_at(rows.get(table, &hash.0)?, || table.damage(&hash.0, "it is no number"))
 }
 
 /// The place after the last event of a stream.
-pub(super) fn stream_end(tables: &Tables, txn: &RoTxn<'_>, stream: u32) -> Result<StreamSequence, RowError> {
-    match tables.stream.at_or_before(txn, &key12(stream, u64::MAX))? {
+pub(super) fn stream_end(rows: Rows<'_>, stream: u32) -> Result<StreamSequence, RowError> {
+    if let Some((run, _)) = rows.tail_run(stream, StreamSequence(u64::MAX)) {
+        return Ok(run.end());
+    }
+    let table = &rows.tables.stream;
+    match table.at_or_before(rows.txn, &key12(stream, u64::MAX))? {
         Some((key, value)) if number(key, 0) == Some(stream) => {
             let end = super::run_index::RunIndex::parse(key, value).and_then(|run| run.end());
-            Ok(end.ok_or_else(|| tables.stream.damage(key, "it locates no run"))?)
+            Ok(end.ok_or_else(|| table.damage(key, "it locates no run"))?)
         }
         _ => Ok(StreamSequence(0)),
     }
@@ -140,20 +144,20 @@ pub(super) fn stream_end(tables: &Tables, txn: &RoTxn<'_>, stream: u32) -> Resul
 /// Whether a stream name holds events of a layout, or would take its first. The mismatch tells of one that it
 /// does hold.
 pub(super) fn check_layout(
-    tables: &Tables,
-    txn: &RoTxn<'_>,
+    rows: Rows<'_>,
     stream: &str,
     name: u32,
     asked: &EventType,
 ) -> Result<(), CheckLayoutError> {
-    if tables.layout.get(txn, &key12(name, u64::from_be_bytes(asked.layout.0)))?.is_some() {
+    let table = &rows.tables.layout;
+    if rows.get(table, &key12(name, u64::from_be_bytes(asked.layout.0)))?.is_some() {
         return Ok(());
     }
-    let mut others = tables.layout.within(txn, &name.to_be_bytes())?;
+    let mut others = rows.within(table, &name.to_be_bytes())?;
     let Some(other) = others.next() else { return Ok(()) };
     let (key, value) = other?;
-    let descriptor = number_at(Some(value), || tables.layout.damage(key, "it is no number"))?.unwrap_or(0);
-    let row = DescriptorRow::get(tables, txn, descriptor)?;
+    let descriptor = number_at(Some(value), || table.damage(key, "it is no number"))?.unwrap_or(0);
+    let row = DescriptorRow::get(rows, descriptor)?;
     if row.is_readable_as(asked) {
         return Ok(());
     }

@@ -1,22 +1,20 @@
 //! The cursors of consumers: how far each has come in the log. FORMAT.md, section 5, specifies the row.
 
-use heed::RoTxn;
-
 use super::error::AppendError;
-use super::tables::{RowError, Tables};
+use super::rows::Rows;
+use super::tables::RowError;
 use crate::GlobalSequence;
 
 /// Where the consumer goes on; `None` before it was ever moved.
 pub(super) fn next_of(
-    tables: &Tables,
-    txn: &RoTxn<'_>,
+    rows: Rows<'_>,
     name: &str,
 ) -> Result<Option<GlobalSequence>, RowError> {
     if check_consumer_name(name).is_err() {
         return Ok(None);
     }
-    let Some(table) = &tables.consumer else { return Ok(None) };
-    let Some(row) = table.get(txn, name.as_bytes())? else { return Ok(None) };
+    let Some(table) = &rows.tables.consumer else { return Ok(None) };
+    let Some(row) = rows.get(table, name.as_bytes())? else { return Ok(None) };
     let next = <[u8; 8]>::try_from(row).map(u64::from_le_bytes);
     let next = next.map_err(|_| table.damage(name.as_bytes(), "it is no cursor of a consumer"))?;
     Ok(Some(GlobalSequence(next)))

@@ -13,20 +13,24 @@ use heed::{Env, EnvFlags, EnvOpenOptions, MdbError, RoTxn, RwTxn, WithoutTls};
 use super::config::{Config, Durability, MAP_SIZE_MAX, MAP_SIZE_MIN};
 use super::error::{AppendError, OpenError, ReadError};
 use super::file_system::refuse_network;
+use super::data_file;
 use super::format;
 use super::owner_lock::OwnerLock;
+use super::rows::Rows;
 use super::tables::Tables;
+use super::tail::{Folded, TailView};
+use crate::GlobalSequence;
 
 /// An open LMDB environment with its tables.
 #[derive(Debug)]
 pub(super) struct Environment {
     env: Env<WithoutTls>,
     tables: Tables,
+    dir: PathBuf,
     /// How many snapshots of this process are open: while there is one, the map stays where it is.
     snapshots: Mutex<usize>,
     /// Freed after the environment is closed; `None` in a process that only reads.
-    #[cfg_attr(not(feature = "notify"), expect(dead_code, reason = "it is held, not read"))]
-    owner: Option<OwnerLock>,
+    _owner: Option<OwnerLock>,
 }
 
 /// A read transaction that keeps its environment open and counts as a snapshot.
@@ -57,7 +61,7 @@ impl Environment {
                 return Err(OpenError::NotAStore { path: dir.to_path_buf(), reason });
             }
         };
-        Ok(Self { env, tables, snapshots: Mutex::new(0), owner: Some(owner) })
+        Ok(Self { env, tables, dir: dir.to_path_buf(), snapshots: Mutex::new(0), _owner: Some(owner) })
     }
 
     /// Opens the environment in `dir` for reading beside its owner.
@@ -70,28 +74,30 @@ impl Environment {
         let env = map(dir, config, EnvFlags::READ_ONLY)?;
         let tables = Tables::open(&env, format::check_version)?
             .ok_or(OpenError::NotAStore { path: dir.to_path_buf(), reason: "its tables are missing" })?;
-        Ok(Self { env, tables, snapshots: Mutex::new(0), owner: None })
+        Ok(Self { env, tables, dir: dir.to_path_buf(), snapshots: Mutex::new(0), _owner: None })
+    }
+
+    /// The number that tells the store from all others.
+    pub(super) fn incarnation(self: &Arc<Self>) -> Result<u64, OpenError> {
+        let read = self.read()?;
+        Ok(format::read_incarnation(&self.tables, read.txn())?)
+    }
+
+    /// How much of the tail LMDB holds.
+    pub(super) fn folded(self: &Arc<Self>) -> Result<Folded, OpenError> {
+        let read = self.read()?;
+        Ok(Folded::read(&self.tables, read.txn())?)
+    }
+
+    /// The place after the last event that LMDB holds.
+    pub(super) fn log_end(self: &Arc<Self>) -> Result<GlobalSequence, OpenError> {
+        let read = self.read()?;
+        Ok(Rows::new(&self.tables, read.txn(), None, None).log_end()?)
     }
 
     /// The tables.
     pub(super) fn tables(&self) -> &Tables {
         &self.tables
-    }
-
-    /// Whether this process is the one that may write.
-    #[cfg(feature = "notify")]
-    pub(super) fn is_owned(&self) -> bool {
-        self.owner.is_some()
-    }
-
-    /// The number of the last commit that a snapshot shows, of whichever process; `None` where none can be taken now.
-    ///
-    /// The number that LMDB tells of the environment is another one: that of a commit whose last write may still be
-    /// under way. Who has seen it, and then reads, would wait for the next commit to see this one.
-    pub(super) fn last_commit(&self) -> Option<usize> {
-        // Kept while the transaction lives, so that the map does not grow under it.
-        let _snapshots = self.lock_snapshots();
-        self.env.read_txn().ok().map(|txn| txn.id())
     }
 
     /// Begins a transaction that writes; the writer's lock lets one at a time.
@@ -120,6 +126,25 @@ impl Environment {
         })?;
         *snapshots += 1;
         Ok(ReadTransaction { txn: Some(txn), environment: self.clone() })
+    }
+
+    /// Begins a transaction that reads, beside a view of the tail that was taken before. The view forgets what LMDB
+    /// holds meanwhile, so that the two make one log.
+    pub(super) fn read_with(
+        self: &Arc<Self>,
+        tail: TailView,
+    ) -> Result<(ReadTransaction, TailView), ReadError> {
+        let read = self.read()?;
+        if tail.is_empty() {
+            return Ok((read, tail));
+        }
+        let folded = Folded::read(&self.tables, read.txn())?;
+        Ok((read, tail.without_folded(folded.generation)))
+    }
+
+    /// The checksum of LMDB's newest meta page.
+    pub(super) fn meta_checksum(&self) -> std::io::Result<u32> {
+        data_file::newest_checksum(&self.dir)
     }
 
     /// Doubles the map. The caller holds the writer's lock and no transaction.

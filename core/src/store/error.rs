@@ -536,3 +536,39 @@ impl From<heed::Error> for ReadError {
         Self::Storage(StorageError(error))
     }
 }
+
+impl From<io::Error> for AppendError {
+    fn from(error: io::Error) -> Self {
+        heed::Error::Io(error).into()
+    }
+}
+
+impl From<ReadError> for OpenError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Corrupt(damage) => Self::Corrupt(damage),
+            ReadError::Storage(error) => Self::Storage(error),
+            error => Self::Storage(StorageError(heed::Error::Io(io::Error::other(error)))),
+        }
+    }
+}
+
+impl From<ReadError> for AppendError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Corrupt(damage) => Self::Corrupt(damage),
+            ReadError::Storage(error) => Self::Storage(error),
+            error => Self::Storage(StorageError(heed::Error::Io(io::Error::other(error)))),
+        }
+    }
+}
+
+impl From<AppendError> for OpenError {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::Corrupt(damage) => Self::Corrupt(damage),
+            AppendError::Storage(error) => Self::Storage(error),
+            error => Self::Storage(StorageError(heed::Error::Io(io::Error::other(error)))),
+        }
+    }
+}

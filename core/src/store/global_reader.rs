@@ -131,18 +131,27 @@ impl<'s> GlobalIter<'s> {
                 self.next.0 += 1;
                 return Ok(Some(event));
             }
-            let Some(blocks) = &mut self.blocks else { return Ok(None) };
-            let Some(row) = blocks.next() else { return Ok(None) };
-            let (key, value) = row?;
-            let table = &self.snapshot.tables().block;
-            let first = long_number(key, 0).map(GlobalSequence);
-            let first = first.ok_or_else(|| table.damage(key, "its key is no sequence"))?;
-            let block = self.snapshot.checked(first, value)?;
-            if block.first() != self.next {
-                return Err(block.damage("it does not follow the block before it").into());
-            }
+            let Some(block) = self.next_block()? else { return Ok(None) };
             self.cursor = Some(BlockCursor::new(self.snapshot, block)?);
         }
+    }
+
+    /// The next block: of LMDB while it has one, then of the tail.
+    fn next_block(&mut self) -> Result<Option<Block<'s>>, ReadError> {
+        let Some(blocks) = &mut self.blocks else { return Ok(None) };
+        let Some(row) = blocks.next() else {
+            let block = self.snapshot.tail_block(self.next)?;
+            self.blocks = self.blocks.take().filter(|_| block.is_some());
+            return Ok(block);
+        };
+        let (key, value) = row?;
+        let first = long_number(key, 0).map(GlobalSequence);
+        let first = first.ok_or_else(|| self.snapshot.tables().block.damage(key, "its key is no sequence"))?;
+        let block = self.snapshot.checked(first, value)?;
+        if block.first() != self.next {
+            return Err(block.damage("it does not follow the block before it").into());
+        }
+        Ok(Some(block))
     }
 }
 

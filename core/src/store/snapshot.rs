@@ -13,9 +13,10 @@ use super::device::{DeviceRecord, LaneRecord, read_device_row};
 use super::environment::ReadTransaction;
 use super::error::{Damage, Place, ReadError};
 use super::global_reader::{GlobalIter, GlobalIterBack};
+use super::rows::Rows;
 use super::run_index::RunIndex;
 use super::tables::{RowError, Tables, key12, long_number, number};
-use super::transaction::log_end;
+use super::tail::{TailRun, TailView};
 use super::validated::ValidatedRuns;
 use super::view::Store;
 use crate::descriptor::Schema;
@@ -28,7 +29,17 @@ use crate::{DescriptorHash, DeviceId, Epoch, GlobalSequence, Lane, StreamId, Str
 /// for a task, not for good.
 pub struct Snapshot {
     read: ReadTransaction,
+    tail: TailView,
     store: Arc<Store>,
+}
+
+/// A run where it was found: in LMDB or in the tail.
+#[derive(Clone, Copy)]
+pub(super) struct LocatedRun<'s> {
+    pub(super) block: Block<'s>,
+    pub(super) run: Run<'s>,
+    /// Its place in the block.
+    pub(super) index: u16,
 }
 
 /// A stream and how many events it holds.
@@ -44,12 +55,13 @@ pub struct StreamInfo {
 
 impl Snapshot {
     pub(super) fn new(store: Arc<Store>) -> Result<Self, ReadError> {
-        Ok(Self { read: store.environment.read()?, store })
+        let (read, tail) = store.read()?;
+        Ok(Self { read, tail, store })
     }
 
     /// The place of the next event: every event before it is in the snapshot.
     pub fn next_global_seq(&self) -> Result<GlobalSequence, ReadError> {
-        Ok(log_end(self.tables(), self.txn())?)
+        Ok(self.rows().log_end()?)
     }
 
     /// The events from `from` on, in global order.
@@ -64,7 +76,7 @@ impl Snapshot {
 
     /// Every stream, in the order in which they came to be.
     pub fn streams(&self) -> Result<impl Iterator<Item = Result<StreamInfo, ReadError>> + '_, ReadError> {
-        let rows = self.tables().stream_info.all(self.txn())?;
+        let rows = self.rows().all(&self.tables().stream_info)?;
         Ok(rows.map(|row| {
             let (key, value) = row?;
             let stream = number(key, 0).zip(StreamRow::parse(value));
@@ -77,7 +89,7 @@ impl Snapshot {
 
     /// Every device, in the order in which they came to be.
     pub fn devices(&self) -> Result<impl Iterator<Item = Result<DeviceRecord, ReadError>> + '_, ReadError> {
-        let rows = self.tables().device.all(self.txn())?;
+        let rows = self.rows().all(&self.tables().device)?;
         Ok(rows.map(|row| {
             let (key, value) = row?;
             let device =
@@ -90,11 +102,11 @@ impl Snapshot {
     pub fn device(&self, device: DeviceId) -> Result<Option<DeviceRecord>, ReadError> {
         let tables = self.tables();
         let key = device.0.to_be_bytes();
-        let Some(row) = tables.device_id.get(self.txn(), &key)? else { return Ok(None) };
+        let Some(row) = self.rows().get(&tables.device_id, &key)? else { return Ok(None) };
         let number = <[u8; 4]>::try_from(row).map(u32::from_le_bytes);
         let number = number.map_err(|_| tables.device_id.damage(&key, "it is no number"))?;
         let key = number.to_be_bytes();
-        let row = tables.device.get(self.txn(), &key)?;
+        let row = self.rows().get(&tables.device, &key)?;
         let row = row.ok_or_else(|| tables.device.damage(&key, "it is missing"))?;
         self.device_record(number, row).map(Some)
     }
@@ -105,12 +117,12 @@ impl Snapshot {
     ///
     /// [`ReadError::Corrupt`] where its row is damaged.
     pub fn consumer(&self, name: &str) -> Result<Option<GlobalSequence>, ReadError> {
-        Ok(consumer::next_of(self.tables(), self.txn(), name)?)
+        Ok(consumer::next_of(self.rows(), name)?)
     }
 
     /// The schema of a descriptor; `None` where the store has not its bytes.
     pub fn schema(&self, hash: DescriptorHash) -> Result<Option<Arc<Schema>>, ReadError> {
-        match catalog::descriptor_number(self.tables(), self.txn(), hash)? {
+        match catalog::descriptor_number(self.rows(), hash)? {
             Some(number) => self.schema_of(number),
             None => Ok(None),
         }
@@ -129,17 +141,22 @@ impl Snapshot {
         &self.store.validated
     }
 
+    /// The rows of LMDB and of the tail.
+    pub(super) fn rows(&self) -> Rows<'_> {
+        Rows::new(self.tables(), self.txn(), Some(&self.tail), None)
+    }
+
     /// The number of a stream; `None` where it holds nothing.
     pub(super) fn stream_number(&self, name: &str, id: StreamId) -> Result<Option<u32>, ReadError> {
-        match catalog::name_number(self.tables(), self.txn(), name)? {
-            Some(name) => Ok(catalog::stream_number(self.tables(), self.txn(), name, id)?),
+        match catalog::name_number(self.rows(), name)? {
+            Some(name) => Ok(catalog::stream_number(self.rows(), name, id)?),
             None => Ok(None),
         }
     }
 
     /// The place after the last event of a stream.
     pub(super) fn stream_end(&self, stream: u32) -> Result<StreamSequence, ReadError> {
-        Ok(catalog::stream_end(self.tables(), self.txn(), stream)?)
+        Ok(catalog::stream_end(self.rows(), stream)?)
     }
 
     /// Checks a block, unless it was checked before.
@@ -154,13 +171,14 @@ impl Snapshot {
 
     /// The block that holds the event at `global`; `None` past the end of the log.
     pub(super) fn block_at(&self, global: GlobalSequence) -> Result<Option<Block<'_>>, ReadError> {
-        let table = &self.tables().block;
-        if let Some((key, value)) = table.at_or_before(self.txn(), &global.0.to_be_bytes())? {
-            let first = long_number(key, 0).ok_or_else(|| table.damage(key, "its key is no sequence"))?;
-            let block = self.checked(GlobalSequence(first), value)?;
-            if global < block.end()? {
-                return Ok(Some(block));
-            }
+        let block = match self.tail.block_at_or_before(global) {
+            Some((first, value)) => Some(Block::new_trusted(first, value)?),
+            None => self.stored_block_at_or_before(global)?,
+        };
+        if let Some(block) = block
+            && global < block.end()?
+        {
+            return Ok(Some(block));
         }
         if global >= self.next_global_seq()? {
             return Ok(None);
@@ -168,14 +186,25 @@ impl Snapshot {
         Err(Damage { place: Place::Event(global), reason: "no block holds it" }.into())
     }
 
-    /// The row of the run that holds the event at `seq` of a stream; `None` past the stream's end.
-    pub(super) fn run_at(&self, stream: u32, seq: StreamSequence) -> Result<Option<RunIndex>, ReadError> {
+    /// The block that begins at `first` in the tail.
+    pub(super) fn tail_block(&self, first: GlobalSequence) -> Result<Option<Block<'_>>, ReadError> {
+        match self.tail.block_at_or_before(first) {
+            Some((found, value)) if found == first => Ok(Some(Block::new_trusted(first, value)?)),
+            _ => Ok(None),
+        }
+    }
+
+    /// The run that holds the event at `seq` of a stream; `None` past the stream's end.
+    pub(super) fn run_at(&self, stream: u32, seq: StreamSequence) -> Result<Option<LocatedRun<'_>>, ReadError> {
+        if let Some((run, block)) = self.rows().tail_run(stream, seq) {
+            return if seq < run.end() { self.tail_run(&run, block).map(Some) } else { Ok(None) };
+        }
         let table = &self.tables().stream;
         let wanted = key12(stream, seq.0);
         if let Some((key, value)) = table.at_or_before(self.txn(), &wanted)? {
             let index = self.run_index(key, value)?;
             if index.stream == stream && index.end().is_some_and(|end| seq < end) {
-                return Ok(Some(index));
+                return self.run(&index).map(Some);
             }
         }
         if seq >= self.stream_end(stream)? {
@@ -190,8 +219,8 @@ impl Snapshot {
         Ok(index.ok_or_else(|| self.tables().stream.damage(key, "it locates no run"))?)
     }
 
-    /// The run that a row of the index locates, and its block.
-    pub(super) fn run(&self, index: &RunIndex) -> Result<(Block<'_>, Run<'_>), ReadError> {
+    /// The run that a row of the index locates.
+    pub(super) fn run(&self, index: &RunIndex) -> Result<LocatedRun<'_>, ReadError> {
         let key = index.block.0.to_be_bytes();
         let value = self.tables().block.get(self.txn(), &key)?;
         let value = value.ok_or_else(|| self.tables().block.damage(&key, "it is missing"))?;
@@ -200,15 +229,27 @@ impl Snapshot {
         if (run.stream(), run.first(), run.count()) != (index.stream, index.first, index.count) {
             return Err(block.damage("a run is not what the index says").into());
         }
-        Ok((block, run))
+        Ok(LocatedRun { block, run, index: index.run })
+    }
+
+    fn tail_run<'s>(&'s self, run: &TailRun, block: &'s [u8]) -> Result<LocatedRun<'s>, ReadError> {
+        let block = Block::new_trusted(run.first_of_block, block)?;
+        Ok(LocatedRun { block, run: block.run(run.run.into())?, index: run.run })
+    }
+
+    fn stored_block_at_or_before(&self, global: GlobalSequence) -> Result<Option<Block<'_>>, ReadError> {
+        let table = &self.tables().block;
+        let Some((key, value)) = table.at_or_before(self.txn(), &global.0.to_be_bytes())? else { return Ok(None) };
+        let first = long_number(key, 0).ok_or_else(|| table.damage(key, "its key is no sequence"))?;
+        self.checked(GlobalSequence(first), value).map(Some)
     }
 
     pub(super) fn stream_row(&self, stream: u32) -> Result<StreamRow<'_>, ReadError> {
-        Ok(StreamRow::get(self.tables(), self.txn(), stream)?)
+        Ok(StreamRow::get(self.rows(), stream)?)
     }
 
     pub(super) fn descriptor_row(&self, descriptor: u32) -> Result<DescriptorRow<'_>, ReadError> {
-        Ok(DescriptorRow::get(self.tables(), self.txn(), descriptor)?)
+        Ok(DescriptorRow::get(self.rows(), descriptor)?)
     }
 
     pub(super) fn schema_of(&self, descriptor: u32) -> Result<Option<Arc<Schema>>, ReadError> {
@@ -229,7 +270,7 @@ impl Snapshot {
         let Origin { device, epoch, lane, first } = *origin;
         let clock = &self.tables().clock;
         let wanted = mapping_key(device, epoch, lane, first);
-        let mapping = match clock.at_or_before(self.txn(), &wanted)? {
+        let mapping = match self.rows().at_or_before(clock, &wanted)? {
             Some((key, value)) if key.len() == wanted.len() && key[..9] == wanted[..9] => {
                 StoredMapping::from_row(value).ok_or_else(|| clock.damage(key, "it maps no ticks"))?
             }
@@ -241,13 +282,13 @@ impl Snapshot {
 
     pub(super) fn device_id(&self, device: u32) -> Result<DeviceId, ReadError> {
         let key = device.to_be_bytes();
-        let row = self.tables().device.get(self.txn(), &key)?.and_then(read_device_row);
+        let row = self.rows().get(&self.tables().device, &key)?.and_then(read_device_row);
         Ok(row.ok_or_else(|| self.tables().device.damage(&key, "it is no device"))?.0)
     }
 
     fn domain(&self, domain: u32) -> Result<Domain, ReadError> {
         let key = domain.to_be_bytes();
-        let row = self.tables().domain.get(self.txn(), &key)?.and_then(Domain::from_row);
+        let row = self.rows().get(&self.tables().domain, &key)?.and_then(Domain::from_row);
         Ok(row.ok_or_else(|| self.tables().domain.damage(&key, "it is no clock domain"))?)
     }
 
@@ -256,7 +297,7 @@ impl Snapshot {
         let key = device.to_be_bytes();
         let (id, epoch) =
             read_device_row(row).ok_or_else(|| tables.device.damage(&key, "it is no device"))?;
-        let history = tables.cursor.within(self.txn(), &key)?.map(|row| {
+        let history = self.rows().within(&tables.cursor, &key)?.map(|row| {
             let (key, value) = row?;
             let lane = number(key, 4).map(Epoch).zip(key.get(8).copied().map(Lane));
             let lane = lane.and_then(|(epoch, lane)| LaneRecord::from_row(epoch, lane, value));

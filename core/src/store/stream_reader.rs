@@ -14,7 +14,7 @@ use super::error::{Damage, Place, ReadError};
 use super::pinned::Pinned;
 use super::readability::Readability;
 use super::run_index::RunIndex;
-use super::snapshot::Snapshot;
+use super::snapshot::{LocatedRun, Snapshot};
 use super::tables::key12;
 use super::typed_run::{TypedEvents, TypedRun};
 use super::view::Store;
@@ -174,12 +174,7 @@ impl<T: Event> StreamEvents<T> {
     }
 
     fn raw_iter(&self) -> RawIter<'_> {
-        RawIter {
-            snapshot: &self.snapshot,
-            start: self.stream.map(|stream| (stream, self.from)),
-            rows: None,
-            run: None,
-        }
+        RawIter { snapshot: &self.snapshot, stream: self.stream, from: self.from, rows: None, run: None }
     }
 }
 
@@ -268,9 +263,11 @@ impl<T: Event> fmt::Debug for StreamIter<'_, T> {
 /// Iterates over the events of a stream, whatever their layouts.
 struct RawIter<'s> {
     snapshot: &'s Snapshot,
-    /// Where to begin; `None` once begun, or with no stream to read.
-    start: Option<(u32, StreamSequence)>,
-    rows: Option<(u32, RoRange<'s, Bytes, Bytes>)>,
+    /// The stream's number; `None` where there is nothing to read, or nothing more.
+    stream: Option<u32>,
+    from: StreamSequence,
+    /// The rows of LMDB's index after the first run.
+    rows: Option<RoRange<'s, Bytes, Bytes>>,
     run: Option<RunCursor<'s>>,
 }
 
@@ -293,9 +290,13 @@ impl<'s> RunCursor<'s> {
         seq: StreamSequence,
     ) -> Result<Option<Self>, ReadError> {
         let Some(stream) = snapshot.stream_number(name, id)? else { return Ok(None) };
-        let Some(row) = snapshot.run_at(stream, seq)? else { return Ok(None) };
-        let (block, run) = snapshot.run(&row)?;
-        Ok(Some(Self { block, run, index: row.run, next: (seq.0 - row.first.0) as usize }))
+        Ok(snapshot.run_at(stream, seq)?.map(|located| Self::at(located, seq)))
+    }
+
+    /// The event at `seq` of a run that holds it.
+    fn at(located: LocatedRun<'s>, seq: StreamSequence) -> Self {
+        let LocatedRun { block, run, index } = located;
+        Self { block, run, index, next: (seq.0 - run.first().0) as usize }
     }
 
     /// The place after the run's last event.
@@ -355,49 +356,47 @@ impl<'s> RawIter<'s> {
                 return Ok(Some(event));
             }
             if self.next_cursor()?.is_none() {
+                self.end();
                 return Ok(None);
             }
         }
     }
 
-    /// Goes to the next run.
+    /// Goes to the next run: of LMDB's index while that has one, then of the tail.
     fn next_cursor(&mut self) -> Result<Option<RunCursor<'s>>, ReadError> {
-        let Some((row, next)) = self.next_run()? else { return Ok(None) };
-        let (block, run) = self.snapshot.run(&row)?;
-        Ok(Some(*self.run.insert(RunCursor { block, run, index: row.run, next })))
+        let Some(stream) = self.stream else { return Ok(None) };
+        let seq = self.run.as_ref().map_or(self.from, RunCursor::end);
+        let located = match self.next_row(stream, seq)? {
+            Some(index) => Some(self.snapshot.run(&index)?),
+            None => self.snapshot.run_at(stream, seq)?,
+        };
+        let Some(located) = located else { return Ok(None) };
+        if self.run.is_none() {
+            let key = key12(stream, located.run.first().0.saturating_add(1));
+            self.rows = Some(self.snapshot.tables().stream.from(self.snapshot.txn(), &key)?);
+        }
+        Ok(Some(*self.run.insert(RunCursor::at(located, seq))))
     }
 
-    /// The next run's row of the index, and where to begin in it.
-    fn next_run(&mut self) -> Result<Option<(RunIndex, usize)>, ReadError> {
-        let mut from = None;
-        if let Some((stream, seq)) = self.start.take() {
-            let first = self.snapshot.run_at(stream, seq)?.map_or(seq, |row| row.first);
-            let rows = self.snapshot.tables().stream.from(self.snapshot.txn(), &key12(stream, first.0))?;
-            self.rows = Some((stream, rows));
-            from = Some(seq);
-        }
-        let Some((stream, rows)) = &mut self.rows else { return Ok(None) };
-        let Some(row) = rows.next() else { return Ok(None) };
+    /// The next row of the index, which must go on at `seq`.
+    fn next_row(&mut self, stream: u32, seq: StreamSequence) -> Result<Option<RunIndex>, ReadError> {
+        let Some(row) = self.rows.as_mut().and_then(Iterator::next) else { return Ok(None) };
         let (key, value) = row?;
-        let row = self.snapshot.run_index(key, value)?;
-        if row.stream != *stream {
+        let index = self.snapshot.run_index(key, value)?;
+        if index.stream != stream {
+            self.rows = None;
             return Ok(None);
         }
-        if self.run.as_ref().is_some_and(|cursor| cursor.end() != row.first) {
-            return Err(self
-                .snapshot
-                .tables()
-                .stream
-                .damage(key, "it does not follow the run before")
-                .into());
+        if index.first != seq {
+            let table = &self.snapshot.tables().stream;
+            return Err(table.damage(key, "it does not follow the run before").into());
         }
-        let skipped = from.map_or(0, |seq| seq.0.saturating_sub(row.first.0));
-        Ok(Some((row, skipped as usize)))
+        Ok(Some(index))
     }
 
     /// Ends the iteration.
     fn end(&mut self) {
-        (self.start, self.rows, self.run) = (None, None, None);
+        (self.stream, self.rows, self.run) = (None, None, None);
     }
 }
 

@@ -7,6 +7,7 @@ use heed::{CommitOrAbort, Database, Env, RoTxn, RwTxn, WithoutTls};
 
 use super::error::{Damage, OpenError, Place};
 use super::format::{FORMAT_KEY, META_TABLE};
+use super::tail::TableNumber;
 
 /// Every table of a store.
 #[derive(Debug)]
@@ -48,6 +49,8 @@ pub(super) struct Tables {
 pub(super) struct Table {
     /// Its name in LMDB and in FORMAT.md.
     pub(super) name: &'static str,
+    /// Its place in the list of FORMAT.md, which stands for it in the tail.
+    pub(super) number: TableNumber,
     rows: Rows,
 }
 
@@ -85,7 +88,7 @@ impl Tables {
                 let rows = opener.create_database::<Bytes, Bytes>(txn, Some(CONSUMER_TABLE))?;
                 Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit(rows))
             })?;
-            self.consumer = Some(Table { name: CONSUMER_TABLE, rows: created.unwrap_commit() });
+            self.consumer = Some(Table::consumer(created.unwrap_commit()));
         }
         Ok(self)
     }
@@ -114,7 +117,9 @@ impl Tables {
     }
 
     fn of(rows: [Rows; NAMES.len()], consumer: Option<Rows>) -> Self {
-        let mut tables = NAMES.iter().zip(rows).map(|(name, rows)| Table { name, rows });
+        let tables = NAMES.iter().zip(rows).zip(0..);
+        let mut tables =
+            tables.map(|((name, rows), number)| Table { name, number: TableNumber(number), rows });
         let mut next = || tables.next().expect("there are as many tables as names");
         Self {
             meta: next(),
@@ -131,12 +136,16 @@ impl Tables {
             cursor: next(),
             clock: next(),
             domain: next(),
-            consumer: consumer.map(|rows| Table { name: CONSUMER_TABLE, rows }),
+            consumer: consumer.map(Table::consumer),
         }
     }
 }
 
 impl Table {
+    fn consumer(rows: Rows) -> Self {
+        Self { name: CONSUMER_TABLE, number: TableNumber(NAMES.len() as u8), rows }
+    }
+
     /// The value at `key`.
     pub(super) fn get<'t>(&self, txn: &'t RoTxn<'_>, key: &[u8]) -> heed::Result<Option<&'t [u8]>> {
         self.rows.get(txn, key)
@@ -155,11 +164,6 @@ impl Table {
     /// The last row of all.
     pub(super) fn last<'t>(&self, txn: &'t RoTxn<'_>) -> heed::Result<Option<Row<'t>>> {
         self.rows.last(txn)
-    }
-
-    /// Every row.
-    pub(super) fn all<'t>(&self, txn: &'t RoTxn<'_>) -> heed::Result<heed::RoIter<'t, Bytes, Bytes>> {
-        self.rows.iter(txn)
     }
 
     /// The rows from `key` on.
@@ -200,17 +204,6 @@ impl Table {
         let stat = self.rows.stat(txn)?;
         let pages = stat.branch_pages + stat.leaf_pages + stat.overflow_pages;
         Ok(pages as u64 * u64::from(stat.page_size))
-    }
-
-    /// The number that the next row takes, in a table whose keys are numbers from 1; `None` where they ran out.
-    pub(super) fn next_number(&self, txn: &RoTxn<'_>) -> Result<Option<u32>, RowError> {
-        match self.last(txn)? {
-            None => Ok(Some(1)),
-            Some((key, _)) => {
-                let last = number(key, 0).ok_or_else(|| self.damage(key, "its key is no number"))?;
-                Ok(last.checked_add(1))
-            }
-        }
     }
 
     /// Damage to the row at `key`.

@@ -1,18 +1,296 @@
-//! The tail journal: the end of the log, one record a commit, until it is folded into LMDB.
+//! The tail: what was committed last, in a journal on the disk and in memory. LMDB holds what came before it.
+//!
+//! ```text
+//!               ┌─────────────── LMDB ───────────────┐┌─ sealed, being folded ─┐┌─── current ───┐
+//! the log       │ blocks of up to 65,520 bytes       ││ generation g           ││ generation g+1│
+//!               └────────────────────────────────────┘└────────────────────────┘└───────────────┘
+//!                                              `folded`                  records, one a commit
+//! ```
+//!
+//! One commit is one record, one write and one flush. A full generation is folded into LMDB while the next one takes
+//! the commits. FORMAT.md, section 5, specifies every byte.
 
 mod fold;
+mod flusher;
+mod generation;
 #[cfg(test)]
 mod golden;
 mod journal;
+mod mirror;
 mod published;
 mod record;
+mod view;
 
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use super::error::{AppendError, OpenError};
+#[cfg(feature = "notify")]
+use super::watcher::Watermark;
+use crate::GlobalSequence;
+use flusher::Flusher;
 pub(in crate::store) use fold::{Folded, fold, table_of};
+pub(in crate::store) use generation::{Generation, RowKey, TailRun};
 pub(in crate::store) use journal::{Journal, Recovered, SEGMENT_LEN_MAX, SEGMENT_LEN_MIN, SEGMENTS};
+pub(in crate::store) use mirror::Mirror;
 pub(in crate::store) use published::{Published, PublishedFile};
 pub(in crate::store) use record::{
-    Chunk, RECORD_BODY_LEN_MAX, Record, RecordHead, RecordSeed, RecordWriter, TableNumber,
+    CHUNK_HEAD_LEN, Chunk, RECORD_BODY_LEN_MAX, Record, RecordHead, RecordSeed, RecordWriter, SECTOR_LEN, TableNumber,
 };
+pub(in crate::store) use view::{TailView, VisibleGeneration};
+
+/// The tail of a store that this process owns. One thread at a time writes to it: the one that holds the writer's lock.
+#[derive(Debug)]
+pub(in crate::store) struct Tail {
+    journal: Journal,
+    published: PublishedFile,
+    generations: RwLock<Generations>,
+    flusher: Flusher,
+    /// The checksum of LMDB's newest meta page, once that is durable; 0 before.
+    confirmed: AtomicU32,
+    #[cfg(feature = "notify")]
+    watermark: Arc<Watermark>,
+}
+
+/// The generations that LMDB does not hold, or did not a moment ago.
+#[derive(Debug)]
+struct Generations {
+    sealed: Vec<Arc<Generation>>,
+    current: Arc<Generation>,
+    /// The commit of the current generation's first record.
+    first_commit: u64,
+    /// How many of the current generation's records are flushed, and how many sectors they take.
+    durable: usize,
+    durable_sectors: u32,
+    /// The last commit that is written, and the place of the next event after it.
+    commit: u64,
+    next: GlobalSequence,
+    /// How many sectors of the current generation are written.
+    sectors: u32,
+}
+
+/// Where a tail begins: with the generation after those that are folded.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::store) struct TailStart {
+    /// The number of the first generation.
+    pub(in crate::store) generation: u64,
+    /// The last commit that LMDB holds.
+    pub(in crate::store) commit: u64,
+    /// The place of the next event.
+    pub(in crate::store) next: GlobalSequence,
+}
+
+impl Tail {
+    /// A tail that holds nothing yet.
+    pub(in crate::store) fn begin(
+        journal: Journal,
+        published: PublishedFile,
+        start: TailStart,
+        #[cfg(feature = "notify")] watermark: Arc<Watermark>,
+    ) -> Self {
+        let TailStart { generation, commit, next } = start;
+        let generations = Generations {
+            sealed: Vec::new(),
+            current: new_generation(&journal, generation),
+            first_commit: commit + 1,
+            durable: 0,
+            durable_sectors: 0,
+            commit,
+            next,
+            sectors: 0,
+        };
+        let tail = Self {
+            journal,
+            published,
+            generations: RwLock::new(generations),
+            flusher: Flusher::new(commit),
+            confirmed: AtomicU32::new(0),
+            #[cfg(feature = "notify")]
+            watermark,
+        };
+        tail.publish(&tail.read(), next);
+        tail
+    }
+
+    /// What is durable: what a snapshot sees.
+    pub(in crate::store) fn view(&self) -> TailView {
+        let generations = self.read();
+        generations.view(generations.durable)
+    }
+
+    /// All that is written, flushed or not: what the next commit follows.
+    pub(in crate::store) fn written(&self) -> TailView {
+        let generations = self.read();
+        generations.view(generations.current.len())
+    }
+
+    /// The sealed generations, and where a fold of them all ends.
+    pub(in crate::store) fn sealed(&self) -> (TailView, Folded) {
+        let generations = self.read();
+        let generation = generations.current.number() - 1;
+        (generations.view(0), Folded { generation, commit: generations.first_commit - 1 })
+    }
+
+    /// The number of the current generation.
+    pub(in crate::store) fn generation(&self) -> u64 {
+        self.read().current.number()
+    }
+
+    /// The last commit that is written, durable or not.
+    pub(in crate::store) fn last_written(&self) -> u64 {
+        self.read().commit
+    }
+
+    /// The last commit that is durable.
+    pub(in crate::store) fn durable(&self) -> u64 {
+        self.flusher.durable()
+    }
+
+    /// Whether a flush failed, and the tail takes no more.
+    pub(in crate::store) fn has_failed(&self) -> bool {
+        self.flusher.has_failed()
+    }
+
+    /// Where threads wait for what readers can see.
+    #[cfg(feature = "notify")]
+    pub(in crate::store) fn watermark(&self) -> &Arc<Watermark> {
+        &self.watermark
+    }
+
+    /// Writes the record of the next commit, with `events` new events, and returns the commit's number; `None` where
+    /// the generation has no room for it, and another is to be begun. It is durable once [`Tail::wait`] says so.
+    pub(in crate::store) fn write(
+        &self,
+        record: &mut RecordWriter,
+        events: u32,
+    ) -> Result<Option<u64>, AppendError> {
+        let (generation, sector, commit, next) = {
+            let generations = self.read();
+            (generations.current.clone(), generations.sectors, generations.commit + 1, generations.next)
+        };
+        let head = RecordHead {
+            generation: generation.number(),
+            commit,
+            durable: self.flusher.durable(),
+            first: next,
+            events,
+            confirmed: self.confirmed.load(Ordering::Acquire),
+        };
+        let seed = self.journal.seed(head.generation);
+        let bytes = record.finish(head, seed);
+        let sectors = (bytes.len() / SECTOR_LEN) as u32;
+        if sector + sectors > self.journal.sectors_per_segment() {
+            return Ok(None);
+        }
+        self.journal.write(head.generation, sector, bytes)?;
+        let record = Record::parse(record.unpadded().into(), seed).expect("it was just written");
+        generation.push(record)?;
+        let mut generations = self.generations.write().unwrap_or_else(PoisonError::into_inner);
+        generations.commit = commit;
+        generations.next = GlobalSequence(next.0 + u64::from(events));
+        generations.sectors = sector + sectors;
+        drop(generations);
+        self.flusher.written(commit);
+        Ok(Some(commit))
+    }
+
+    /// Returns once `commit` is durable, and readers see it. All threads that wait share a flush.
+    pub(in crate::store) fn wait(&self, commit: u64) -> Result<(), AppendError> {
+        let mut failure = None;
+        let waited = self.flusher.wait(commit, |target| match self.journal.flush() {
+            Ok(()) => {
+                self.show(target);
+                true
+            }
+            Err(error) => {
+                failure = Some(error);
+                false
+            }
+        });
+        match (waited, failure) {
+            (Ok(()), _) => Ok(()),
+            (Err(_), Some(error)) => Err(error.into()),
+            (Err(_), None) => Err(AppendError::Poisoned),
+        }
+    }
+
+    /// Seals the current generation, whose records are durable, and begins the next one.
+    pub(in crate::store) fn seal(&self) {
+        let mut generations = self.generations.write().unwrap_or_else(PoisonError::into_inner);
+        assert_eq!(generations.durable, generations.current.len(), "what is sealed was flushed");
+        let next = new_generation(&self.journal, generations.current.number() + 1);
+        let sealed = std::mem::replace(&mut generations.current, next);
+        generations.sealed.push(sealed);
+        generations.first_commit = generations.commit + 1;
+        (generations.durable, generations.durable_sectors, generations.sectors) = (0, 0, 0);
+        self.publish(&generations, generations.next);
+    }
+
+    /// Forgets the generations up to `folded`, which LMDB holds durably, and remembers the checksum of the meta page
+    /// that says so.
+    pub(in crate::store) fn forget(&self, folded: u64, confirmed: u32) {
+        let mut generations = self.generations.write().unwrap_or_else(PoisonError::into_inner);
+        generations.sealed.retain(|generation| generation.number() > folded);
+        self.confirmed.store(confirmed, Ordering::Release);
+    }
+
+    /// The log goes on at `next`: LMDB took events that did not pass through the tail.
+    pub(in crate::store) fn skip_to(&self, next: GlobalSequence) {
+        let mut generations = self.generations.write().unwrap_or_else(PoisonError::into_inner);
+        generations.next = next;
+    }
+
+    /// Shows readers everything up to `commit`, which is durable.
+    fn show(&self, commit: u64) {
+        let mut generations = self.generations.write().unwrap_or_else(PoisonError::into_inner);
+        let records = (commit + 1 - generations.first_commit) as usize;
+        let current = generations.current.clone();
+        let shown = current.records(records).skip(generations.durable);
+        let (mut sectors, mut next) = (generations.durable_sectors, generations.next);
+        for record in shown {
+            sectors += record.sectors();
+            next = record.end();
+        }
+        (generations.durable, generations.durable_sectors) = (records, sectors);
+        self.publish(&generations, next);
+    }
+
+    /// Tells readers of this process and of others how far the log is durable.
+    fn publish(&self, generations: &Generations, next: GlobalSequence) {
+        let published = Published {
+            generation: generations.current.number(),
+            records: generations.durable as u32,
+            sectors: generations.durable_sectors,
+            commit: generations.first_commit + generations.durable as u64 - 1,
+            next,
+        };
+        self.published.publish(&published);
+        #[cfg(feature = "notify")]
+        self.watermark.advance(next.0);
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Generations> {
+        self.generations.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Generations {
+    /// The sealed generations, then the first `records` of the current one.
+    fn view(&self, records: usize) -> TailView {
+        let sealed = self.sealed.iter();
+        let mut generations: Vec<_> = sealed
+            .map(|generation| VisibleGeneration { generation: generation.clone(), records: generation.len() })
+            .collect();
+        if records > 0 {
+            generations.push(VisibleGeneration { generation: self.current.clone(), records });
+        }
+        TailView::new(generations)
+    }
+}
+
+fn new_generation(journal: &Journal, number: u64) -> Arc<Generation> {
+    Arc::new(Generation::new(number, journal.sectors_per_segment() as usize))
+}
 
 /// How many tables there may be.
 pub(in crate::store) const TABLES_MAX: u8 = 24;

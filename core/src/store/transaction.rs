@@ -1,32 +1,35 @@
-//! One write transaction: everything that an append does happens here, or does not happen.
+//! One append: everything that it does happens here, or does not happen.
 
 mod devices;
-mod targets;
+mod destinations;
 
 use std::collections::HashMap;
 
 use heed::RwTxn;
 
 use super::append::Committed;
-use super::block::{Block, BlockWriter, EVENT_LEN_MAX, EventMeta, PushError, RunKey};
+use super::block::{BlockWriter, EVENT_LEN_MAX, EventMeta, PushError, RunKey};
 use super::consumer;
-use super::environment::Environment;
+use super::delta::Delta;
+use super::environment::ReadTransaction;
 use super::error::AppendError;
+use super::rows::Rows;
 use super::run_index::RunIndex;
-use super::tables::{Table, Tables, long_number};
+use super::tables::{Row, Table, Tables};
+use super::tail::TailView;
+use super::writer::Moment;
 use crate::{ArchiveError, DeviceSequence, Epoch, GlobalSequence, Lane, StreamSequence};
 use devices::OpenLane;
 
-/// A write transaction in progress.
+/// An append in progress.
 pub(super) struct Transaction<'w> {
-    txn: RwTxn<'w>,
+    target: Target<'w>,
     tables: &'w Tables,
     block: &'w mut BlockWriter,
     encoded: &'w mut Vec<u8>,
-    domain: u32,
-    now_us: u64,
+    moment: Moment,
     next: GlobalSequence,
-    /// The place of the next event in each stream that is a target.
+    /// The place of the next event in each stream that gets any.
     stream_ends: Vec<StreamSequence>,
     /// Where in `stream_ends` a stream stands, by its number.
     slots: HashMap<u32, usize>,
@@ -34,9 +37,25 @@ pub(super) struct Transaction<'w> {
     committed: Committed,
 }
 
+/// Where an append is going.
+pub(super) enum Target<'w> {
+    /// To the tail, as one record, whose body may have `len_max` bytes.
+    Tail { read: ReadTransaction, tail: TailView, delta: Delta, len_max: usize },
+    /// To LMDB, which has taken the whole tail in the same transaction.
+    Direct(RwTxn<'w>),
+}
+
+/// What an append has come to.
+pub(super) enum Changes {
+    /// What is to be written to the tail.
+    Delta(Delta),
+    /// Whether LMDB stored it.
+    Committed(heed::Result<()>),
+}
+
 /// Where an event goes: a stream and the descriptor of its bytes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Target {
+pub(super) struct Destination {
     stream: u32,
     /// Where the transaction keeps the stream's end.
     slot: usize,
@@ -44,25 +63,22 @@ pub(super) struct Target {
 }
 
 impl<'w> Transaction<'w> {
-    /// Begins a transaction whose events are taken in at `now_us` of the clock domain `domain`.
+    /// Begins an append whose events are taken in at `moment`. The log goes on at `next`.
     pub(super) fn begin(
-        environment: &'w Environment,
+        target: Target<'w>,
+        tables: &'w Tables,
         block: &'w mut BlockWriter,
         encoded: &'w mut Vec<u8>,
-        domain: u32,
-        now_us: u64,
-    ) -> Result<Self, AppendError> {
-        let txn = environment.write()?;
-        let tables = environment.tables();
-        let next = log_end(tables, &txn)?;
-        block.begin(next, domain);
-        Ok(Self {
-            txn,
+        moment: Moment,
+        next: GlobalSequence,
+    ) -> Self {
+        block.begin(next, moment.domain);
+        Self {
+            target,
             tables,
             block,
             encoded,
-            domain,
-            now_us,
+            moment,
             next,
             stream_ends: Vec::new(),
             slots: HashMap::new(),
@@ -74,21 +90,50 @@ impl<'w> Transaction<'w> {
                 refused: Vec::new(),
                 lanes: Vec::new(),
             },
-        })
+        }
     }
 
-    /// Writes what is left and commits; nothing has happened before.
-    pub(super) fn finish(mut self) -> Result<Committed, FinishError> {
+    /// Adds what is left; nothing may follow.
+    pub(super) fn close(&mut self) -> Result<(), AppendError> {
         self.write_block()?;
         self.write_lanes()?;
         self.committed.events = self.next.0 - self.committed.first.0;
-        self.txn.commit().map_err(FinishError::Commit)?;
-        Ok(self.committed)
+        if self.has_outgrown_the_tail() { Err(AppendError::Full) } else { Ok(()) }
     }
 
-    /// The tables, and the transaction to write other rows.
-    pub(super) fn rows(&mut self) -> (&Tables, &mut RwTxn<'w>) {
-        (self.tables, &mut self.txn)
+    /// Hands over what a closed append is to change, or commits it where LMDB is its target; nothing has happened
+    /// before.
+    pub(super) fn finish(self) -> (Committed, Changes) {
+        let changes = match self.target {
+            Target::Tail { delta, .. } => Changes::Delta(delta),
+            Target::Direct(txn) => Changes::Committed(txn.commit()),
+        };
+        (self.committed, changes)
+    }
+
+    /// Whether the append holds more than the tail takes, and is to begin anew with LMDB as its target. Until it does,
+    /// it takes nothing more.
+    pub(super) fn has_outgrown_the_tail(&self) -> bool {
+        matches!(&self.target, Target::Tail { delta, len_max, .. } if delta.len() > *len_max)
+    }
+
+    /// The rows as this append has left them.
+    pub(super) fn rows(&self) -> Rows<'_> {
+        match &self.target {
+            Target::Tail { read, tail, delta, .. } => {
+                Rows::new(self.tables, read.txn(), Some(tail), Some(delta))
+            }
+            Target::Direct(txn) => Rows::new(self.tables, txn, None, None),
+        }
+    }
+
+    /// Puts a row.
+    pub(super) fn put(&mut self, table: &Table, key: &[u8], value: &[u8]) -> Result<(), AppendError> {
+        match &mut self.target {
+            Target::Tail { delta, .. } => delta.put(table.number, key, value),
+            Target::Direct(txn) => table.put(txn, key, value)?,
+        }
+        Ok(())
     }
 
     /// Refuses to go on where a consumer does not stand at `expected`.
@@ -97,7 +142,7 @@ impl<'w> Transaction<'w> {
         name: &str,
         expected: Option<GlobalSequence>,
     ) -> Result<(), AppendError> {
-        let actual = consumer::next_of(self.tables, &self.txn, name)?;
+        let actual = consumer::next_of(self.rows(), name)?;
         if actual == expected { Ok(()) } else { Err(AppendError::ConsumerMoved { expected, actual }) }
     }
 
@@ -107,33 +152,32 @@ impl<'w> Transaction<'w> {
             return Err(AppendError::ConsumerAhead { next, end: self.next });
         }
         let table = self.tables.consumer.expect("the owner opened a store without it, and made it");
-        table.put(&mut self.txn, name.as_bytes(), &next.0.to_le_bytes())?;
-        Ok(())
+        self.put(&table, name.as_bytes(), &next.0.to_le_bytes())
     }
 
     /// Adds a local event that `archive` writes, of at most `len_max` bytes.
     pub(super) fn push_local(
         &mut self,
-        target: Target,
+        destination: Destination,
         len_max: usize,
         archive: impl FnMut(&mut [u8]) -> Result<usize, ArchiveError>,
     ) -> Result<StreamSequence, AppendError> {
-        let meta = self.local_meta(target, self.now_us);
-        self.push(target, &local_run(target), meta, len_max.min(EVENT_LEN_MAX), archive)
+        let meta = self.local_meta(destination, self.moment.now_us);
+        self.push(destination, &local_run(destination), meta, len_max.min(EVENT_LEN_MAX), archive)
     }
 
     /// Adds a local event that is archived already.
     pub(super) fn push_archived(
         &mut self,
-        target: Target,
+        destination: Destination,
         event: &[u8],
     ) -> Result<StreamSequence, AppendError> {
-        self.push_local(target, event.len(), |out| copy(event, out))
+        self.push_local(destination, event.len(), |out| copy(event, out))
     }
 
-    /// The place of the next event of a target's stream.
-    pub(super) fn stream_next(&self, target: Target) -> StreamSequence {
-        self.stream_ends[target.slot]
+    /// The place of the next event of a destination's stream.
+    pub(super) fn stream_next(&self, destination: Destination) -> StreamSequence {
+        self.stream_ends[destination.slot]
     }
 
     /// The place of the next event in the log.
@@ -141,13 +185,13 @@ impl<'w> Transaction<'w> {
         self.next
     }
 
-    fn local_meta(&self, target: Target, ingest_us: u64) -> EventMeta {
-        EventMeta { stream_seq: self.stream_next(target), device_seq: DeviceSequence(0), ticks: 0, ingest_us }
+    fn local_meta(&self, destination: Destination, ingest_us: u64) -> EventMeta {
+        EventMeta { stream_seq: self.stream_next(destination), device_seq: DeviceSequence(0), ticks: 0, ingest_us }
     }
 
     fn push(
         &mut self,
-        target: Target,
+        destination: Destination,
         key: &RunKey,
         meta: EventMeta,
         len_max: usize,
@@ -164,7 +208,7 @@ impl<'w> Transaction<'w> {
             }
             Err(error) => return Err(push_error(error, len_max)),
         }
-        self.stream_ends[target.slot] = StreamSequence(stream_end);
+        self.stream_ends[destination.slot] = StreamSequence(stream_end);
         self.next = GlobalSequence(global_end);
         Ok(stream_seq)
     }
@@ -174,53 +218,38 @@ impl<'w> Transaction<'w> {
         if self.block.len() == 0 {
             return Ok(());
         }
-        let block = self.block.first();
         self.block.finish(self.encoded);
-        self.tables.block.append(&mut self.txn, &block.0.to_be_bytes(), self.encoded)?;
-        for (run, (stream, first, count)) in self.block.runs().enumerate() {
-            let index = RunIndex { stream, first, block, run: run as u16, count };
-            self.tables.stream.put(&mut self.txn, &index.key(), &index.value())?;
+        match &mut self.target {
+            Target::Tail { delta, .. } => delta.push_block(self.encoded),
+            Target::Direct(txn) => put_block(self.tables, txn, self.block, self.encoded)?,
         }
-        self.block.begin(self.next, self.domain);
-        Ok(())
+        self.block.begin(self.next, self.moment.domain);
+        if self.has_outgrown_the_tail() { Err(AppendError::Full) } else { Ok(()) }
     }
 
     fn allot(&self, table: &Table, space: &'static str) -> Result<u32, AppendError> {
-        table.next_number(&self.txn)?.ok_or(AppendError::Exhausted { space })
+        self.rows().next_number(table)?.ok_or(AppendError::Exhausted { space })
     }
 }
 
-/// Why a transaction did not end well.
-pub(super) enum FinishError {
-    /// Before anything reached the disk.
-    Append(AppendError),
-    /// While it was written to the disk.
-    Commit(heed::Error),
-}
-
-impl From<AppendError> for FinishError {
-    fn from(error: AppendError) -> Self {
-        Self::Append(error)
-    }
-}
-
-/// The place after the last event of the log.
-pub(super) fn log_end(
+/// Writes a finished block to LMDB, behind all others, with its rows in the index of runs.
+pub(super) fn put_block(
     tables: &Tables,
-    txn: &heed::RoTxn<'_>,
-) -> Result<GlobalSequence, super::tables::RowError> {
-    match tables.block.last(txn)? {
-        None => Ok(GlobalSequence(0)),
-        Some((key, value)) => {
-            let first =
-                long_number(key, 0).ok_or_else(|| tables.block.damage(key, "its key is no sequence"))?;
-            Ok(Block::new_trusted(GlobalSequence(first), value)?.end()?)
-        }
+    txn: &mut RwTxn<'_>,
+    block: &BlockWriter,
+    encoded: &[u8],
+) -> Result<(), AppendError> {
+    let first = block.first();
+    tables.block.append(txn, &first.0.to_be_bytes(), encoded)?;
+    for (run, (stream, first_of_run, count)) in block.runs().enumerate() {
+        let index = RunIndex { stream, first: first_of_run, block: first, run: run as u16, count };
+        tables.stream.put(txn, &index.key(), &index.value())?;
     }
+    Ok(())
 }
 
-fn local_run(target: Target) -> RunKey {
-    let Target { stream, descriptor, .. } = target;
+fn local_run(destination: Destination) -> RunKey {
+    let Destination { stream, descriptor, .. } = destination;
     RunKey { stream, descriptor, device: 0, epoch: Epoch(0), lane: Lane(0), timed: false, sealed: false }
 }
 

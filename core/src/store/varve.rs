@@ -8,8 +8,9 @@ use std::sync::Arc;
 use super::append::Append;
 use super::config::Config;
 use super::environment::{Environment, sync_directory};
-use super::error::{OpenError, ReadError};
+use super::error::{AppendError, OpenError, ReadError};
 use super::owner_lock::OwnerLock;
+use super::recovery;
 use super::stream::Stream;
 use super::view::VarveView;
 use super::writer::Writer;
@@ -55,14 +56,11 @@ impl Varve {
         let dir = path.as_ref();
         fs::create_dir_all(dir).map_err(|error| OpenError::Io { path: dir.to_path_buf(), error })?;
         let owner = OwnerLock::acquire(dir)?;
+        let journal = recovery::open_journal(dir, &config)?;
         let environment = Arc::new(Environment::open(dir, &config, owner)?);
         sync_directory(dir)?;
-        let view = VarveView::new(environment.clone())?;
-        let writer = Writer::new(
-            environment,
-            #[cfg(feature = "notify")]
-            view.store().watermark.clone(),
-        )?;
+        let writer = recovery::recover(dir, &environment, journal, &config)?;
+        let view = VarveView::of_owner(environment, writer.tail().clone())?;
         Ok(Self { view, writer: Arc::new(writer) })
     }
 
@@ -98,6 +96,26 @@ impl Varve {
     /// Begins an append of many things that are to be stored together.
     pub fn begin(&self) -> Append {
         Append::new(self.writer.clone())
+    }
+
+    /// Returns once everything that was committed is durable, and readers see it: what [`Append::commit_relaxed`] left
+    /// undone.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError::Poisoned`] where the disk failed.
+    pub fn flush(&self) -> Result<(), AppendError> {
+        self.writer.flush()
+    }
+
+    /// Moves what the tail holds into LMDB. The store does so by itself, in the background; this is for who wants the
+    /// events side by side now, before a long reading.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError::MapFull`], [`AppendError::Storage`]; nothing is lost then.
+    pub fn fold(&self) -> Result<(), AppendError> {
+        self.writer.maintain(|_, _| Ok(()))
     }
 
     /// The store as its readers see it.

@@ -7,22 +7,22 @@ use std::sync::Once;
 
 use super::config::Config;
 use super::device::DeviceRecord;
-use super::environment::Environment;
+use super::environment::{Environment, ReadTransaction};
 use super::error::{OpenError, ReadError};
 use super::event_type::EventType;
-use super::format::read_incarnation;
 use super::global_reader::GlobalReader;
+use super::rows::Rows;
 use super::schema_cache::SchemaCache;
 use super::snapshot::{Snapshot, StreamInfo};
 use super::stream::check_name;
 use super::stream_reader::StreamReader;
+use super::tail::{Mirror, Tail, TailView};
 use super::validated::ValidatedRuns;
 use super::verified::VerifiedBlocks;
 #[cfg(feature = "notify")]
 use super::{
     follower::follow,
     subscription::Subscription,
-    transaction::log_end,
     watcher::{Watermark, WriteWatcher},
 };
 use crate::descriptor::Schema;
@@ -42,6 +42,7 @@ pub struct VarveView {
 #[derive(Debug)]
 pub(super) struct Store {
     pub(super) environment: Arc<Environment>,
+    tail: TailSource,
     pub(super) verified: VerifiedBlocks,
     pub(super) validated: ValidatedRuns,
     pub(super) schemas: SchemaCache,
@@ -53,11 +54,57 @@ pub(super) struct Store {
     follow: Once,
 }
 
-#[cfg(feature = "notify")]
+/// Where a store's tail is told from.
+#[derive(Debug)]
+pub(super) enum TailSource {
+    /// This process writes it.
+    Owned(Arc<Tail>),
+    /// Another process does, or none.
+    Mirrored(Mirror),
+}
+
 impl Store {
+    fn new(environment: Arc<Environment>, tail: TailSource) -> Result<Self, OpenError> {
+        #[cfg(feature = "notify")]
+        let watermark = match &tail {
+            TailSource::Owned(tail) => tail.watermark().clone(),
+            TailSource::Mirrored(_) => Arc::new(Watermark::new(GlobalSequence(0))),
+        };
+        Ok(Self {
+            incarnation: environment.incarnation()?,
+            environment,
+            tail,
+            verified: VerifiedBlocks::new(),
+            validated: ValidatedRuns::new(),
+            schemas: SchemaCache::default(),
+            #[cfg(feature = "notify")]
+            watermark,
+            #[cfg(feature = "notify")]
+            follow: Once::new(),
+        })
+    }
+
+    /// The log as it is now.
+    pub(super) fn read(&self) -> Result<(ReadTransaction, TailView), ReadError> {
+        let tail = match &self.tail {
+            TailSource::Owned(tail) => tail.view(),
+            TailSource::Mirrored(mirror) => mirror.view()?,
+        };
+        self.environment.read_with(tail)
+    }
+
+    /// The number of the last commit that can be read.
+    pub(super) fn last_commit(&self) -> u64 {
+        match &self.tail {
+            TailSource::Owned(tail) => tail.durable(),
+            TailSource::Mirrored(mirror) => mirror.last_commit(),
+        }
+    }
+
     /// Waits for commits to the store.
+    #[cfg(feature = "notify")]
     pub(super) fn watcher(self: &Arc<Self>) -> WriteWatcher {
-        if !self.environment.is_owned() {
+        if matches!(self.tail, TailSource::Mirrored(_)) {
             self.follow.call_once(|| follow(self));
         }
         WriteWatcher::new(self.watermark.clone())
@@ -65,32 +112,23 @@ impl Store {
 }
 
 impl VarveView {
+    /// Opens the store in `dir` for reading.
     pub(super) fn open(dir: &Path, config: &Config) -> Result<Self, OpenError> {
-        Self::new(Arc::new(Environment::open_read_only(dir, config)?))
+        let environment = Arc::new(Environment::open_read_only(dir, config)?);
+        let mirror = Mirror::open(dir, environment.incarnation()?)?;
+        let store = Store::new(environment, TailSource::Mirrored(mirror))?;
+        #[cfg(feature = "notify")]
+        if let Ok((read, tail)) = store.read() {
+            // A log whose end is damaged opens all the same, to be read up to there.
+            let rows = Rows::new(store.environment.tables(), read.txn(), Some(&tail), None);
+            store.watermark.advance(rows.log_end().unwrap_or_default().0);
+        }
+        Ok(Self { store: Arc::new(store) })
     }
 
-    pub(super) fn new(environment: Arc<Environment>) -> Result<Self, OpenError> {
-        let read = environment.read().map_err(open_error)?;
-        let incarnation = read_incarnation(environment.tables(), read.txn())?;
-        #[cfg(feature = "notify")]
-        let watermark = {
-            // A log whose end is damaged opens all the same, to be read up to there.
-            let next = log_end(environment.tables(), read.txn()).unwrap_or_default();
-            Arc::new(Watermark::new(next))
-        };
-        drop(read);
-        let store = Store {
-            environment,
-            verified: VerifiedBlocks::new(),
-            validated: ValidatedRuns::new(),
-            schemas: SchemaCache::default(),
-            incarnation,
-            #[cfg(feature = "notify")]
-            watermark,
-            #[cfg(feature = "notify")]
-            follow: Once::new(),
-        };
-        Ok(Self { store: Arc::new(store) })
+    /// The readers' half of a store that this process owns.
+    pub(super) fn of_owner(environment: Arc<Environment>, tail: Arc<Tail>) -> Result<Self, OpenError> {
+        Ok(Self { store: Arc::new(Store::new(environment, TailSource::Owned(tail))?) })
     }
 
     #[cfg(feature = "notify")]
@@ -117,7 +155,7 @@ impl VarveView {
     /// another process owns, look at it from time to time, and read on where it has changed. Where it cannot be told
     /// it is `u64::MAX`: reading says why.
     pub fn last_commit(&self) -> u64 {
-        self.store.environment.last_commit().map_or(u64::MAX, |commit| commit as u64)
+        self.store.last_commit()
     }
 
     /// Reads events of all streams in global order.
@@ -134,9 +172,9 @@ impl VarveView {
     pub fn stream_reader<T: Event>(&self, name: &str) -> Result<StreamReader<T>, ReadError> {
         check_name(name)?;
         let snapshot = self.snapshot()?;
-        let (tables, txn) = (snapshot.tables(), snapshot.txn());
-        if let Some(number) = super::catalog::name_number(tables, txn, name)? {
-            super::catalog::check_layout(tables, txn, name, number, &EventType::of::<T>())?;
+        let rows = snapshot.rows();
+        if let Some(number) = super::catalog::name_number(rows, name)? {
+            super::catalog::check_layout(rows, name, number, &EventType::of::<T>())?;
         }
         Ok(StreamReader::new(self.store.clone(), name.into()))
     }
@@ -177,15 +215,5 @@ impl VarveView {
     #[cfg(feature = "notify")]
     pub fn subscribe(&self, from: GlobalSequence) -> Subscription {
         Subscription::new(self.store.clone(), from)
-    }
-}
-
-fn open_error(error: ReadError) -> OpenError {
-    match error {
-        ReadError::Corrupt(damage) => OpenError::Corrupt(damage),
-        ReadError::Storage(error) => OpenError::Storage(error),
-        error => {
-            OpenError::Storage(super::error::StorageError(heed::Error::Io(std::io::Error::other(error))))
-        }
     }
 }

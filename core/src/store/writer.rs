@@ -1,157 +1,277 @@
-//! The one writer of a store: every handle appends through it, one commit at a time.
+//! The one writer of a store: every handle appends through it, one commit after another.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use heed::MdbError;
+use heed::RwTxn;
 
 use super::append::Committed;
 use super::block::BlockWriter;
 use super::clock::{Domain, HostClock};
 use super::environment::Environment;
-use super::error::{AppendError, OpenError};
-use super::tables::{Tables, number};
-use super::transaction::{FinishError, Transaction};
-#[cfg(feature = "notify")]
-use super::watcher::Watermark;
+use super::error::AppendError;
+use super::folder::{Folder, is_map_full};
+use super::rows::Rows;
+use super::tables::Tables;
+use super::tail::{RECORD_BODY_LEN_MAX, RecordWriter, Tail};
+use super::transaction::{Changes, Target, Transaction};
+use crate::GlobalSequence;
 
 /// The writer, shared by all handles.
 #[derive(Debug)]
 pub(super) struct Writer {
     environment: Arc<Environment>,
+    tail: Arc<Tail>,
     state: Mutex<State>,
-    #[cfg(feature = "notify")]
-    watermark: Arc<Watermark>,
+}
+
+/// When an append happens, by the host's clock.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment {
+    /// The clock domain.
+    pub(super) domain: u32,
+    /// µs in the domain.
+    pub(super) now_us: u64,
+}
+
+/// The clock domain of this boot, and its mapping to UTC as it is stored.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OpenDomain {
+    pub(super) number: u32,
+    pub(super) mapping: Domain,
 }
 
 #[derive(Debug)]
 struct State {
     block: BlockWriter,
     encoded: Vec<u8>,
-    domain: u32,
-    /// The mapping of the domain to UTC, as it is stored.
-    mapping: Domain,
+    record: RecordWriter,
+    folder: Folder,
+    domain: OpenDomain,
     /// When stale readers and the mapping were last looked after.
     upkeep_us: u64,
-    /// Whether a commit failed to reach the disk.
-    is_poisoned: bool,
+}
+
+/// What an attempt to append came to.
+enum Attempt<R> {
+    /// It is written, as the commit of this number.
+    Written(R, Committed, u64),
+    /// It holds more than the tail takes.
+    Outgrown,
 }
 
 impl Writer {
     /// A writer whose events are taken in by the clock of this boot.
-    pub(super) fn new(
-        environment: Arc<Environment>,
-        #[cfg(feature = "notify")] watermark: Arc<Watermark>,
-    ) -> Result<Self, OpenError> {
-        let (domain, mapping) = open_domain(&environment)?;
-        Ok(Self {
-            environment,
-            state: Mutex::new(State {
-                block: BlockWriter::new(),
-                encoded: Vec::new(),
-                domain,
-                mapping,
-                upkeep_us: HostClock.now_us(),
-                is_poisoned: false,
-            }),
-            #[cfg(feature = "notify")]
-            watermark,
-        })
+    pub(super) fn new(environment: Arc<Environment>, tail: Arc<Tail>, kept_from: u64, domain: OpenDomain) -> Self {
+        let folder = Folder::new(environment.clone(), tail.clone(), kept_from);
+        let state = State {
+            block: BlockWriter::new(),
+            encoded: Vec::new(),
+            record: RecordWriter::new(),
+            folder,
+            domain,
+            upkeep_us: HostClock.now_us(),
+        };
+        Self { environment, tail, state: Mutex::new(state) }
     }
 
-    /// Runs `body` in a transaction and commits it. Where the map is full it grows, and `body` runs again.
+    /// The tail that it writes to.
+    pub(super) fn tail(&self) -> &Arc<Tail> {
+        &self.tail
+    }
+
+    /// Runs `body` and commits what it does; returns once that is durable. Other threads may commit meanwhile, and
+    /// share the flush. Where the tail has no room for it, `body` runs again, and LMDB takes it.
     pub(super) fn commit<R>(
         &self,
-        mut body: impl FnMut(&mut Transaction<'_>) -> Result<R, AppendError>,
+        body: impl FnMut(&mut Transaction<'_>) -> Result<R, AppendError>,
     ) -> Result<(R, Committed), AppendError> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let (result, committed, commit) = self.write(body)?;
+        self.tail.wait(commit)?;
+        Ok((result, committed))
+    }
+
+    /// As [`Writer::commit`], without waiting: it is durable, and readers see it, with the next commit that waits.
+    pub(super) fn commit_relaxed<R>(
+        &self,
+        body: impl FnMut(&mut Transaction<'_>) -> Result<R, AppendError>,
+    ) -> Result<(R, Committed), AppendError> {
+        let (result, committed, _) = self.write(body)?;
+        Ok((result, committed))
+    }
+
+    /// Returns once everything that is written is durable.
+    pub(super) fn flush(&self) -> Result<(), AppendError> {
+        self.tail.wait(self.tail.last_written())
+    }
+
+    /// Folds the tail into LMDB, runs `body` in the same transaction, and returns once that is durable. Where the map
+    /// is full it grows, and `body` runs again.
+    pub(super) fn maintain<R>(
+        &self,
+        mut body: impl FnMut(&mut RwTxn<'_>, &Tables) -> Result<R, AppendError>,
+    ) -> Result<R, AppendError> {
+        let mut state = self.lock()?;
         loop {
-            match state.attempt(&self.environment, &mut body) {
+            match state.maintain(&self.environment, &self.tail, &mut body) {
                 Err(AppendError::Storage(error)) if is_map_full(&error.0) => self.environment.grow()?,
                 Err(error) => return Err(error),
-                Ok((result, committed)) => {
-                    #[cfg(feature = "notify")]
-                    self.watermark.advance(committed.first.0 + committed.events);
-                    return Ok((result, committed));
+                Ok((result, commit)) => {
+                    drop(state);
+                    self.tail.wait(commit)?;
+                    return Ok(result);
                 }
             }
         }
+    }
+
+    /// Runs `body` and writes what it does, as the commit whose number it returns.
+    fn write<R>(
+        &self,
+        mut body: impl FnMut(&mut Transaction<'_>) -> Result<R, AppendError>,
+    ) -> Result<(R, Committed, u64), AppendError> {
+        let mut state = self.lock()?;
+        state.look_after(&self.environment, &self.tail)?;
+        if let Attempt::Written(result, committed, commit) =
+            state.append(&self.environment, &self.tail, &mut body)?
+        {
+            return Ok((result, committed, commit));
+        }
+        loop {
+            match state.append_directly(&self.environment, &self.tail, &mut body) {
+                Err(AppendError::Storage(error)) if is_map_full(&error.0) => self.environment.grow()?,
+                appended => return appended,
+            }
+        }
+    }
+
+    fn lock(&self) -> Result<MutexGuard<'_, State>, AppendError> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.tail.has_failed() || state.folder.is_poisoned() {
+            return Err(AppendError::Poisoned);
+        }
+        Ok(state)
     }
 }
 
 impl State {
-    fn attempt<R>(
+    /// Appends to the tail.
+    fn append<R>(
         &mut self,
-        environment: &Environment,
+        environment: &Arc<Environment>,
+        tail: &Tail,
         body: &mut impl FnMut(&mut Transaction<'_>) -> Result<R, AppendError>,
-    ) -> Result<(R, Committed), AppendError> {
-        if self.is_poisoned {
-            return Err(AppendError::Poisoned);
+    ) -> Result<Attempt<R>, AppendError> {
+        let (read, view) = environment.read_with(tail.written())?;
+        let next = Rows::new(environment.tables(), read.txn(), Some(&view), None).log_end()?;
+        let target =
+            Target::Tail { read, tail: view, delta: Default::default(), len_max: RECORD_BODY_LEN_MAX };
+        let mut transaction = self.begin(target, environment.tables(), next);
+        let result = body(&mut transaction);
+        let result = match result.and_then(|result| transaction.close().map(|()| result)) {
+            Err(_) if transaction.has_outgrown_the_tail() => return Ok(Attempt::Outgrown),
+            result => result?,
+        };
+        let (committed, changes) = transaction.finish();
+        let Changes::Delta(delta) = changes else { unreachable!("its target is the tail") };
+        if delta.is_empty() {
+            // What it read may be written and not yet durable: whoever waits for this commit waits for that.
+            return Ok(Attempt::Written(result, committed, tail.last_written()));
         }
-        let now_us = HostClock.now_us();
-        let mut mapping = None;
-        if now_us.saturating_sub(self.upkeep_us) >= UPKEEP_INTERVAL_US {
-            environment.clear_stale_readers()?;
-            mapping = self.mapping_to_store();
-        }
-        let (block, encoded) = (&mut self.block, &mut self.encoded);
-        let mut transaction = Transaction::begin(environment, block, encoded, self.domain, now_us)?;
-        if let Some(mapping) = mapping {
-            let (tables, txn) = transaction.rows();
-            tables.domain.put(txn, &self.domain.to_be_bytes(), &mapping.to_row())?;
-        }
+        self.record.begin();
+        delta.emit(&mut self.record);
+        let commit = self.write_record(tail, committed.events as u32)?;
+        Ok(Attempt::Written(result, committed, commit))
+    }
+
+    /// Appends to LMDB, behind the whole tail.
+    fn append_directly<R>(
+        &mut self,
+        environment: &Arc<Environment>,
+        tail: &Tail,
+        body: &mut impl FnMut(&mut Transaction<'_>) -> Result<R, AppendError>,
+    ) -> Result<(R, Committed, u64), AppendError> {
+        let Self { folder, block, encoded, domain, .. } = self;
+        let tables = environment.tables();
+        let txn = folder.begin_direct(environment)?;
+        let next = Rows::new(tables, &txn, None, None).log_end()?;
+        let moment = Moment { domain: domain.number, now_us: HostClock.now_us() };
+        let mut transaction =
+            Transaction::begin(Target::Direct(txn), tables, block, encoded, moment, next);
         let result = body(&mut transaction)?;
-        match transaction.finish() {
-            Ok(committed) => {
-                self.mapping = mapping.unwrap_or(self.mapping);
-                if now_us.saturating_sub(self.upkeep_us) >= UPKEEP_INTERVAL_US {
-                    self.upkeep_us = now_us;
-                }
-                Ok((result, committed))
-            }
-            Err(FinishError::Append(error)) => Err(error),
-            Err(FinishError::Commit(error)) => {
-                self.is_poisoned = !leaves_the_disk_as_it_was(&error);
-                Err(error.into())
+        transaction.close()?;
+        let (committed, changes) = transaction.finish();
+        let Changes::Committed(stored) = changes else { unreachable!("its target is LMDB") };
+        let next = GlobalSequence(committed.first.0 + committed.events);
+        let commit = self.confirm(stored, tail, next)?;
+        Ok((result, committed, commit))
+    }
+
+    fn maintain<R>(
+        &mut self,
+        environment: &Arc<Environment>,
+        tail: &Tail,
+        body: &mut impl FnMut(&mut RwTxn<'_>, &Tables) -> Result<R, AppendError>,
+    ) -> Result<(R, u64), AppendError> {
+        let mut txn = self.folder.begin_direct(environment)?;
+        let result = body(&mut txn, environment.tables())?;
+        let next = Rows::new(environment.tables(), &txn, None, None).log_end()?;
+        let commit = self.confirm(txn.commit(), tail, next)?;
+        Ok((result, commit))
+    }
+
+    /// Confirms what LMDB stored behind the whole tail by a record: only then does a power cut leave it as it is.
+    fn confirm(
+        &mut self,
+        stored: heed::Result<()>,
+        tail: &Tail,
+        next: GlobalSequence,
+    ) -> Result<u64, AppendError> {
+        if let Err(error) = stored {
+            self.folder.note_failure(&error);
+            return Err(error.into());
+        }
+        self.folder.end_direct(next)?;
+        self.record.begin();
+        self.write_record(tail, 0)
+    }
+
+    fn begin<'w>(&'w mut self, target: Target<'w>, tables: &'w Tables, next: GlobalSequence) -> Transaction<'w> {
+        let moment = Moment { domain: self.domain.number, now_us: HostClock.now_us() };
+        Transaction::begin(target, tables, &mut self.block, &mut self.encoded, moment, next)
+    }
+
+    /// Writes the record as the next commit, whose number it returns.
+    fn write_record(&mut self, tail: &Tail, events: u32) -> Result<u64, AppendError> {
+        loop {
+            self.folder.make_room()?;
+            match tail.write(&mut self.record, events)? {
+                Some(commit) => return Ok(commit),
+                None => self.folder.turn()?,
             }
         }
     }
 
-    /// The domain's mapping to UTC, where the system's clock was set since it was stored.
-    fn mapping_to_store(&self) -> Option<Domain> {
+    /// Looks after what slowly goes stale, now and then: the slots of readers whose process ended, and the mapping to
+    /// UTC, where the system's clock was set since it was stored.
+    fn look_after(&mut self, environment: &Environment, tail: &Tail) -> Result<(), AppendError> {
+        let now_us = HostClock.now_us();
+        if now_us.saturating_sub(self.upkeep_us) < UPKEEP_INTERVAL_US {
+            return Ok(());
+        }
+        self.upkeep_us = now_us;
+        environment.clear_stale_readers()?;
         let measured = Domain::measured(HostClock);
-        self.mapping.differs(&measured).then_some(Domain { boot_id: self.mapping.boot_id, ..measured })
+        if self.domain.mapping.differs(&measured) {
+            let mapping = Domain { boot_id: self.domain.mapping.boot_id, ..measured };
+            let table = &environment.tables().domain;
+            self.record.begin();
+            self.record.row(table.number, &self.domain.number.to_be_bytes(), &mapping.to_row());
+            self.write_record(tail, 0)?;
+            self.domain.mapping = mapping;
+        }
+        Ok(())
     }
 }
 
-/// Finds the clock domain of this boot, or adds it.
-fn open_domain(environment: &Environment) -> Result<(u32, Domain), OpenError> {
-    let tables: &Tables = environment.tables();
-    let now = Domain::now(HostClock);
-    let mut txn = environment.write()?;
-    let last = tables.domain.last(&txn)?.map(|(key, value)| (number(key, 0), Domain::from_row(value)));
-    let number = match last {
-        Some((Some(number), Some(domain))) if domain.boot_id == now.boot_id => number,
-        _ => tables.domain.next_number(&txn)?.unwrap_or(u32::MAX),
-    };
-    tables.domain.put(&mut txn, &number.to_be_bytes(), &now.to_row())?;
-    txn.commit()?;
-    Ok((number, now))
-}
-
-fn is_map_full(error: &heed::Error) -> bool {
-    matches!(error, heed::Error::Mdb(MdbError::MapFull))
-}
-
-/// Whether a commit that failed like this wrote nothing that counts: it found no room. After any other failure the
-/// system may have dropped what it could not write, and a later flush would not tell.
-fn leaves_the_disk_as_it_was(error: &heed::Error) -> bool {
-    match error {
-        heed::Error::Mdb(error) => matches!(error, MdbError::MapFull | MdbError::TxnFull),
-        heed::Error::Io(error) => error.kind() == std::io::ErrorKind::StorageFull,
-        _ => false,
-    }
-}
-
-/// How often a commit looks after what slowly goes stale: the slots of readers whose process ended, and the mapping
-/// to UTC.
+/// How often a commit looks after what slowly goes stale.
 const UPKEEP_INTERVAL_US: u64 = 60_000_000;

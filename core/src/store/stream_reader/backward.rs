@@ -152,12 +152,11 @@ impl<'s> RawIterBack<'s> {
 
     /// The run that holds the event at `seq`. It must end where the one after it begins.
     fn run_before(&self, seq: StreamSequence) -> Result<RunCursor<'s>, ReadError> {
+        let located = self.snapshot.run_at(self.stream, seq)?;
+        let cursor = located.map(|located| RunCursor::at(located, seq));
+        let cursor = cursor.filter(|cursor| self.run.is_none() || cursor.end() == self.end);
         let table = &self.snapshot.tables().stream;
-        let row = self.snapshot.run_at(self.stream, seq)?;
-        let row = row.filter(|row| self.run.is_none() || row.end() == Some(self.end));
         let damage = || table.damage(&key12(self.stream, seq.0), "the run after it does not follow");
-        let row = row.ok_or_else(damage)?;
-        let (block, run) = self.snapshot.run(&row)?;
-        Ok(RunCursor { block, run, index: row.run, next: 0 })
+        Ok(cursor.ok_or_else(damage)?)
     }
 }

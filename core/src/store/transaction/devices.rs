@@ -1,6 +1,6 @@
 //! What a transaction does for devices: their batches and gaps, their epochs, their clocks.
 
-use super::{Target, Transaction, copy, local_run};
+use super::{Destination, Transaction, copy, local_run};
 use crate::store::append::Place;
 use crate::store::block::{EventMeta, RunKey};
 use crate::store::clock::{ClockMapping, StoredMapping, mapping_key};
@@ -37,7 +37,7 @@ impl Transaction<'_> {
         chain: u32,
         ingest_us: u64,
         batch: &Batch<'_>,
-        mut target: impl FnMut(&mut Self, Channel) -> Result<Option<Target>, AppendError>,
+        mut target: impl FnMut(&mut Self, Channel) -> Result<Option<Destination>, AppendError>,
     ) -> Result<(), AppendError> {
         let (device, record) = match self.standing(place, batch.len() as u64)? {
             Standing::Next(device, record) => (device, record),
@@ -47,7 +47,7 @@ impl Transaction<'_> {
             }
             Standing::Refused => return Ok(()),
         };
-        let mut targets: [Option<Target>; CHANNELS_MAX] = [None; CHANNELS_MAX];
+        let mut targets: [Option<Destination>; CHANNELS_MAX] = [None; CHANNELS_MAX];
         for event in batch.events() {
             let slot = &mut targets[usize::from(event.channel.0)];
             if slot.is_none() {
@@ -95,7 +95,7 @@ impl Transaction<'_> {
     pub(in crate::store) fn open_epoch(&mut self, device: DeviceId, epoch: Epoch) -> Result<(), AppendError> {
         let number = self.device(device)?;
         if epoch > self.latest_epoch(number)? {
-            self.tables.device.put(&mut self.txn, &number.to_be_bytes(), &device_row(device, epoch))?;
+            self.put(&self.tables.device, &number.to_be_bytes(), &device_row(device, epoch))?;
         }
         Ok(())
     }
@@ -141,8 +141,8 @@ impl Transaction<'_> {
         }
         let device = self.device(device)?;
         self.block.close_runs(device, epoch, lane);
-        let row = StoredMapping { domain: self.domain, ticks, tick_hz, host_us, uncertainty_us }.to_row();
-        self.tables.clock.put(&mut self.txn, &mapping_key(device, epoch, lane, first), &row)?;
+        let row = StoredMapping { domain: self.moment.domain, ticks, tick_hz, host_us, uncertainty_us }.to_row();
+        self.put(&self.tables.clock, &mapping_key(device, epoch, lane, first), &row)?;
         Ok(())
     }
 
@@ -158,7 +158,7 @@ impl Transaction<'_> {
     pub(super) fn write_lanes(&mut self) -> Result<(), AppendError> {
         for (&(device, epoch, lane), open) in &self.lanes {
             let key = cursor_key(device, epoch, lane);
-            self.tables.cursor.put(&mut self.txn, &key, &open.record.to_row())?;
+            self.put(&self.tables.cursor, &key, &open.record.to_row())?;
             let OpenLane { device, record } = open;
             self.committed.lanes.push(LaneMark { device: *device, epoch, lane, next: record.next });
         }
@@ -243,7 +243,7 @@ impl Transaction<'_> {
 
     fn read_lane(&self, device: u32, epoch: Epoch, lane: Lane) -> Result<Option<LaneRecord>, AppendError> {
         let key = cursor_key(device, epoch, lane);
-        let Some(row) = self.tables.cursor.get(&self.txn, &key)? else { return Ok(None) };
+        let Some(row) = self.rows().get(&self.tables.cursor, &key)? else { return Ok(None) };
         let record = LaneRecord::from_row(epoch, lane, row);
         Ok(Some(record.ok_or_else(|| self.tables.cursor.damage(&key, "it is no cursor"))?))
     }
@@ -251,19 +251,19 @@ impl Transaction<'_> {
     /// The number of a device, which is added if it is new.
     fn device(&mut self, device: DeviceId) -> Result<u32, AppendError> {
         let key = device.0.to_be_bytes();
-        if let Some(row) = self.tables.device_id.get(&self.txn, &key)? {
+        if let Some(row) = self.rows().get(&self.tables.device_id, &key)? {
             let number = <[u8; 4]>::try_from(row).map(u32::from_le_bytes);
             return Ok(number.map_err(|_| self.tables.device_id.damage(&key, "it is no number"))?);
         }
         let number = self.allot(&self.tables.device, "device number")?;
-        self.tables.device.append(&mut self.txn, &number.to_be_bytes(), &device_row(device, Epoch(0)))?;
-        self.tables.device_id.put(&mut self.txn, &key, &number.to_le_bytes())?;
+        self.put(&self.tables.device, &number.to_be_bytes(), &device_row(device, Epoch(0)))?;
+        self.put(&self.tables.device_id, &key, &number.to_le_bytes())?;
         Ok(number)
     }
 
     fn latest_epoch(&self, device: u32) -> Result<Epoch, AppendError> {
         let key = device.to_be_bytes();
-        let row = self.tables.device.get(&self.txn, &key)?.and_then(read_device_row);
+        let row = self.rows().get(&self.tables.device, &key)?.and_then(read_device_row);
         Ok(row.ok_or_else(|| self.tables.device.damage(&key, "it is no device"))?.1)
     }
 }

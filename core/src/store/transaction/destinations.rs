@@ -1,6 +1,6 @@
 //! Where events go: streams, their names, and the descriptors of what they hold.
 
-use super::{Target, Transaction};
+use super::{Destination, Transaction};
 use crate::store::catalog::{self, DescriptorRow, StreamRow};
 use crate::store::error::AppendError;
 use crate::store::event_type::EventType;
@@ -28,11 +28,11 @@ impl Transaction<'_> {
 
     /// How many events a stream holds, those of this transaction included.
     fn version(&self, name: &str, id: StreamId) -> Result<u64, AppendError> {
-        let Some(name) = catalog::name_number(self.tables, &self.txn, name)? else { return Ok(0) };
-        let Some(stream) = catalog::stream_number(self.tables, &self.txn, name, id)? else { return Ok(0) };
+        let Some(name) = catalog::name_number(self.rows(), name)? else { return Ok(0) };
+        let Some(stream) = catalog::stream_number(self.rows(), name, id)? else { return Ok(0) };
         let end = match self.slots.get(&stream) {
             Some(&slot) => self.stream_ends[slot],
-            None => catalog::stream_end(self.tables, &self.txn, stream)?,
+            None => catalog::stream_end(self.rows(), stream)?,
         };
         Ok(end.0)
     }
@@ -43,11 +43,11 @@ impl Transaction<'_> {
         name: &str,
         id: StreamId,
         event_type: &EventType,
-    ) -> Result<Target, AppendError> {
+    ) -> Result<Destination, AppendError> {
         let known = Some((event_type.layout, event_type.descriptor));
         let descriptor = self.descriptor(event_type.descriptor_hash, known)?;
         let number = self.name(name)?;
-        catalog::check_layout(self.tables, &self.txn, name, number, event_type)?;
+        catalog::check_layout(self.rows(), name, number, event_type)?;
         self.target(number, name, id, descriptor)
     }
 
@@ -57,8 +57,8 @@ impl Transaction<'_> {
         name: &str,
         id: StreamId,
         descriptor: DescriptorHash,
-    ) -> Result<Option<Target>, AppendError> {
-        let Some(descriptor) = catalog::descriptor_number(self.tables, &self.txn, descriptor)? else {
+    ) -> Result<Option<Destination>, AppendError> {
+        let Some(descriptor) = catalog::descriptor_number(self.rows(), descriptor)? else {
             return Ok(None);
         };
         let number = self.name(name)?;
@@ -72,20 +72,20 @@ impl Transaction<'_> {
         hash: DescriptorHash,
         known: Option<(LayoutHash, &[u8])>,
     ) -> Result<u32, AppendError> {
-        match catalog::descriptor_number(self.tables, &self.txn, hash)? {
+        match catalog::descriptor_number(self.rows(), hash)? {
             Some(number) => {
-                let row = DescriptorRow::get(self.tables, &self.txn, number)?;
+                let row = DescriptorRow::get(self.rows(), number)?;
                 if row.known.is_none() && known.is_some() {
                     let row = DescriptorRow { hash, known }.to_row();
-                    self.tables.descriptor.put(&mut self.txn, &number.to_be_bytes(), &row)?;
+                    self.put(&self.tables.descriptor, &number.to_be_bytes(), &row)?;
                 }
                 Ok(number)
             }
             None => {
                 let number = self.allot(&self.tables.descriptor, "descriptor number")?;
                 let row = DescriptorRow { hash, known }.to_row();
-                self.tables.descriptor.append(&mut self.txn, &number.to_be_bytes(), &row)?;
-                self.tables.hash.put(&mut self.txn, &hash.0, &number.to_le_bytes())?;
+                self.put(&self.tables.descriptor, &number.to_be_bytes(), &row)?;
+                self.put(&self.tables.hash, &hash.0, &number.to_le_bytes())?;
                 Ok(number)
             }
         }
@@ -93,17 +93,17 @@ impl Transaction<'_> {
 
     /// The number of a stream name, which is added if it is new.
     fn name(&mut self, name: &str) -> Result<u32, AppendError> {
-        if let Some(number) = catalog::name_number(self.tables, &self.txn, name)? {
+        if let Some(number) = catalog::name_number(self.rows(), name)? {
             return Ok(number);
         }
         let number = self.next_name()?;
-        self.tables.name.put(&mut self.txn, name.as_bytes(), &number.to_le_bytes())?;
+        self.put(&self.tables.name, name.as_bytes(), &number.to_le_bytes())?;
         Ok(number)
     }
 
     /// Names are keyed by their text, so that the last number stands with the last stream id.
     fn next_name(&self) -> Result<u32, AppendError> {
-        let last = self.tables.stream_id.last(&self.txn)?.and_then(|(key, _)| number(key, 0));
+        let last = self.rows().last(&self.tables.stream_id)?.and_then(|(key, _)| number(key, 0));
         let number = last.unwrap_or(0).checked_add(1);
         number.ok_or(AppendError::Exhausted { space: "stream name" })
     }
@@ -115,8 +115,8 @@ impl Transaction<'_> {
         name: &str,
         id: StreamId,
         descriptor: u32,
-    ) -> Result<Target, AppendError> {
-        let stream = match catalog::stream_number(self.tables, &self.txn, number, id)? {
+    ) -> Result<Destination, AppendError> {
+        let stream = match catalog::stream_number(self.rows(), number, id)? {
             Some(stream) => stream,
             None => self.add_stream(number, name, id)?,
         };
@@ -124,30 +124,30 @@ impl Transaction<'_> {
         let slot = match self.slots.get(&stream) {
             Some(&slot) => slot,
             None => {
-                self.stream_ends.push(catalog::stream_end(self.tables, &self.txn, stream)?);
+                self.stream_ends.push(catalog::stream_end(self.rows(), stream)?);
                 let slot = self.stream_ends.len() - 1;
                 self.slots.insert(stream, slot);
                 slot
             }
         };
-        Ok(Target { stream, slot, descriptor })
+        Ok(Destination { stream, slot, descriptor })
     }
 
     fn add_stream(&mut self, number: u32, name: &str, id: StreamId) -> Result<u32, AppendError> {
         let stream = self.allot(&self.tables.stream_info, "stream number")?;
-        self.tables.stream_id.put(&mut self.txn, &key12(number, id.0), &stream.to_le_bytes())?;
+        self.put(&self.tables.stream_id, &key12(number, id.0), &stream.to_le_bytes())?;
         let row = StreamRow { name, id }.to_row();
-        self.tables.stream_info.append(&mut self.txn, &stream.to_be_bytes(), &row)?;
+        self.put(&self.tables.stream_info, &stream.to_be_bytes(), &row)?;
         Ok(stream)
     }
 
     /// Notes that a name holds events of a descriptor's layout.
     fn add_layout(&mut self, name: u32, descriptor: u32) -> Result<(), AppendError> {
-        let row = DescriptorRow::get(self.tables, &self.txn, descriptor)?;
+        let row = DescriptorRow::get(self.rows(), descriptor)?;
         let layout = row.known.map_or([0; 8], |(layout, _)| layout.0);
         let key = key12(name, u64::from_be_bytes(layout));
-        if self.tables.layout.get(&self.txn, &key)?.is_none() {
-            self.tables.layout.put(&mut self.txn, &key, &descriptor.to_le_bytes())?;
+        if self.rows().get(&self.tables.layout, &key)?.is_none() {
+            self.put(&self.tables.layout, &key, &descriptor.to_le_bytes())?;
         }
         Ok(())
     }

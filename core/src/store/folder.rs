@@ -1,0 +1,189 @@
+//! Folds: what moves sealed generations of the tail into LMDB, in the background.
+
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use heed::{MdbError, RwTxn};
+
+use super::block::BlockWriter;
+use super::environment::Environment;
+use super::error::AppendError;
+use super::tail::{SEGMENTS, Tail, fold};
+use crate::GlobalSequence;
+
+/// Folds the tail, for the thread that holds the writer's lock.
+///
+/// A segment of the journal is used again only once a fold *after* the one that took its generation is durable: should
+/// a power cut tear LMDB's newest meta page, the one before it counts, and the tail still holds what follows.
+#[derive(Debug)]
+pub(super) struct Folder {
+    environment: Arc<Environment>,
+    tail: Arc<Tail>,
+    running: Option<JoinHandle<Result<u64, FoldError>>>,
+    /// The first generation that the last durable fold took: those before may be overwritten.
+    kept_from: u64,
+    is_poisoned: bool,
+}
+
+/// Why a fold did not end well.
+#[derive(Debug)]
+pub(super) enum FoldError {
+    /// Before anything reached the disk, or with the disk as it was.
+    Append(AppendError),
+    /// While it was written to the disk, which may hold anything of it.
+    Commit(heed::Error),
+}
+
+impl Folder {
+    /// A folder for a tail whose first generation is `first`, while LMDB holds durably all before.
+    pub(super) fn new(environment: Arc<Environment>, tail: Arc<Tail>, kept_from: u64) -> Self {
+        Self { environment, tail, running: None, kept_from, is_poisoned: false }
+    }
+
+    /// Whether a fold failed in a way that leaves unknown what the disk holds.
+    pub(super) fn is_poisoned(&self) -> bool {
+        self.is_poisoned
+    }
+
+    /// Sees to it that the current generation may be written to its segment.
+    pub(super) fn make_room(&mut self) -> Result<(), AppendError> {
+        if !self.has_room() {
+            self.join();
+        }
+        // A fold takes all that is sealed, so that after it the next one takes nothing, and frees everything before.
+        for _ in 0..2 {
+            if self.has_room() {
+                return Ok(());
+            }
+            self.fold_now()?;
+        }
+        assert!(self.has_room(), "after two folds nothing old is kept");
+        Ok(())
+    }
+
+    /// Seals the current generation and begins to fold it, while the next one takes the commits.
+    pub(super) fn turn(&mut self) -> Result<(), AppendError> {
+        self.tail.wait(self.tail.last_written())?;
+        self.tail.seal();
+        self.join();
+        let (environment, tail) = (self.environment.clone(), self.tail.clone());
+        let thread = thread::Builder::new().name("varve-fold".into());
+        match thread.spawn(move || fold_sealed(&environment, &tail)) {
+            Ok(running) => self.running = Some(running),
+            Err(_) => self.fold_now()?,
+        }
+        Ok(())
+    }
+
+    /// Begins an LMDB transaction that has taken the whole tail, to go on writing in it.
+    pub(super) fn begin_direct(&mut self) -> Result<RwTxn<'_>, AppendError> {
+        self.tail.wait(self.tail.last_written())?;
+        self.tail.seal();
+        self.join();
+        let mut txn = self.environment.write()?;
+        let (view, folded) = self.tail.sealed();
+        let (mut block, mut encoded) = (BlockWriter::new(), Vec::new());
+        fold(&mut txn, self.environment.tables(), view.records(), folded, &mut block, &mut encoded)?;
+        Ok(txn)
+    }
+
+    /// Forgets what a transaction took that [`Folder::begin_direct`] began and that is committed. The log goes on at
+    /// `next`.
+    pub(super) fn end_direct(&mut self, next: GlobalSequence) -> Result<(), AppendError> {
+        let (view, folded) = self.tail.sealed();
+        self.kept_from = view.first_generation().unwrap_or(folded.generation + 1);
+        self.tail.skip_to(next);
+        self.tail.forget(folded.generation, self.environment.meta_checksum()?);
+        Ok(())
+    }
+
+    /// Notes that a commit of LMDB failed.
+    pub(super) fn note_failure(&mut self, error: &heed::Error) {
+        self.is_poisoned |= !leaves_the_disk_as_it_was(error);
+    }
+
+    fn fold_now(&mut self) -> Result<(), AppendError> {
+        let folded = fold_sealed(&self.environment, &self.tail);
+        self.settle(folded)
+    }
+
+    /// Waits for the fold in the background. One that failed is repeated with the next: what it was to take stays in
+    /// the tail.
+    fn join(&mut self) {
+        if let Some(running) = self.running.take() {
+            let folded = running.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            let _ = self.settle(folded);
+        }
+    }
+
+    fn settle(&mut self, folded: Result<u64, FoldError>) -> Result<(), AppendError> {
+        match folded {
+            Ok(first) => {
+                self.kept_from = first;
+                Ok(())
+            }
+            Err(FoldError::Append(error)) => Err(error),
+            Err(FoldError::Commit(error)) => {
+                self.note_failure(&error);
+                Err(error.into())
+            }
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.tail.generation() < self.kept_from + SEGMENTS
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        self.join();
+    }
+}
+
+impl<E: Into<AppendError>> From<E> for FoldError {
+    fn from(error: E) -> Self {
+        Self::Append(error.into())
+    }
+}
+
+/// Moves all sealed generations into LMDB, and returns the number of the first one; where there is none, that of the
+/// current one. Where the map is full it grows.
+fn fold_sealed(environment: &Environment, tail: &Tail) -> Result<u64, FoldError> {
+    let (view, folded) = tail.sealed();
+    let (mut block, mut encoded) = (BlockWriter::new(), Vec::new());
+    loop {
+        let mut txn = environment.write()?;
+        let tables = environment.tables();
+        let is_full = match fold(&mut txn, tables, view.records(), folded, &mut block, &mut encoded) {
+            Ok(()) => match txn.commit() {
+                Ok(()) => break,
+                Err(error) if is_map_full(&error) => true,
+                Err(error) => return Err(FoldError::Commit(error)),
+            },
+            Err(AppendError::Storage(error)) if is_map_full(&error.0) => {
+                drop(txn);
+                true
+            }
+            Err(error) => return Err(error.into()),
+        };
+        assert!(is_full);
+        environment.grow()?;
+    }
+    tail.forget(folded.generation, environment.meta_checksum()?);
+    Ok(view.first_generation().unwrap_or(folded.generation + 1))
+}
+
+pub(super) fn is_map_full(error: &heed::Error) -> bool {
+    matches!(error, heed::Error::Mdb(MdbError::MapFull))
+}
+
+/// Whether a commit that failed like this wrote nothing that counts: it found no room. After any other failure the
+/// system may have dropped what it could not write, and a later flush would not tell.
+fn leaves_the_disk_as_it_was(error: &heed::Error) -> bool {
+    match error {
+        heed::Error::Mdb(error) => matches!(error, MdbError::MapFull | MdbError::TxnFull),
+        heed::Error::Io(error) => error.kind() == std::io::ErrorKind::StorageFull,
+        _ => false,
+    }
+}

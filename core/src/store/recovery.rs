@@ -1,0 +1,104 @@
+//! What an owner does before it serves a store: it brings LMDB and the tail together, whatever a crash left of them.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::block::BlockWriter;
+use super::clock::{Domain, HostClock};
+use super::config::Config;
+use super::environment::Environment;
+use super::error::{AppendError, OpenError};
+use super::folder::is_map_full;
+use super::rows::Rows;
+use super::tables::{Tables, number};
+use super::tail::{Folded, Journal, PublishedFile, Record, Recovered, SEGMENTS, Tail, TailStart, fold};
+#[cfg(feature = "notify")]
+use super::watcher::Watermark;
+use super::writer::{OpenDomain, Writer};
+use super::data_file;
+
+/// Opens the tail of a store, if it has one, and sees to it that LMDB can be opened: after a power cut, a meta page
+/// that is not known to be whole gives way to the one before it. What that lacks the tail still holds.
+pub(super) fn open_journal(dir: &Path, config: &Config) -> Result<Option<Journal>, OpenError> {
+    let Some(journal) = Journal::open(dir, config.durability)? else { return Ok(None) };
+    if journal.boot_changed()? {
+        let confirmed = journal.confirmations()?;
+        data_file::repair_after_power_cut(dir, |checksum| confirmed.contains(&checksum))?;
+    }
+    Ok(Some(journal))
+}
+
+/// Folds what the tail holds, so that it is written and flushed once more before anybody relies on it, and begins the
+/// tail anew. The store gets a tail where it has none.
+pub(super) fn recover(
+    dir: &Path,
+    environment: &Arc<Environment>,
+    journal: Option<Journal>,
+    config: &Config,
+) -> Result<Writer, OpenError> {
+    let incarnation = environment.incarnation()?;
+    let journal = match journal {
+        Some(journal) if journal.incarnation() == incarnation => journal,
+        Some(_) => {
+            let reason = "its tail is that of another store";
+            return Err(OpenError::NotAStore { path: dir.to_path_buf(), reason });
+        }
+        None => Journal::create(dir, incarnation, config.tail_len / SEGMENTS, config.durability)?,
+    };
+    let folded = environment.folded()?;
+    let recovered = journal.recover(folded)?;
+    let domain = fold_all(environment, &recovered)?;
+    let checksum = environment.meta_checksum().map_err(|error| OpenError::Io { path: dir.to_path_buf(), error })?;
+    journal.note_boot(checksum).map_err(|error| OpenError::Io { path: dir.to_path_buf(), error })?;
+    let Folded { generation, commit } = recovered.folded;
+    let kept_from = recovered.records.first().map_or(generation + 1, |record| record.head().generation);
+    let start = TailStart { generation: generation + 1, commit, next: environment.log_end()? };
+    let published = PublishedFile::create(dir, incarnation)?;
+    #[cfg(feature = "notify")]
+    let watermark = Arc::new(Watermark::new(start.next));
+    let tail = Tail::begin(
+        journal,
+        published,
+        start,
+        #[cfg(feature = "notify")]
+        watermark,
+    );
+    Ok(Writer::new(environment.clone(), Arc::new(tail), kept_from, domain))
+}
+
+/// Folds what was recovered, and finds the clock domain of this boot, or adds it. Where the map is full it grows.
+fn fold_all(environment: &Environment, recovered: &Recovered) -> Result<OpenDomain, OpenError> {
+    loop {
+        match try_fold_all(environment, &recovered.records, recovered.folded) {
+            Err(AppendError::Storage(error)) if is_map_full(&error.0) => environment.grow()?,
+            folded => return Ok(folded?),
+        }
+    }
+}
+
+fn try_fold_all(
+    environment: &Environment,
+    records: &[Record],
+    folded: Folded,
+) -> Result<OpenDomain, AppendError> {
+    let tables = environment.tables();
+    let mut txn = environment.write()?;
+    let (mut block, mut encoded) = (BlockWriter::new(), Vec::new());
+    fold(&mut txn, tables, records.iter(), folded, &mut block, &mut encoded)?;
+    let domain = open_domain(tables, &mut txn)?;
+    txn.commit()?;
+    Ok(domain)
+}
+
+/// Finds the clock domain of this boot, or adds it.
+fn open_domain(tables: &Tables, txn: &mut heed::RwTxn<'_>) -> Result<OpenDomain, AppendError> {
+    let mapping = Domain::now(HostClock);
+    let rows = Rows::new(tables, txn, None, None);
+    let last = rows.last(&tables.domain)?.map(|(key, value)| (number(key, 0), Domain::from_row(value)));
+    let number = match last {
+        Some((Some(number), Some(domain))) if domain.boot_id == mapping.boot_id => number,
+        _ => rows.next_number(&tables.domain)?.unwrap_or(u32::MAX),
+    };
+    tables.domain.put(txn, &number.to_be_bytes(), &mapping.to_row())?;
+    Ok(OpenDomain { number, mapping })
+}

@@ -1,0 +1,136 @@
+//! The rows of a store as somebody sees them: LMDB's, then those of the tail, then those of an append in progress.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map;
+use std::iter::Peekable;
+
+use heed::RoTxn;
+use heed::types::Bytes;
+
+use super::block::Block;
+use super::delta::Delta;
+use super::tables::{Row, RowError, Table, Tables, long_number, number};
+use super::tail::{RowKey, TailRun, TailView};
+use crate::{GlobalSequence, StreamSequence};
+
+/// The rows of all tables, at one moment. What it lends, it lends from the map, the tail or the append.
+///
+/// The tables `block` and `stream` are not to be read so: the tail has no rows of them.
+#[derive(Clone, Copy)]
+pub(super) struct Rows<'t> {
+    pub(super) tables: &'t Tables,
+    pub(super) txn: &'t RoTxn<'t>,
+    tail: Option<&'t TailView>,
+    delta: Option<&'t Delta>,
+}
+
+/// Rows whose keys begin alike, in the order of the keys.
+pub(super) struct RowsWithin<'t> {
+    stored: Peekable<heed::RoPrefix<'t, Bytes, Bytes>>,
+    laid_over: Peekable<btree_map::IntoIter<&'t [u8], &'t [u8]>>,
+}
+
+impl<'t> Rows<'t> {
+    /// What LMDB holds, with the rows of `tail` and `delta` laid over it.
+    pub(super) fn new(
+        tables: &'t Tables,
+        txn: &'t RoTxn<'t>,
+        tail: Option<&'t TailView>,
+        delta: Option<&'t Delta>,
+    ) -> Self {
+        Self { tables, txn, tail: tail.filter(|tail| !tail.is_empty()), delta }
+    }
+
+    /// The value at `key`.
+    pub(super) fn get(&self, table: &Table, key: &[u8]) -> heed::Result<Option<&'t [u8]>> {
+        if self.tail.is_some() || self.delta.is_some() {
+            let wanted = RowKey::new(table.number, key);
+            let pending = self.delta.and_then(|delta| delta.row(&wanted));
+            if let Some((_, value)) = pending.or_else(|| self.tail.and_then(|tail| tail.row(&wanted))) {
+                return Ok(Some(value));
+            }
+        }
+        table.get(self.txn, key)
+    }
+
+    /// The last row at or before `key`.
+    pub(super) fn at_or_before(&self, table: &Table, key: &[u8]) -> heed::Result<Option<Row<'t>>> {
+        let stored = table.at_or_before(self.txn, key)?;
+        if self.tail.is_none() && self.delta.is_none() {
+            return Ok(stored);
+        }
+        let wanted = RowKey::new(table.number, key);
+        let in_tail = self.tail.and_then(|tail| tail.row_at_or_before(&wanted));
+        let pending = self.delta.and_then(|delta| delta.row_at_or_before(&wanted));
+        // Of rows with one key the last counts, which is the latest.
+        Ok([stored, in_tail, pending].into_iter().flatten().max_by_key(|&(key, _)| key))
+    }
+
+    /// The last row of all, in a table whose keys have at most [`NUMBERS_LEN_MAX`] bytes.
+    pub(super) fn last(&self, table: &Table) -> heed::Result<Option<Row<'t>>> {
+        self.at_or_before(table, &[0xff; NUMBERS_LEN_MAX])
+    }
+
+    /// Every row.
+    pub(super) fn all(&self, table: &Table) -> heed::Result<RowsWithin<'t>> {
+        self.within(table, &[])
+    }
+
+    /// The rows whose keys begin with `prefix`.
+    pub(super) fn within(&self, table: &Table, prefix: &[u8]) -> heed::Result<RowsWithin<'t>> {
+        let wanted = RowKey::new(table.number, prefix);
+        let mut laid_over = BTreeMap::new();
+        laid_over.extend(self.tail.into_iter().flat_map(|tail| tail.rows_within(&wanted)));
+        laid_over.extend(self.delta.into_iter().flat_map(|delta| delta.rows_within(&wanted)));
+        let stored = table.within(self.txn, prefix)?.peekable();
+        Ok(RowsWithin { stored, laid_over: laid_over.into_iter().peekable() })
+    }
+
+    /// The last run of a stream in the tail that begins at or before `seq`, and its block.
+    pub(super) fn tail_run(&self, stream: u32, seq: StreamSequence) -> Option<(TailRun, &'t [u8])> {
+        self.tail?.run_at_or_before(stream, seq)
+    }
+
+    /// The place after the last event of the log.
+    pub(super) fn log_end(&self) -> Result<GlobalSequence, RowError> {
+        if let Some(end) = self.tail.and_then(TailView::end) {
+            return Ok(end);
+        }
+        let table = &self.tables.block;
+        let Some((key, value)) = table.last(self.txn)? else { return Ok(GlobalSequence(0)) };
+        let first = long_number(key, 0).ok_or_else(|| table.damage(key, "its key is no sequence"))?;
+        Ok(Block::new_trusted(GlobalSequence(first), value)?.end()?)
+    }
+
+    /// The number that the next row takes, in a table whose keys are numbers from 1; `None` where they ran out.
+    pub(super) fn next_number(&self, table: &Table) -> Result<Option<u32>, RowError> {
+        match self.last(table)? {
+            None => Ok(Some(1)),
+            Some((key, _)) => {
+                let last = number(key, 0).ok_or_else(|| table.damage(key, "its key is no number"))?;
+                Ok(last.checked_add(1))
+            }
+        }
+    }
+}
+
+impl<'t> Iterator for RowsWithin<'t> {
+    type Item = heed::Result<Row<'t>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let laid_over = self.laid_over.peek().map(|&(key, _)| key);
+        match (self.stored.peek(), laid_over) {
+            (Some(Ok((stored, _))), Some(laid_over)) if laid_over <= *stored => {
+                if laid_over == *stored {
+                    self.stored.next();
+                }
+                self.laid_over.next().map(Ok)
+            }
+            (None, Some(_)) => self.laid_over.next().map(Ok),
+            _ => self.stored.next(),
+        }
+    }
+}
+
+/// No key of numbers is longer.
+pub(super) const NUMBERS_LEN_MAX: usize = 24;

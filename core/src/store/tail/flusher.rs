@@ -1,0 +1,84 @@
+//! Group commit: one flush makes durable whatever was written before it began.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+/// Which commits are written, and which are durable. Commits have numbers, each the one before plus 1.
+#[derive(Debug)]
+pub(in crate::store) struct Flusher {
+    state: Mutex<State>,
+    flushed: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    written: u64,
+    durable: u64,
+    /// Whether a thread flushes: the others wait for it.
+    is_flushing: bool,
+    has_failed: bool,
+}
+
+/// A flush failed, now or before: what the disk holds of the commits that are not durable is unknown.
+#[derive(Debug)]
+pub(in crate::store) struct FlushFailed;
+
+impl Flusher {
+    /// Everything up to the commit `durable` is durable.
+    pub(in crate::store) fn new(durable: u64) -> Self {
+        let state = State { written: durable, durable, is_flushing: false, has_failed: false };
+        Self { state: Mutex::new(state), flushed: Condvar::new() }
+    }
+
+    /// Notes that everything up to `commit` is written.
+    pub(in crate::store) fn written(&self, commit: u64) {
+        self.lock().written = commit;
+    }
+
+    /// The last commit that is durable.
+    pub(in crate::store) fn durable(&self) -> u64 {
+        self.lock().durable
+    }
+
+    /// Whether a flush failed: nothing will be durable any more.
+    pub(in crate::store) fn has_failed(&self) -> bool {
+        self.lock().has_failed
+    }
+
+    /// Returns once `commit` is durable. Where no other thread flushes, this one does: `flush` makes durable all
+    /// that is written, up to the commit that it is told, and shows it to readers; whether it succeeded it returns.
+    pub(in crate::store) fn wait(
+        &self,
+        commit: u64,
+        mut flush: impl FnMut(u64) -> bool,
+    ) -> Result<(), FlushFailed> {
+        let mut state = self.lock();
+        loop {
+            if state.durable >= commit {
+                return Ok(());
+            }
+            if state.has_failed {
+                return Err(FlushFailed);
+            }
+            if state.is_flushing {
+                state = self.flushed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            state.is_flushing = true;
+            let target = state.written;
+            drop(state);
+            let is_flushed = flush(target);
+            state = self.lock();
+            state.is_flushing = false;
+            if is_flushed {
+                state.durable = target;
+            } else {
+                state.has_failed = true;
+            }
+            self.flushed.notify_all();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,256 @@
+//! A generation of the tail in memory: its records, and where to find what they hold.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard};
+
+use super::record::{Chunk, Record, TableNumber};
+use crate::store::block::Block;
+use crate::store::error::{Damage, Place};
+use crate::{GlobalSequence, StreamSequence};
+
+/// The records of one segment of the tail, from its first on. Records are only added, and stay where they are, so
+/// that what one lends lives as long as the generation.
+#[derive(Debug)]
+pub(in crate::store) struct Generation {
+    number: u64,
+    records: Box<[OnceLock<Record>]>,
+    index: RwLock<Index>,
+}
+
+/// Where a chunk stands in a generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::store) struct ChunkAt {
+    record: u32,
+    chunk: u32,
+}
+
+/// A run of the tail.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::store) struct TailRun {
+    /// The place of its first event in the stream.
+    pub(in crate::store) first: StreamSequence,
+    /// How many events it has.
+    pub(in crate::store) count: u32,
+    /// The run in its block.
+    pub(in crate::store) run: u16,
+    /// The block.
+    pub(in crate::store) block: ChunkAt,
+    /// The place of the block's first event in the log.
+    pub(in crate::store) first_of_block: GlobalSequence,
+}
+
+#[derive(Debug, Default)]
+struct Index {
+    /// How many records there are.
+    len: usize,
+    blocks: Vec<(GlobalSequence, ChunkAt)>,
+    runs: HashMap<u32, Vec<TailRun>>,
+    /// By the table's number and the key: each value that the row has had.
+    rows: BTreeMap<Vec<u8>, Vec<ChunkAt>>,
+}
+
+impl Generation {
+    /// A generation that takes up to `records_max` records.
+    pub(in crate::store) fn new(number: u64, records_max: usize) -> Self {
+        let records = std::iter::repeat_with(OnceLock::new).take(records_max).collect();
+        Self { number, records, index: RwLock::default() }
+    }
+
+    /// Its number; each is the one before plus 1.
+    pub(in crate::store) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// How many records it holds, whether they are flushed or not.
+    pub(in crate::store) fn len(&self) -> usize {
+        self.index().len
+    }
+
+    /// Adds a record.
+    ///
+    /// # Errors
+    ///
+    /// [`Damage`] where a block in it is damaged, or the generation has no room for another record.
+    pub(in crate::store) fn push(&self, record: Record) -> Result<(), Damage> {
+        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+        let at = index.len;
+        let damage = |reason| Damage { place: Place::Tail { generation: self.number, record: at as u64 }, reason };
+        let slot = self.records.get(at).ok_or_else(|| damage("its generation is full"))?;
+        let blocks = check_blocks(&record)?;
+        let record = slot.get_or_init(|| record);
+        index.add(at as u32, record, &blocks);
+        index.len += 1;
+        Ok(())
+    }
+
+    /// The first `visible` records.
+    pub(in crate::store) fn records(&self, visible: usize) -> impl Iterator<Item = &Record> {
+        self.records[..visible].iter().map_while(OnceLock::get)
+    }
+
+    /// The row at `key` of a table, among the first `visible` records.
+    pub(in crate::store) fn row(&self, key: &RowKey, visible: usize) -> Option<(&[u8], &[u8])> {
+        let index = self.index();
+        let at = latest(index.rows.get(key.bytes())?, visible)?;
+        drop(index);
+        Some(self.row_at(at))
+    }
+
+    /// The last row at or before `key` of its table.
+    pub(in crate::store) fn row_at_or_before(&self, key: &RowKey, visible: usize) -> Option<(&[u8], &[u8])> {
+        let index = self.index();
+        let from = [key.table()].to_vec();
+        let mut rows = index.rows.range(from..=key.bytes().to_vec()).rev();
+        let at = rows.find_map(|(_, versions)| latest(versions, visible))?;
+        drop(index);
+        Some(self.row_at(at))
+    }
+
+    /// The rows whose keys begin with `prefix`, in the order of the keys.
+    pub(in crate::store) fn rows_within(&self, prefix: &RowKey, visible: usize) -> Vec<(&[u8], &[u8])> {
+        let index = self.index();
+        let rows = index.rows.range(prefix.bytes().to_vec()..);
+        let rows = rows.take_while(|(key, _)| key.starts_with(prefix.bytes()));
+        let rows: Vec<_> = rows.filter_map(|(_, versions)| latest(versions, visible)).collect();
+        drop(index);
+        rows.into_iter().map(|at| self.row_at(at)).collect()
+    }
+
+    /// The block that holds the event at `global`, or else the last one before it.
+    pub(in crate::store) fn block_at(
+        &self,
+        global: GlobalSequence,
+        visible: usize,
+    ) -> Option<(GlobalSequence, &[u8])> {
+        let index = self.index();
+        let blocks = &index.blocks[..index.blocks.partition_point(|&(first, _)| first <= global)];
+        let &(first, at) = blocks.iter().rev().find(|(_, at)| at.is_visible(visible))?;
+        drop(index);
+        Some((first, self.block(at)))
+    }
+
+    /// The place of the first event that its first `visible` records hold.
+    pub(in crate::store) fn first_block(&self, visible: usize) -> Option<GlobalSequence> {
+        let index = self.index();
+        index.blocks.first().filter(|(_, at)| at.is_visible(visible)).map(|&(first, _)| first)
+    }
+
+    /// The last run of a stream that begins at or before `seq`.
+    pub(in crate::store) fn run_at_or_before(
+        &self,
+        stream: u32,
+        seq: StreamSequence,
+        visible: usize,
+    ) -> Option<TailRun> {
+        let index = self.index();
+        let runs = index.runs.get(&stream)?;
+        let runs = &runs[..runs.partition_point(|run| run.first <= seq)];
+        runs.iter().rev().find(|run| run.block.is_visible(visible)).copied()
+    }
+
+    /// The bytes of a block.
+    pub(in crate::store) fn block(&self, at: ChunkAt) -> &[u8] {
+        match self.chunk(at) {
+            Chunk::Block(block) => block,
+            Chunk::Row { .. } => unreachable!("the index tells blocks from rows"),
+        }
+    }
+
+    fn row_at(&self, at: ChunkAt) -> (&[u8], &[u8]) {
+        match self.chunk(at) {
+            Chunk::Row { key, value, .. } => (key, value),
+            Chunk::Block(_) => unreachable!("the index tells blocks from rows"),
+        }
+    }
+
+    fn chunk(&self, at: ChunkAt) -> Chunk<'_> {
+        let record = self.records[at.record as usize].get().expect("it is indexed after it was put there");
+        record.chunk(at.chunk as usize)
+    }
+
+    fn index(&self) -> RwLockReadGuard<'_, Index> {
+        self.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl TailRun {
+    /// The place after the run's last event.
+    pub(in crate::store) fn end(&self) -> StreamSequence {
+        StreamSequence(self.first.0.saturating_add(self.count.into()))
+    }
+}
+
+impl ChunkAt {
+    fn is_visible(&self, visible: usize) -> bool {
+        (self.record as usize) < visible
+    }
+}
+
+impl Index {
+    fn add(&mut self, record: u32, held: &Record, blocks: &[Block<'_>]) {
+        let mut blocks = blocks.iter();
+        for chunk in 0..held.chunks() {
+            let at = ChunkAt { record, chunk: chunk as u32 };
+            match held.chunk(chunk) {
+                Chunk::Row { table, key, .. } => {
+                    self.rows.entry(RowKey::new(table, key).0).or_default().push(at);
+                }
+                Chunk::Block(_) => self.add_block(at, blocks.next().expect("each was checked")),
+            }
+        }
+    }
+
+    fn add_block(&mut self, at: ChunkAt, block: &Block<'_>) {
+        self.blocks.push((block.first(), at));
+        for (number, run) in block.all_runs().enumerate() {
+            let tail_run = TailRun { first: run.first(), count: run.count(), run: number as u16, block: at, first_of_block: block.first() };
+            self.runs.entry(run.stream()).or_default().push(tail_run);
+        }
+    }
+}
+
+/// A table's number and a key, as they sort.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::store) struct RowKey(Vec<u8>);
+
+impl RowKey {
+    /// The key of a table.
+    pub(in crate::store) fn new(table: TableNumber, key: &[u8]) -> Self {
+        let mut bytes = Vec::with_capacity(key.len() + 1);
+        bytes.push(table.0);
+        bytes.extend_from_slice(key);
+        Self(bytes)
+    }
+
+    /// The table's number, then the key.
+    pub(in crate::store) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The same, owned.
+    pub(in crate::store) fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+
+    fn table(&self) -> u8 {
+        self.0[0]
+    }
+}
+
+fn latest(versions: &[ChunkAt], visible: usize) -> Option<ChunkAt> {
+    versions.iter().rev().find(|at| at.is_visible(visible)).copied()
+}
+
+/// Every block of a record, checked; each begins where the one before it ends.
+fn check_blocks(record: &Record) -> Result<Vec<Block<'_>>, Damage> {
+    let mut next = record.head().first;
+    let mut blocks = Vec::new();
+    for chunk in 0..record.chunks() {
+        if let Chunk::Block(bytes) = record.chunk(chunk) {
+            let block = Block::new_checked(next, bytes)?;
+            next = block.end()?;
+            blocks.push(block);
+        }
+    }
+    Ok(blocks)
+}
