@@ -11,8 +11,8 @@ mod catalog;
 mod clock;
 mod config;
 mod consumer;
-#[cfg_attr(not(test), allow(dead_code, reason = "the tail tells which meta page became durable"))]
 mod data_file;
+mod delta;
 mod device;
 #[cfg(feature = "encryption")]
 mod encryption;
@@ -23,6 +23,7 @@ mod event_type;
 mod event_view;
 mod expected_version;
 mod file_system;
+mod folder;
 #[cfg(feature = "notify")]
 mod follower;
 mod format;
@@ -34,9 +35,11 @@ mod poison_event;
 mod processor;
 mod random;
 mod readability;
+mod recovery;
 mod restore;
 #[cfg_attr(not(test), allow(dead_code, reason = "the writer does not call it yet"))]
 mod retention;
+mod rows;
 mod run_index;
 mod schema_cache;
 mod snapshot;

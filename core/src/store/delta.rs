@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::tables::Row;
-use super::tail::{CHUNK_HEADER_LEN, RecordWriter, RowKey, TableNumber};
+use super::tail::{CHUNK_HEAD_LEN, RecordWriter, RowKey, TableNumber};
 
 /// The changes of one commit, in memory. It becomes one record of the tail, or is written to LMDB directly.
 #[derive(Debug, Default)]
@@ -27,13 +27,13 @@ impl Delta {
 
     /// Adds a block, which follows those before.
     pub(super) fn push_block(&mut self, block: &[u8]) {
-        self.len += CHUNK_HEADER_LEN + block.len();
+        self.len += CHUNK_HEAD_LEN + block.len();
         self.blocks.push(block.to_vec());
     }
 
     /// Puts a row.
     pub(super) fn put(&mut self, table: TableNumber, key: &[u8], value: &[u8]) {
-        self.len += CHUNK_HEADER_LEN + key.len() + value.len();
+        self.len += CHUNK_HEAD_LEN + key.len() + value.len();
         self.rows.insert(RowKey::new(table, key).into_bytes(), value.to_vec());
     }
 

@@ -76,14 +76,14 @@ impl Folder {
     }
 
     /// Begins an LMDB transaction that has taken the whole tail, to go on writing in it.
-    pub(super) fn begin_direct(&mut self) -> Result<RwTxn<'_>, AppendError> {
+    pub(super) fn begin_direct<'e>(&mut self, environment: &'e Environment) -> Result<RwTxn<'e>, AppendError> {
         self.tail.wait(self.tail.last_written())?;
         self.tail.seal();
         self.join();
-        let mut txn = self.environment.write()?;
+        let mut txn = environment.write()?;
         let (view, folded) = self.tail.sealed();
         let (mut block, mut encoded) = (BlockWriter::new(), Vec::new());
-        fold(&mut txn, self.environment.tables(), view.records(), folded, &mut block, &mut encoded)?;
+        fold(&mut txn, environment.tables(), view.records(), folded, &mut block, &mut encoded)?;
         Ok(txn)
     }
 

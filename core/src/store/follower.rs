@@ -21,8 +21,8 @@ pub(super) fn follow(store: &Arc<Store>) {
 fn run(store: &Weak<Store>) {
     let mut seen = None;
     while let Some(store) = store.upgrade() {
-        let last_commit = store.environment.last_commit();
-        if (last_commit.is_none() || seen != last_commit) && advance(&store) {
+        let last_commit = Some(store.last_commit());
+        if seen != last_commit && advance(&store) {
             seen = last_commit;
         }
         drop(store);

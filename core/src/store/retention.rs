@@ -12,6 +12,7 @@ use super::clock::Domain;
 use super::consumer;
 use super::error::ReadError;
 use super::run_index::RunIndex;
+use super::rows::Rows;
 use super::snapshot::Snapshot;
 use super::tables::{RowError, Tables, array, key12, long_number, number};
 use crate::{GlobalSequence, StreamSequence};
@@ -198,7 +199,7 @@ fn kept_for_consumers(
 ) -> Result<GlobalSequence, RowError> {
     let mut kept_from = GlobalSequence(u64::MAX);
     for name in &policy.consumers {
-        kept_from = kept_from.min(consumer::next_of(tables, txn, name)?.unwrap_or_default());
+        kept_from = kept_from.min(consumer::next_of(Rows::new(tables, txn, None, None), name)?.unwrap_or_default());
     }
     Ok(kept_from)
 }

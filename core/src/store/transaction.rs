@@ -15,7 +15,7 @@ use super::environment::ReadTransaction;
 use super::error::AppendError;
 use super::rows::Rows;
 use super::run_index::RunIndex;
-use super::tables::{Row, Table, Tables};
+use super::tables::{Table, Tables};
 use super::tail::TailView;
 use super::writer::Moment;
 use crate::{ArchiveError, DeviceSequence, Epoch, GlobalSequence, Lane, StreamSequence};

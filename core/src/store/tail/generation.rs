@@ -74,11 +74,10 @@ impl Generation {
     pub(in crate::store) fn push(&self, record: Record) -> Result<(), Damage> {
         let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
         let at = index.len;
-        let damage = |reason| Damage { place: Place::Tail { generation: self.number, record: at as u64 }, reason };
+        let damage = |reason| Damage { place: Place::Tail { generation: self.number, sector: at as u32 }, reason };
         let slot = self.records.get(at).ok_or_else(|| damage("its generation is full"))?;
-        let blocks = check_blocks(&record)?;
-        let record = slot.get_or_init(|| record);
-        index.add(at as u32, record, &blocks);
+        check_blocks(&record)?;
+        index.add(at as u32, slot.get_or_init(|| record))?;
         index.len += 1;
         Ok(())
     }
@@ -187,25 +186,38 @@ impl ChunkAt {
 }
 
 impl Index {
-    fn add(&mut self, record: u32, held: &Record, blocks: &[Block<'_>]) {
-        let mut blocks = blocks.iter();
+    /// Adds what a record holds, whose blocks were checked.
+    fn add(&mut self, record: u32, held: &Record) -> Result<(), Damage> {
+        let mut next = held.head().first;
         for chunk in 0..held.chunks() {
             let at = ChunkAt { record, chunk: chunk as u32 };
             match held.chunk(chunk) {
                 Chunk::Row { table, key, .. } => {
-                    self.rows.entry(RowKey::new(table, key).0).or_default().push(at);
+                    self.rows.entry(RowKey::new(table, key).into_bytes()).or_default().push(at);
                 }
-                Chunk::Block(_) => self.add_block(at, blocks.next().expect("each was checked")),
+                Chunk::Block(bytes) => {
+                    let block = Block::new_trusted(next, bytes)?;
+                    self.add_block(at, &block)?;
+                    next = block.end()?;
+                }
             }
         }
+        Ok(())
     }
 
-    fn add_block(&mut self, at: ChunkAt, block: &Block<'_>) {
+    fn add_block(&mut self, at: ChunkAt, block: &Block<'_>) -> Result<(), Damage> {
         self.blocks.push((block.first(), at));
-        for (number, run) in block.all_runs().enumerate() {
-            let tail_run = TailRun { first: run.first(), count: run.count(), run: number as u16, block: at, first_of_block: block.first() };
-            self.runs.entry(run.stream()).or_default().push(tail_run);
+        for number in 0..block.runs() {
+            let run = block.run(number)?;
+            self.runs.entry(run.stream()).or_default().push(TailRun {
+                first: run.first(),
+                count: run.count(),
+                run: number as u16,
+                block: at,
+                first_of_block: block.first(),
+            });
         }
+        Ok(())
     }
 }
 
@@ -241,16 +253,13 @@ fn latest(versions: &[ChunkAt], visible: usize) -> Option<ChunkAt> {
     versions.iter().rev().find(|at| at.is_visible(visible)).copied()
 }
 
-/// Every block of a record, checked; each begins where the one before it ends.
-fn check_blocks(record: &Record) -> Result<Vec<Block<'_>>, Damage> {
+/// Checks every block of a record; each begins where the one before it ends.
+fn check_blocks(record: &Record) -> Result<(), Damage> {
     let mut next = record.head().first;
-    let mut blocks = Vec::new();
     for chunk in 0..record.chunks() {
         if let Chunk::Block(bytes) = record.chunk(chunk) {
-            let block = Block::new_checked(next, bytes)?;
-            next = block.end()?;
-            blocks.push(block);
+            next = Block::new_checked(next, bytes)?.end()?;
         }
     }
-    Ok(blocks)
+    Ok(())
 }

@@ -114,6 +114,11 @@ impl RecordWriter {
         self.body_len
     }
 
+    /// The finished record without the zeros after it.
+    pub(in crate::store) fn unpadded(&self) -> &[u8] {
+        &self.bytes[..HEADER_LEN + self.body_len]
+    }
+
     /// The record in whole sectors, filled up with zeros. The body may have [`RECORD_BODY_LEN_MAX`] bytes.
     pub(in crate::store) fn finish(&mut self, head: RecordHead, seed: RecordSeed) -> &[u8] {
         assert!(self.body_len <= RECORD_BODY_LEN_MAX, "the caller bounds the body");
@@ -343,7 +348,7 @@ fn locate_chunks(bytes: &[u8], chunks: usize) -> Result<Box<[Span]>, &'static st
 pub(in crate::store) const RECORD_BODY_LEN_MAX: usize = 256 * 1024;
 
 /// The sector, in bytes: what a record is aligned to and filled up to, so that no write touches an earlier record.
-pub(super) const SECTOR_LEN: usize = 4096;
+pub(in crate::store) const SECTOR_LEN: usize = 4096;
 
 /// The length of a header in bytes.
 pub(super) const HEADER_LEN: usize = 64;
@@ -356,7 +361,7 @@ const KIND_BLOCK: u8 = 1;
 const KIND_ROW: u8 = 2;
 
 /// The length of what stands before a chunk's content: kind, table, length of the key, length of the block or value.
-const CHUNK_HEAD_LEN: usize = 8;
+pub(in crate::store) const CHUNK_HEAD_LEN: usize = 8;
 
 mod field {
     //! Where the fields of a record's header stand.

@@ -156,7 +156,7 @@ impl Transaction<'_> {
     }
 
     pub(super) fn write_lanes(&mut self) -> Result<(), AppendError> {
-        for (&(device, epoch, lane), open) in &self.lanes {
+        for (&(device, epoch, lane), open) in &std::mem::take(&mut self.lanes) {
             let key = cursor_key(device, epoch, lane);
             self.put(&self.tables.cursor, &key, &open.record.to_row())?;
             let OpenLane { device, record } = open;
