@@ -7,6 +7,7 @@
 mod append;
 mod backup;
 mod block;
+mod block_walk;
 mod catalog;
 mod clock;
 mod config;
@@ -49,7 +50,6 @@ mod stream_reader;
 #[cfg(feature = "notify")]
 mod subscription;
 mod tables;
-#[allow(dead_code, unused_imports)]
 mod tail;
 mod transaction;
 mod typed_run;
@@ -66,7 +66,7 @@ pub use append::{APPEND_BYTES_MAX, APPEND_OPERATIONS_MAX, Append, Committed};
 pub use backup::{BackupCounts, BackupError};
 pub use block::{BLOCK_LEN_MAX, EVENT_LEN_MAX};
 pub use clock::{ClockMapping, EventTime, HostClock};
-pub use config::{Config, Durability, MAP_SIZE_MAX, TAIL_LEN_MAX, TAIL_LEN_MIN};
+pub use config::{Config, Durability, MAP_SIZE_MAX, TAIL_LEN_DEFAULT, TAIL_LEN_MAX, TAIL_LEN_MIN};
 pub use consumer::CONSUMER_NAME_LEN_MAX;
 pub use device::{
     DeviceBatch, DeviceGap, DeviceRecord, LaneMark, LaneRecord, Refused, RefusedReason, StreamBinding,

@@ -342,6 +342,34 @@ impl Append {
         Ok(committed)
     }
 
+    /// As [`Append::commit`], without waiting for the disk: what is stored is durable, and readers see it, once a later
+    /// commit returns, of whichever handle, or [`Varve::flush`](crate::Varve::flush) does. A power cut before that takes
+    /// it back, and a crash of the process does not.
+    ///
+    /// ```
+    /// # use varve_core::{GlobalSequence, StreamId, Varve};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let mut varve = Varve::new(dir.path())?;
+    /// let readings = varve.stream::<u16, 2>("readings")?;
+    /// let mut append = varve.begin();
+    /// append.event(&readings, StreamId(7), &650)?;
+    /// append.commit_relaxed()?;
+    /// assert_eq!(varve.next_global_seq()?, GlobalSequence(0));
+    /// varve.flush()?;
+    /// assert_eq!(varve.next_global_seq()?, GlobalSequence(1));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Append::commit`]; an append of more than the tail takes is durable at once.
+    pub fn commit_relaxed(&mut self) -> Result<Committed, AppendError> {
+        let writer = self.writer.clone();
+        let ((), committed) = writer.commit_relaxed(|transaction| self.apply(transaction))?;
+        self.clear();
+        Ok(committed)
+    }
+
     /// Forgets everything that was added.
     pub fn clear(&mut self) {
         self.operations.clear();

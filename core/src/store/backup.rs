@@ -8,13 +8,12 @@ use std::io::{self, Write};
 pub use container::BackupCounts;
 pub(super) use container::{BackupChunk, BackupReader, ContainerError, Header};
 
-use super::block::Block;
+use super::block_walk::BlockWalk;
 use super::error::ReadError;
 use super::format::{is_of_this_store, read_incarnation};
 use super::retention::first_retained;
 use super::run_index::RunIndex;
 use super::snapshot::Snapshot;
-use super::tables::long_number;
 use super::tail::{TABLES_MAX, TableNumber, table_of};
 use crate::GlobalSequence;
 use container::BackupWriter;
@@ -73,7 +72,7 @@ impl Snapshot {
     fn back_up_rows(&self, writer: &mut BackupWriter<impl Write>) -> Result<(), BackupError> {
         for number in (0..TABLES_MAX).map(TableNumber) {
             let Some(table) = table_of(self.tables(), number) else { continue };
-            for row in table.all(self.txn())? {
+            for row in self.rows().all(table)? {
                 let (key, value) = row?;
                 if number != META || !is_of_this_store(key) {
                     writer.row(number, key, value)?;
@@ -92,7 +91,7 @@ impl Snapshot {
         if first == GlobalSequence(0) {
             return Ok(());
         }
-        for row in self.tables().stream.all(self.txn())? {
+        for row in self.tables().stream.from(self.txn(), &[])? {
             let (key, value) = row?;
             if self.run_index(key, value)?.block < first {
                 writer.row(STREAM, key, value)?;
@@ -106,17 +105,9 @@ impl Snapshot {
         header: &Header,
         writer: &mut BackupWriter<impl Write>,
     ) -> Result<(), BackupError> {
-        let mut next = header.first;
-        for row in self.tables().block.all(self.txn())? {
-            let (key, value) = row?;
-            let first = long_number(key, 0).map(GlobalSequence);
-            let first = first.ok_or_else(|| self.tables().block.damage(key, "its key is no sequence"))?;
-            let block = Block::new_checked(first, value)?;
-            if first != next {
-                return Err(block.damage("it does not follow the block before it").into());
-            }
-            writer.block(value, block.len())?;
-            next = block.end()?;
+        for block in BlockWalk::new(self, header.first)? {
+            let block = block?;
+            writer.block(block.bytes(), block.len())?;
         }
         Ok(())
     }

@@ -107,21 +107,14 @@ pub(super) fn name_number(rows: Rows<'_>, name: &str) -> Result<Option<u32>, Row
 }
 
 /// The number of a stream of a name.
-pub(super) fn stream_number(
-    rows: Rows<'_>,
-    name: u32,
-    id: StreamId,
-) -> Result<Option<u32>, RowError> {
+pub(super) fn stream_number(rows: Rows<'_>, name: u32, id: StreamId) -> Result<Option<u32>, RowError> {
     let key = key12(name, id.0);
     let table = &rows.tables.stream_id;
     number_at(rows.get(table, &key)?, || table.damage(&key, "it is no number"))
 }
 
 /// The number of a descriptor.
-pub(super) fn descriptor_number(
-    rows: Rows<'_>,
-    hash: DescriptorHash,
-) -> Result<Option<u32>, RowError> {
+pub(super) fn descriptor_number(rows: Rows<'_>, hash: DescriptorHash) -> Result<Option<u32>, RowError> {
     let table = &rows.tables.hash;
     number_at(rows.get(table, &hash.0)?, || table.damage(&hash.0, "it is no number"))
 }

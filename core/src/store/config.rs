@@ -15,7 +15,7 @@ pub struct Config {
     /// How many snapshots may be open at once, over all processes. The default is 1,022.
     pub readers_max: u32,
     /// How long the tail journal is made, in bytes: a third of it is written before it is folded. Kept within
-    /// [`TAIL_LEN_MIN`] and [`TAIL_LEN_MAX`]; a store that has one keeps it. The default is 6 MiB.
+    /// [`TAIL_LEN_MIN`] and [`TAIL_LEN_MAX`]; a store that has one keeps it. The default is [`TAIL_LEN_DEFAULT`].
     pub tail_len: u64,
 }
 
@@ -56,7 +56,8 @@ pub const TAIL_LEN_MIN: u64 = SEGMENTS * SEGMENT_LEN_MIN;
 /// The longest tail journal in bytes. As much of it as is not folded is kept in memory.
 pub const TAIL_LEN_MAX: u64 = SEGMENTS * SEGMENT_LEN_MAX;
 
-const TAIL_LEN_DEFAULT: u64 = 6 << 20;
+/// How long the tail journal is made by default: 6 MiB.
+pub const TAIL_LEN_DEFAULT: u64 = 6 << 20;
 
 const _: () = assert!(MAP_SIZE_MIN < MAP_SIZE_MAX);
 const _: () = assert!(TAIL_LEN_MIN <= TAIL_LEN_DEFAULT && TAIL_LEN_DEFAULT <= TAIL_LEN_MAX);

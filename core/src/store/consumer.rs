@@ -6,10 +6,7 @@ use super::tables::RowError;
 use crate::GlobalSequence;
 
 /// Where the consumer goes on; `None` before it was ever moved.
-pub(super) fn next_of(
-    rows: Rows<'_>,
-    name: &str,
-) -> Result<Option<GlobalSequence>, RowError> {
+pub(super) fn next_of(rows: Rows<'_>, name: &str) -> Result<Option<GlobalSequence>, RowError> {
     if check_consumer_name(name).is_err() {
         return Ok(None);
     }

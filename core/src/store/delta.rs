@@ -43,11 +43,6 @@ impl Delta {
         self.rows().for_each(|(table, (key, value))| record.row(table, key, value));
     }
 
-    /// The blocks, in order.
-    pub(super) fn blocks(&self) -> impl Iterator<Item = &[u8]> {
-        self.blocks.iter().map(Vec::as_slice)
-    }
-
     /// The rows and their tables.
     pub(super) fn rows(&self) -> impl Iterator<Item = (TableNumber, Row<'_>)> {
         self.rows.iter().map(|(key, value)| (TableNumber(key[0]), (&key[1..], value.as_slice())))

@@ -11,9 +11,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use heed::{Env, EnvFlags, EnvOpenOptions, MdbError, RoTxn, RwTxn, WithoutTls};
 
 use super::config::{Config, Durability, MAP_SIZE_MAX, MAP_SIZE_MIN};
+use super::data_file;
 use super::error::{AppendError, OpenError, ReadError};
 use super::file_system::refuse_network;
-use super::data_file;
 use super::format;
 use super::owner_lock::OwnerLock;
 use super::rows::Rows;

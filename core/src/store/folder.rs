@@ -76,7 +76,10 @@ impl Folder {
     }
 
     /// Begins an LMDB transaction that has taken the whole tail, to go on writing in it.
-    pub(super) fn begin_direct<'e>(&mut self, environment: &'e Environment) -> Result<RwTxn<'e>, AppendError> {
+    pub(super) fn begin_direct<'e>(
+        &mut self,
+        environment: &'e Environment,
+    ) -> Result<RwTxn<'e>, AppendError> {
         self.tail.wait(self.tail.last_written())?;
         self.tail.seal();
         self.join();

@@ -5,16 +5,13 @@ mod backward;
 use std::fmt;
 use std::sync::Arc;
 
-use heed::RoRange;
-use heed::types::Bytes;
-
 use super::block::{Block, IngestTimes, Pairs, Run, Ticks};
+use super::block_walk::BlockWalk;
 use super::catalog::StreamRow;
 use super::error::ReadError;
 use super::event_view::{EventView, GlobalEvent};
 use super::pinned::Pinned;
 use super::snapshot::Snapshot;
-use super::tables::long_number;
 use super::view::Store;
 use crate::{DeviceSequence, Epoch, GlobalSequence, Lane, StreamSequence};
 pub use backward::{GlobalEventsBack, GlobalIterBack};
@@ -35,7 +32,7 @@ pub struct GlobalEvents {
 /// Iterates over the log in global order. After an error it ends.
 pub struct GlobalIter<'s> {
     snapshot: &'s Snapshot,
-    blocks: Option<RoRange<'s, Bytes, Bytes>>,
+    blocks: Option<BlockWalk<'s>>,
     /// The next event must have this place: the log has no gaps.
     next: GlobalSequence,
     cursor: Option<BlockCursor<'s>>,
@@ -114,8 +111,7 @@ impl<'s> GlobalIter<'s> {
         let Some(block) = snapshot.block_at(from)? else {
             return Ok(Self { snapshot, blocks: None, next: from, cursor: None });
         };
-        let key = block.first().0.to_be_bytes();
-        let blocks = snapshot.tables().block.from(snapshot.txn(), &key)?;
+        let blocks = BlockWalk::new(snapshot, block.first())?;
         let mut iter = Self { snapshot, blocks: Some(blocks), next: block.first(), cursor: None };
         while iter.next < from {
             iter.advance()?;
@@ -131,27 +127,9 @@ impl<'s> GlobalIter<'s> {
                 self.next.0 += 1;
                 return Ok(Some(event));
             }
-            let Some(block) = self.next_block()? else { return Ok(None) };
-            self.cursor = Some(BlockCursor::new(self.snapshot, block)?);
+            let Some(block) = self.blocks.as_mut().and_then(Iterator::next) else { return Ok(None) };
+            self.cursor = Some(BlockCursor::new(self.snapshot, block?)?);
         }
-    }
-
-    /// The next block: of LMDB while it has one, then of the tail.
-    fn next_block(&mut self) -> Result<Option<Block<'s>>, ReadError> {
-        let Some(blocks) = &mut self.blocks else { return Ok(None) };
-        let Some(row) = blocks.next() else {
-            let block = self.snapshot.tail_block(self.next)?;
-            self.blocks = self.blocks.take().filter(|_| block.is_some());
-            return Ok(block);
-        };
-        let (key, value) = row?;
-        let first = long_number(key, 0).map(GlobalSequence);
-        let first = first.ok_or_else(|| self.snapshot.tables().block.damage(key, "its key is no sequence"))?;
-        let block = self.snapshot.checked(first, value)?;
-        if block.first() != self.next {
-            return Err(block.damage("it does not follow the block before it").into());
-        }
-        Ok(Some(block))
     }
 }
 

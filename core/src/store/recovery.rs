@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::block::BlockWriter;
 use super::clock::{Domain, HostClock};
 use super::config::Config;
+use super::data_file;
 use super::environment::Environment;
 use super::error::{AppendError, OpenError};
 use super::folder::is_map_full;
@@ -15,7 +16,6 @@ use super::tail::{Folded, Journal, PublishedFile, Record, Recovered, SEGMENTS, T
 #[cfg(feature = "notify")]
 use super::watcher::Watermark;
 use super::writer::{OpenDomain, Writer};
-use super::data_file;
 
 /// Opens the tail of a store, if it has one, and sees to it that LMDB can be opened: after a power cut, a meta page
 /// that is not known to be whole gives way to the one before it. What that lacks the tail still holds.
@@ -48,7 +48,8 @@ pub(super) fn recover(
     let folded = environment.folded()?;
     let recovered = journal.recover(folded)?;
     let domain = fold_all(environment, &recovered)?;
-    let checksum = environment.meta_checksum().map_err(|error| OpenError::Io { path: dir.to_path_buf(), error })?;
+    let checksum =
+        environment.meta_checksum().map_err(|error| OpenError::Io { path: dir.to_path_buf(), error })?;
     journal.note_boot(checksum).map_err(|error| OpenError::Io { path: dir.to_path_buf(), error })?;
     let Folded { generation, commit } = recovered.folded;
     let kept_from = recovered.records.first().map_or(generation + 1, |record| record.head().generation);

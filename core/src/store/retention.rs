@@ -11,8 +11,8 @@ use super::block::Block;
 use super::clock::Domain;
 use super::consumer;
 use super::error::ReadError;
-use super::run_index::RunIndex;
 use super::rows::Rows;
+use super::run_index::RunIndex;
 use super::snapshot::Snapshot;
 use super::tables::{RowError, Tables, array, key12, long_number, number};
 use crate::{GlobalSequence, StreamSequence};
@@ -199,7 +199,8 @@ fn kept_for_consumers(
 ) -> Result<GlobalSequence, RowError> {
     let mut kept_from = GlobalSequence(u64::MAX);
     for name in &policy.consumers {
-        kept_from = kept_from.min(consumer::next_of(Rows::new(tables, txn, None, None), name)?.unwrap_or_default());
+        kept_from =
+            kept_from.min(consumer::next_of(Rows::new(tables, txn, None, None), name)?.unwrap_or_default());
     }
     Ok(kept_from)
 }

@@ -26,7 +26,8 @@ pub(super) struct Rows<'t> {
 
 /// Rows whose keys begin alike, in the order of the keys.
 pub(super) struct RowsWithin<'t> {
-    stored: Peekable<heed::RoPrefix<'t, Bytes, Bytes>>,
+    prefix: Vec<u8>,
+    stored: Peekable<heed::RoRange<'t, Bytes, Bytes>>,
     laid_over: Peekable<btree_map::IntoIter<&'t [u8], &'t [u8]>>,
 }
 
@@ -82,8 +83,8 @@ impl<'t> Rows<'t> {
         let mut laid_over = BTreeMap::new();
         laid_over.extend(self.tail.into_iter().flat_map(|tail| tail.rows_within(&wanted)));
         laid_over.extend(self.delta.into_iter().flat_map(|delta| delta.rows_within(&wanted)));
-        let stored = table.within(self.txn, prefix)?.peekable();
-        Ok(RowsWithin { stored, laid_over: laid_over.into_iter().peekable() })
+        let stored = table.from(self.txn, prefix)?.peekable();
+        Ok(RowsWithin { prefix: prefix.to_vec(), stored, laid_over: laid_over.into_iter().peekable() })
     }
 
     /// The last run of a stream in the tail that begins at or before `seq`, and its block.
@@ -119,15 +120,21 @@ impl<'t> Iterator for RowsWithin<'t> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let laid_over = self.laid_over.peek().map(|&(key, _)| key);
-        match (self.stored.peek(), laid_over) {
-            (Some(Ok((stored, _))), Some(laid_over)) if laid_over <= *stored => {
-                if laid_over == *stored {
+        let stored = match self.stored.peek() {
+            Some(Ok((key, _))) if key.starts_with(&self.prefix) => Some(*key),
+            Some(Err(_)) => return self.stored.next(),
+            _ => None,
+        };
+        match (stored, laid_over) {
+            (None, None) => None,
+            (Some(_), None) => self.stored.next(),
+            (Some(stored), Some(laid_over)) if stored < laid_over => self.stored.next(),
+            (stored, laid_over) => {
+                if stored == laid_over {
                     self.stored.next();
                 }
                 self.laid_over.next().map(Ok)
             }
-            (None, Some(_)) => self.laid_over.next().map(Ok),
-            _ => self.stored.next(),
         }
     }
 }

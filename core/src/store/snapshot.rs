@@ -195,7 +195,11 @@ impl Snapshot {
     }
 
     /// The run that holds the event at `seq` of a stream; `None` past the stream's end.
-    pub(super) fn run_at(&self, stream: u32, seq: StreamSequence) -> Result<Option<LocatedRun<'_>>, ReadError> {
+    pub(super) fn run_at(
+        &self,
+        stream: u32,
+        seq: StreamSequence,
+    ) -> Result<Option<LocatedRun<'_>>, ReadError> {
         if let Some((run, block)) = self.rows().tail_run(stream, seq) {
             return if seq < run.end() { self.tail_run(&run, block).map(Some) } else { Ok(None) };
         }
@@ -239,7 +243,9 @@ impl Snapshot {
 
     fn stored_block_at_or_before(&self, global: GlobalSequence) -> Result<Option<Block<'_>>, ReadError> {
         let table = &self.tables().block;
-        let Some((key, value)) = table.at_or_before(self.txn(), &global.0.to_be_bytes())? else { return Ok(None) };
+        let Some((key, value)) = table.at_or_before(self.txn(), &global.0.to_be_bytes())? else {
+            return Ok(None);
+        };
         let first = long_number(key, 0).ok_or_else(|| table.damage(key, "its key is no sequence"))?;
         self.checked(GlobalSequence(first), value).map(Some)
     }

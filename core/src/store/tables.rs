@@ -166,22 +166,14 @@ impl Table {
         self.rows.last(txn)
     }
 
-    /// The rows from `key` on.
+    /// The rows from `key` on; all of them where it is empty, which no key is.
     pub(super) fn from<'t>(
         &self,
         txn: &'t RoTxn<'_>,
         key: &[u8],
     ) -> heed::Result<heed::RoRange<'t, Bytes, Bytes>> {
-        self.rows.range(txn, &(Bound::Included(key), Bound::Unbounded))
-    }
-
-    /// The rows whose keys begin with `prefix`.
-    pub(super) fn within<'t>(
-        &self,
-        txn: &'t RoTxn<'_>,
-        prefix: &[u8],
-    ) -> heed::Result<heed::RoPrefix<'t, Bytes, Bytes>> {
-        self.rows.prefix_iter(txn, prefix)
+        let from = if key.is_empty() { Bound::Unbounded } else { Bound::Included(key) };
+        self.rows.range(txn, &(from, Bound::Unbounded))
     }
 
     /// Writes a row.

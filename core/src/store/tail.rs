@@ -10,8 +10,8 @@
 //! One commit is one record, one write and one flush. A full generation is folded into LMDB while the next one takes
 //! the commits. FORMAT.md, section 5, specifies every byte.
 
-mod fold;
 mod flusher;
+mod fold;
 mod generation;
 #[cfg(test)]
 mod golden;
@@ -22,9 +22,9 @@ mod record;
 mod view;
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use super::error::{AppendError, OpenError};
+use super::error::AppendError;
 #[cfg(feature = "notify")]
 use super::watcher::Watermark;
 use crate::GlobalSequence;
@@ -35,7 +35,7 @@ pub(in crate::store) use journal::{Journal, Recovered, SEGMENT_LEN_MAX, SEGMENT_
 pub(in crate::store) use mirror::Mirror;
 pub(in crate::store) use published::{Published, PublishedFile};
 pub(in crate::store) use record::{
-    CHUNK_HEAD_LEN, Chunk, RECORD_BODY_LEN_MAX, Record, RecordHead, RecordSeed, RecordWriter, SECTOR_LEN, TableNumber,
+    CHUNK_HEAD_LEN, RECORD_BODY_LEN_MAX, Record, RecordHead, RecordWriter, SECTOR_LEN, TableNumber,
 };
 pub(in crate::store) use view::{TailView, VisibleGeneration};
 

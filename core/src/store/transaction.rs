@@ -1,7 +1,7 @@
 //! One append: everything that it does happens here, or does not happen.
 
-mod devices;
 mod destinations;
+mod devices;
 
 use std::collections::HashMap;
 
@@ -186,7 +186,12 @@ impl<'w> Transaction<'w> {
     }
 
     fn local_meta(&self, destination: Destination, ingest_us: u64) -> EventMeta {
-        EventMeta { stream_seq: self.stream_next(destination), device_seq: DeviceSequence(0), ticks: 0, ingest_us }
+        EventMeta {
+            stream_seq: self.stream_next(destination),
+            device_seq: DeviceSequence(0),
+            ticks: 0,
+            ingest_us,
+        }
     }
 
     fn push(

@@ -131,11 +131,6 @@ impl VarveView {
         Ok(Self { store: Arc::new(Store::new(environment, TailSource::Owned(tail))?) })
     }
 
-    #[cfg(feature = "notify")]
-    pub(super) fn store(&self) -> &Arc<Store> {
-        &self.store
-    }
-
     /// The number that tells this store from all others. It is drawn when the store is made.
     pub fn incarnation(&self) -> u64 {
         self.store.incarnation

@@ -61,7 +61,12 @@ enum Attempt<R> {
 
 impl Writer {
     /// A writer whose events are taken in by the clock of this boot.
-    pub(super) fn new(environment: Arc<Environment>, tail: Arc<Tail>, kept_from: u64, domain: OpenDomain) -> Self {
+    pub(super) fn new(
+        environment: Arc<Environment>,
+        tail: Arc<Tail>,
+        kept_from: u64,
+        domain: OpenDomain,
+    ) -> Self {
         let folder = Folder::new(environment.clone(), tail.clone(), kept_from);
         let state = State {
             block: BlockWriter::new(),
@@ -195,8 +200,7 @@ impl State {
         let txn = folder.begin_direct(environment)?;
         let next = Rows::new(tables, &txn, None, None).log_end()?;
         let moment = Moment { domain: domain.number, now_us: HostClock.now_us() };
-        let mut transaction =
-            Transaction::begin(Target::Direct(txn), tables, block, encoded, moment, next);
+        let mut transaction = Transaction::begin(Target::Direct(txn), tables, block, encoded, moment, next);
         let result = body(&mut transaction)?;
         transaction.close()?;
         let (committed, changes) = transaction.finish();
@@ -235,7 +239,12 @@ impl State {
         self.write_record(tail, 0)
     }
 
-    fn begin<'w>(&'w mut self, target: Target<'w>, tables: &'w Tables, next: GlobalSequence) -> Transaction<'w> {
+    fn begin<'w>(
+        &'w mut self,
+        target: Target<'w>,
+        tables: &'w Tables,
+        next: GlobalSequence,
+    ) -> Transaction<'w> {
         let moment = Moment { domain: self.domain.number, now_us: HostClock.now_us() };
         Transaction::begin(target, tables, &mut self.block, &mut self.encoded, moment, next)
     }

@@ -1,6 +1,6 @@
 //! A run: neighbours of one stream, with one descriptor and one origin, whose bytes stand together.
 
-use super::columns::{Ticks, check_ends};
+use super::columns::Ticks;
 use super::run_events::RunEvents;
 #[cfg(any(test, feature = "encryption"))]
 use super::sealed_run::SealedRun;

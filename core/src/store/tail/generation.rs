@@ -74,7 +74,8 @@ impl Generation {
     pub(in crate::store) fn push(&self, record: Record) -> Result<(), Damage> {
         let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
         let at = index.len;
-        let damage = |reason| Damage { place: Place::Tail { generation: self.number, sector: at as u32 }, reason };
+        let damage =
+            |reason| Damage { place: Place::Tail { generation: self.number, sector: at as u32 }, reason };
         let slot = self.records.get(at).ok_or_else(|| damage("its generation is full"))?;
         check_blocks(&record)?;
         index.add(at as u32, slot.get_or_init(|| record))?;
@@ -126,12 +127,6 @@ impl Generation {
         let &(first, at) = blocks.iter().rev().find(|(_, at)| at.is_visible(visible))?;
         drop(index);
         Some((first, self.block(at)))
-    }
-
-    /// The place of the first event that its first `visible` records hold.
-    pub(in crate::store) fn first_block(&self, visible: usize) -> Option<GlobalSequence> {
-        let index = self.index();
-        index.blocks.first().filter(|(_, at)| at.is_visible(visible)).map(|&(first, _)| first)
     }
 
     /// The last run of a stream that begins at or before `seq`.

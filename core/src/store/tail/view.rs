@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::generation::{Generation, RowKey, TailRun};
 use super::record::Record;
-use crate::store::error::Damage;
 use crate::store::block::Block;
 use crate::{GlobalSequence, StreamSequence};
 
@@ -50,11 +49,6 @@ impl TailView {
         self.generations.iter().flat_map(|visible| visible.generation.records(visible.records))
     }
 
-    /// The place of the first event that the tail holds.
-    pub(in crate::store) fn first(&self) -> Option<GlobalSequence> {
-        self.generations.iter().find_map(|visible| visible.generation.first_block(visible.records))
-    }
-
     /// The place after the last event, where the tail holds any.
     pub(in crate::store) fn end(&self) -> Option<GlobalSequence> {
         let (first, bytes) = self.block_at_or_before(GlobalSequence(u64::MAX))?;
@@ -80,12 +74,19 @@ impl TailView {
     }
 
     /// The block of the tail that holds the event at `global`, or else the last one before it.
-    pub(in crate::store) fn block_at_or_before(&self, global: GlobalSequence) -> Option<(GlobalSequence, &[u8])> {
+    pub(in crate::store) fn block_at_or_before(
+        &self,
+        global: GlobalSequence,
+    ) -> Option<(GlobalSequence, &[u8])> {
         self.latest_first(|visible| visible.generation.block_at(global, visible.records))
     }
 
     /// The last run of a stream that begins at or before `seq`, and its block.
-    pub(in crate::store) fn run_at_or_before(&self, stream: u32, seq: StreamSequence) -> Option<(TailRun, &[u8])> {
+    pub(in crate::store) fn run_at_or_before(
+        &self,
+        stream: u32,
+        seq: StreamSequence,
+    ) -> Option<(TailRun, &[u8])> {
         self.latest_first(|visible| {
             let run = visible.generation.run_at_or_before(stream, seq, visible.records)?;
             Some((run, visible.generation.block(run.block)))

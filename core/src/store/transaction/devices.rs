@@ -141,7 +141,8 @@ impl Transaction<'_> {
         }
         let device = self.device(device)?;
         self.block.close_runs(device, epoch, lane);
-        let row = StoredMapping { domain: self.moment.domain, ticks, tick_hz, host_us, uncertainty_us }.to_row();
+        let row =
+            StoredMapping { domain: self.moment.domain, ticks, tick_hz, host_us, uncertainty_us }.to_row();
         self.put(&self.tables.clock, &mapping_key(device, epoch, lane, first), &row)?;
         Ok(())
     }
