@@ -402,8 +402,12 @@ unsafe fn view<'a>(bytes: *const c_void, len: usize) -> &'a [u8] {
 unsafe fn gather(parts: *const iovec, count: c_int) -> Vec<u8> {
     // SAFETY: the caller upholds it.
     let parts = unsafe { slice::from_raw_parts(parts, count.max(0) as usize) };
-    // SAFETY: as above.
-    parts.iter().flat_map(|part| unsafe { view(part.iov_base, part.iov_len) }).copied().collect()
+    let mut bytes = Vec::new();
+    for part in parts {
+        // SAFETY: as above.
+        bytes.extend_from_slice(unsafe { view(part.iov_base, part.iov_len) });
+    }
+    bytes
 }
 
 /// A flush sends every byte of the file.

@@ -59,7 +59,7 @@ struct Version<T> {
 #[derive(Clone, Debug)]
 enum NameChange {
     Create { name: PathBuf, inode: usize },
-    Rename { from: PathBuf, to: PathBuf },
+    Rename { from: PathBuf, to: PathBuf, inode: usize },
     Remove { name: PathBuf },
 }
 
@@ -109,7 +109,8 @@ impl Disk {
             }
             Operation::FailedFlush { file, .. } => self.inode(*file).give_up(),
             Operation::Rename { from, to } => {
-                self.change(now, NameChange::Rename { from: from.clone(), to: to.clone() });
+                let inode = *self.names.get(from).expect("the file was on the disk");
+                self.change(now, NameChange::Rename { from: from.clone(), to: to.clone(), inode });
             }
             Operation::Remove { name } => self.change(now, NameChange::Remove { name: name.clone() }),
             Operation::FlushDirectory { name, covers } => {
@@ -275,10 +276,9 @@ impl NameChange {
             Self::Create { name, inode } => {
                 names.insert(name.clone(), *inode);
             }
-            Self::Rename { from, to } => {
-                if let Some(inode) = names.remove(from) {
-                    names.insert(to.clone(), inode);
-                }
+            Self::Rename { from, to, inode } => {
+                names.remove(from);
+                names.insert(to.clone(), *inode);
             }
             Self::Remove { name } => {
                 names.remove(name);

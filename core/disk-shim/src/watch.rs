@@ -42,6 +42,7 @@ pub(crate) struct State {
     /// How many operations were taken out of the log.
     taken: usize,
     fault: Option<ArmedFault>,
+    grown: u64,
     room: Option<u64>,
 }
 
@@ -125,6 +126,11 @@ impl Watch {
         self.directory.lock().fault.as_ref().map_or(0, ArmedFault::struck)
     }
 
+    /// How many bytes the files have grown by altogether, whatever was cut off again.
+    pub fn grown(&self) -> u64 {
+        self.directory.lock().grown
+    }
+
     /// Leaves room for files to grow by `bytes` altogether, then the disk is full; `None`: as much as there is.
     pub fn set_room(&self, bytes: Option<u64>) {
         self.directory.lock().room = bytes;
@@ -178,6 +184,7 @@ impl State {
     pub(crate) fn written(&mut self, file: FileId, at: u64, bytes: &[u8]) {
         let len = bytes.len() as u64;
         let grown = self.growth(file, at, len);
+        self.grown += grown;
         self.room = self.room.map(|room| room.saturating_sub(grown));
         let extent = &mut self.extents[file.0 as usize];
         *extent = (*extent).max(at + len);

@@ -168,11 +168,13 @@ fn a_disk_without_room_takes_what_fits_and_what_needs_none() {
     let watch = Watch::new(dir.path()).unwrap();
     let file = writable(&dir.path().join("log"));
     file.write_all_at(&[1; 100], 0).unwrap();
+    assert_eq!(watch.grown(), 100);
     watch.set_room(Some(50));
     assert_eq!(file.write_at(&[2; 200], 0).unwrap(), 150, "100 are there already");
     assert_eq!(file.write_at(&[3; 1], 150).unwrap_err().kind(), ErrorKind::StorageFull);
     assert_eq!(file.write_at(&[3; 1], 4000).unwrap_err().kind(), ErrorKind::StorageFull);
     file.write_all_at(&[4; 150], 0).unwrap();
+    assert_eq!(watch.grown(), 150);
     file.set_len(120).unwrap();
     assert_eq!(file.write_at(&[5; 200], 100).unwrap(), 50, "what was cut off is free again");
     fs::remove_file(dir.path().join("log")).unwrap();
