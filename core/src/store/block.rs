@@ -28,7 +28,7 @@ pub(super) use run_events::{RunEvents, RunEventsIter};
 #[cfg(feature = "encryption")]
 pub(super) use sealed_run::{SealedRun, UNIT_FRONT_LEN, UNIT_OVERHEAD};
 pub(super) use stretch::{Stretch, Stretches};
-pub(super) use writer::{BlockWriter, EventMeta, PushError, RunKey};
+pub(super) use writer::{BlockWriter, EventMeta, PushError, RunKey, RunKeyHash};
 
 use super::error::{Damage, Place};
 use super::run_index::RunIndex;
@@ -160,11 +160,6 @@ impl<'a> Block<'a> {
             (run.stream(), run.first(), run.count())
         };
         Ok(RunIndex { stream, first, block: self.first(), run: index as u16, count })
-    }
-
-    /// Whether it has a sealed run.
-    pub(super) fn has_sealed_runs(&self) -> Result<bool, Damage> {
-        (0..self.runs()).try_fold(false, |found, index| Ok(found || self.run(index)?.is_sealed()))
     }
 
     /// The run at `index`.

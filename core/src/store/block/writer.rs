@@ -1,6 +1,7 @@
 //! Makes blocks: takes events in global order, and groups them by run.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 
 use super::columns::{TickState, push_varint, varint_len};
 #[cfg(any(test, feature = "encryption"))]
@@ -19,7 +20,7 @@ pub(crate) struct BlockWriter {
     domain: u32,
     runs: Vec<RunWriter>,
     /// The run that an event of each key would extend.
-    open: HashMap<RunKey, usize>,
+    open: HashMap<RunKey, usize, RunKeyHash>,
     /// The run that took the last event, which most often takes the next.
     latest: usize,
     events: u32,
@@ -30,6 +31,8 @@ pub(crate) struct BlockWriter {
     /// How many events came when.
     ingest: PairsWriter,
     spare: Vec<RunWriter>,
+    /// The bytes that the buffers in `spare` hold.
+    spare_len: usize,
 }
 
 /// What all events of a run share.
@@ -62,6 +65,36 @@ impl RunKey {
     }
 }
 
+/// Hashes [`RunKey`]s: numbers that the store itself allots, so that nobody makes them collide.
+pub(crate) type RunKeyHash = BuildHasherDefault<RunKeyHasher>;
+
+/// Mixes numbers by multiplication.
+#[derive(Default)]
+pub(crate) struct RunKeyHasher(u64);
+
+impl Hasher for RunKeyHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|&byte| self.write_u64(byte.into()));
+    }
+
+    fn write_u8(&mut self, number: u8) {
+        self.write_u64(number.into());
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        self.write_u64(number.into());
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = (self.0.rotate_left(23) ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn finish(&self) -> u64 {
+        // The upper bits depend on all numbers, and the table goes by the lower ones too.
+        self.0 ^ self.0 >> 32
+    }
+}
+
 /// What an event brings beside its bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct EventMeta {
@@ -91,13 +124,14 @@ impl BlockWriter {
             first: GlobalSequence(0),
             domain: 0,
             runs: Vec::new(),
-            open: HashMap::new(),
+            open: HashMap::default(),
             latest: 0,
             events: 0,
             runs_len: field::RUNS,
             order: PairsWriter::default(),
             ingest: PairsWriter::default(),
             spare: Vec::new(),
+            spare_len: 0,
         }
     }
 
@@ -105,8 +139,9 @@ impl BlockWriter {
     pub(crate) fn begin(&mut self, first: GlobalSequence, domain: u32) {
         self.first = first;
         self.domain = domain;
-        self.spare.append(&mut self.runs);
-        self.spare.truncate(SPARE_RUNS_MAX);
+        while let Some(run) = self.runs.pop() {
+            self.keep(run);
+        }
         self.open.clear();
         self.latest = 0;
         self.events = 0;
@@ -208,7 +243,7 @@ impl BlockWriter {
         self.close_all_runs();
         let before = self.runs.len();
         for index in 0..block.runs() {
-            let mut run = self.spare.pop().unwrap_or_else(RunWriter::new);
+            let mut run = self.spare_run();
             run.copy(&block.run(index)?).map_err(|reason| block.damage(reason))?;
             self.runs_len += RUN_LEN + run.events().len() + run.columns_len();
             self.runs.push(run);
@@ -272,14 +307,31 @@ impl BlockWriter {
     }
 
     fn open_run(&mut self, key: RunKey, meta: &EventMeta) -> usize {
-        let mut run = self.spare.pop().unwrap_or_else(RunWriter::new);
+        let mut run = self.spare_run();
         run.begin(key, meta);
         self.runs.push(run);
         self.runs.len() - 1
     }
 
     fn forget_last_run(&mut self) {
-        self.spare.extend(self.runs.pop());
+        if let Some(run) = self.runs.pop() {
+            self.keep(run);
+        }
+    }
+
+    fn spare_run(&mut self) -> RunWriter {
+        let Some(run) = self.spare.pop() else { return RunWriter::new() };
+        self.spare_len -= run.capacity();
+        run
+    }
+
+    /// Keeps the buffers of a run for later blocks, within [`SPARE_LEN_MAX`].
+    fn keep(&mut self, run: RunWriter) {
+        let len = self.spare_len + run.capacity();
+        if len <= SPARE_LEN_MAX {
+            self.spare_len = len;
+            self.spare.push(run);
+        }
     }
 
     fn close_all_runs(&mut self) {
@@ -494,6 +546,15 @@ impl RunWriter {
         Ok(len + self.columns_len() - columns_len)
     }
 
+    /// How many bytes it holds, used or not.
+    fn capacity(&self) -> usize {
+        size_of::<Self>()
+            + self.events.capacity()
+            + self.ends.capacity() * END_LEN
+            + self.ticks.capacity()
+            + self.unit.capacity()
+    }
+
     /// Room for an event behind those there are.
     fn spare(&mut self, room: usize) -> &mut [u8] {
         let end = self.events_len + room;
@@ -591,5 +652,6 @@ pub(super) const EVENT_OVERHEAD_MAX: usize =
 /// A count of a block's events, as a varint: there are fewer than 2²¹, since each takes a byte or an end.
 const COUNT_LEN_MAX: usize = 3;
 
-/// How many runs' buffers are kept for later blocks.
-const SPARE_RUNS_MAX: usize = 16;
+/// How many bytes of runs' buffers are kept for later blocks: those of several large runs, or of all the small runs of
+/// one block.
+const SPARE_LEN_MAX: usize = 1024 * 1024;

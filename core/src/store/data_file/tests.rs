@@ -49,8 +49,17 @@ impl Torn {
         assert_eq!(fs::read(&path).unwrap() != bytes, repaired);
         let again = repair_after_power_cut(self.dir.path(), |checksum| checksum == confirmed)?;
         assert!(!again, "what is repaired needs no repair");
+        self.check_copy(repaired);
         assert_eq!(newest_checksum(self.dir.path()).unwrap(), confirmed);
         Ok((repaired, read_state(self.dir.path())))
+    }
+
+    /// Both pages bear their number, and where one is a copy of the other, there is nothing left to confirm.
+    fn check_copy(&self, repaired: bool) {
+        let bytes = fs::read(self.dir.path().join(DATA_FILE)).unwrap();
+        let numbers = [0, 1].map(|page| array(&bytes[self.page(page)], 0).map(usize::from_ne_bytes));
+        assert_eq!(numbers, [Some(0), Some(1)]);
+        assert!(!repaired || !repair_after_power_cut(self.dir.path(), |_| false).unwrap());
     }
 }
 
@@ -96,6 +105,24 @@ fn garbage_that_passes_for_the_newest_meta_gives_way() {
             bytes[torn.page(newest)][PAGE_HEADER_LEN + at..][..4].fill(0x5a);
             assert_eq!(torn.repair(&bytes, 1).unwrap().1, 1, "page {newest}, at {at}");
         }
+    }
+}
+
+/// LMDB opens no file whose older page fails one of these.
+#[test]
+fn an_older_page_that_is_no_meta_page_is_replaced() {
+    let page_len = 2 * Torn::new(0).page_len as u32;
+    for (at, field) in [
+        (field::PAGE_FLAGS, vec![0xff ^ FLAG_META as u8]),
+        (PAGE_HEADER_LEN + field::MAGIC, vec![0x5a]),
+        (PAGE_HEADER_LEN + field::VERSION, vec![2]),
+        (PAGE_HEADER_LEN + field::PAGE_LEN, page_len.to_ne_bytes().to_vec()),
+        (PAGE_HEADER_LEN + field::PAGE_LEN, vec![1]),
+    ] {
+        let torn = Torn::new(0);
+        let mut bytes = torn.bytes.clone();
+        bytes[torn.page(1)][at..at + field.len()].copy_from_slice(&field);
+        assert_eq!(torn.repair(&bytes, 2).unwrap(), (true, 2), "at {at}");
     }
 }
 

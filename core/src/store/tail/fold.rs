@@ -16,7 +16,7 @@ use heed::RwTxn;
 
 use super::record::{Chunk, Record, TableNumber};
 use crate::store::block::{
-    BLOCK_LEN_MAX, Block, BlockWriter, EventMeta, Origin, PushError, Run, RunKey, Stretch, Ticks,
+    BLOCK_LEN_MAX, Block, BlockWriter, EventMeta, Origin, PushError, Run, RunKey, RunKeyHash, Stretch, Ticks,
 };
 use crate::store::clock::mapping_key;
 use crate::store::error::{AppendError, Damage, Place};
@@ -163,10 +163,10 @@ impl<'f, 't> Merge<'f, 't> {
             self.domain = block.domain();
             self.block.begin(self.next, self.domain);
         }
-        if block.has_sealed_runs()? {
+        let mut sources = self.sources(&block)?;
+        if sources.iter().any(|source| source.key.sealed) {
             return self.join(&block);
         }
-        let mut sources = self.sources(&block)?;
         for stretch in block.stretches() {
             let stretch = stretch?;
             self.add_stretch(&block, &mut sources[stretch.run], stretch)?;
@@ -188,7 +188,8 @@ impl<'f, 't> Merge<'f, 't> {
     }
 
     fn sources<'a>(&mut self, block: &Block<'a>) -> Result<Vec<Source<'a>>, Damage> {
-        let mut keys = HashSet::with_capacity(block.runs());
+        let mut keys = HashSet::<_, RunKeyHash>::default();
+        keys.reserve(block.runs());
         let source = |index| {
             let run = block.run(index)?;
             let key = RunKey::of(&run);
