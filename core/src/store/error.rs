@@ -197,6 +197,9 @@ pub enum ReadError {
     /// The owner grew the map beyond what this process has mapped, and open snapshots keep it from being mapped
     /// anew: drop them and try again.
     MapGrown,
+    /// The owner, in another process, wrote faster for a second than this one could read, or is still opening the
+    /// store: try again.
+    Overtaken,
     /// LMDB or the system below it failed.
     Storage(StorageError),
 }
@@ -397,6 +400,9 @@ impl fmt::Display for ReadError {
             Self::Corrupt(damage) => damage.fmt(f),
             Self::TooManyReaders => f.write_str("every reader slot is taken; drop snapshots and iterators"),
             Self::MapGrown => f.write_str("the owner grew the store; drop open snapshots and try again"),
+            Self::Overtaken => {
+                f.write_str("the owner does not serve the store yet, or writes too fast; try again")
+            }
             Self::Storage(error) => error.fmt(f),
         }
     }
@@ -540,6 +546,17 @@ impl From<heed::Error> for ReadError {
 impl From<io::Error> for AppendError {
     fn from(error: io::Error) -> Self {
         heed::Error::Io(error).into()
+    }
+}
+
+impl From<OpenError> for ReadError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Corrupt(damage) => Self::Corrupt(damage),
+            OpenError::Storage(error) => Self::Storage(error),
+            OpenError::Io { error, .. } => heed::Error::Io(error).into(),
+            error => heed::Error::Io(io::Error::other(error)).into(),
+        }
     }
 }
 

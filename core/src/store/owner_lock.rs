@@ -35,11 +35,35 @@ impl OwnerLock {
         }
         Err(OpenError::Owned { path: dir.to_path_buf() })
     }
+
+    /// Keeps `dir` from being owned, for as long as the lock is held; `None` where somebody owns it.
+    pub(super) fn keep_free(dir: &Path) -> Result<Option<SharedLock>, OpenError> {
+        let path = dir.join(FILE_NAME);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            // Nobody ever owned it: there is nothing that an owner could have left.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Some(SharedLock { _file: None }));
+            }
+            Err(error) => return Err(OpenError::Io { path, error }),
+        };
+        match file.try_lock_shared() {
+            Ok(()) => Ok(Some(SharedLock { _file: Some(file) })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(OpenError::Io { path, error }),
+        }
+    }
+}
+
+/// Held by a process that reads a store which nobody may own meanwhile. Others may hold one too.
+#[derive(Debug)]
+pub(super) struct SharedLock {
+    _file: Option<File>,
 }
 
 const FILE_NAME: &str = "owner.lock";
 
 /// A process that starts another shares its locks with it for a moment, so that a store which was closed just now
-/// may still seem to be owned.
-const ATTEMPTS_MAX: u32 = 20;
+/// may still seem to be owned; and one that reads a store without an owner keeps it so while it looks at the tail.
+const ATTEMPTS_MAX: u32 = 50;
 const ATTEMPT_INTERVAL: Duration = Duration::from_millis(10);

@@ -86,18 +86,17 @@ impl Store {
 
     /// The log as it is now.
     pub(super) fn read(&self) -> Result<(ReadTransaction, TailView), ReadError> {
-        let tail = match &self.tail {
-            TailSource::Owned(tail) => tail.view(),
-            TailSource::Mirrored(mirror) => mirror.view()?,
-        };
-        self.environment.read_with(tail)
+        match &self.tail {
+            TailSource::Owned(tail) => self.environment.read_with(tail.view()),
+            TailSource::Mirrored(mirror) => mirror.read(&self.environment),
+        }
     }
 
     /// The number of the last commit that can be read.
     pub(super) fn last_commit(&self) -> u64 {
         match &self.tail {
             TailSource::Owned(tail) => tail.durable(),
-            TailSource::Mirrored(mirror) => mirror.last_commit(),
+            TailSource::Mirrored(mirror) => mirror.last_commit().unwrap_or(u64::MAX),
         }
     }
 
@@ -115,7 +114,7 @@ impl VarveView {
     /// Opens the store in `dir` for reading.
     pub(super) fn open(dir: &Path, config: &Config) -> Result<Self, OpenError> {
         let environment = Arc::new(Environment::open_read_only(dir, config)?);
-        let mirror = Mirror::open(dir, environment.incarnation()?)?;
+        let mirror = Mirror::open(dir, &environment)?;
         let store = Store::new(environment, TailSource::Mirrored(mirror))?;
         #[cfg(feature = "notify")]
         if let Ok((read, tail)) = store.read() {

@@ -193,7 +193,8 @@ impl Journal {
         (SEGMENTS_SECTOR + segment * u64::from(self.segment_sectors) + u64::from(sector)) * SECTOR_LEN as u64
     }
 
-    fn error(&self, error: io::Error) -> OpenError {
+    /// What it means that the file could not be read or flushed.
+    pub(super) fn error(&self, error: io::Error) -> OpenError {
         OpenError::Io { path: self.path.clone(), error }
     }
 }

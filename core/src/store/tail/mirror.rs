@@ -1,16 +1,163 @@
-use super::TailView;
+//! The tail as a process sees it that does not own the store: a copy of the records that are durable.
+//!
+//! ```text
+//! watermark ──► which records count      tail ──► their bytes      LMDB ──► how far they are folded
+//! ```
+//!
+//! The three change one after the other while the owner goes on. So a reader copies what the watermark names, then begins
+//! its LMDB transaction, and only then sees whether the two make one log without a gap. If not, it begins anew.
+
+mod copies;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use super::fold::Folded;
+use super::journal::Journal;
+use super::published::{Published, PublishedFile};
+use super::view::TailView;
+use crate::store::environment::{Environment, ReadTransaction};
 use crate::store::error::{OpenError, ReadError};
-use std::path::Path;
+use crate::store::owner_lock::OwnerLock;
+use copies::Copies;
+
+/// The tail of a store that another process owns, or none.
 #[derive(Debug)]
-pub(in crate::store) struct Mirror;
+pub(in crate::store) struct Mirror {
+    dir: PathBuf,
+    incarnation: u64,
+    state: Mutex<State>,
+}
+
+/// The files, which an owner may make later, and what was copied of them.
+#[derive(Debug, Default)]
+struct State {
+    journal: Option<Journal>,
+    published: Option<PublishedFile>,
+    /// `None` where nothing is known that could be relied on.
+    copies: Option<Copies>,
+}
+
 impl Mirror {
-    pub(in crate::store) fn open(_: &Path, _: u64) -> Result<Self, OpenError> {
-        Ok(Self)
+    /// The tail of the store in `dir`. Where nobody owns the store, what a crash left there is flushed, and then counts.
+    pub(in crate::store) fn open(dir: &Path, environment: &Arc<Environment>) -> Result<Self, OpenError> {
+        let incarnation = environment.incarnation()?;
+        let mirror = Self { dir: dir.into(), incarnation, state: Mutex::default() };
+        mirror.open_journal(&mut mirror.lock())?;
+        mirror.find_unowned(environment)?;
+        Ok(mirror)
     }
-    pub(in crate::store) fn view(&self) -> Result<TailView, ReadError> {
-        Ok(TailView::default())
+
+    /// Begins a transaction that reads, beside a view of the tail that goes on where it ends.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Overtaken`] where the owner was faster for a second, or does not serve the store yet.
+    pub(in crate::store) fn read(
+        &self,
+        environment: &Arc<Environment>,
+    ) -> Result<(ReadTransaction, TailView), ReadError> {
+        for attempt in 0..ATTEMPTS_MAX {
+            if attempt > 0 {
+                thread::sleep(ATTEMPT_INTERVAL);
+            }
+            let copies = match self.follow(environment)? {
+                Some(copies) => Some(copies),
+                None => self.find_unowned(environment)?,
+            };
+            let (read, folded) = begin(environment)?;
+            match copies.and_then(|copies| copies.view_from(folded)) {
+                Some(view) => return Ok((read, view)),
+                None => self.lock().copies = None,
+            }
+        }
+        Err(ReadError::Overtaken)
     }
-    pub(in crate::store) fn last_commit(&self) -> u64 {
-        0
+
+    /// The last commit that can be read.
+    pub(in crate::store) fn last_commit(&self) -> Result<u64, ReadError> {
+        let mut state = self.lock();
+        let told = self.told(&mut state)?.map_or(0, |told| told.commit);
+        Ok(state.copies.as_ref().map_or(told, |copies| copies.commit().max(told)))
+    }
+
+    /// Copies what the watermark names beyond what was copied before; `None` where the owner was faster.
+    fn follow(&self, environment: &Arc<Environment>) -> Result<Option<Copies>, ReadError> {
+        let mut state = self.lock();
+        let told = self.told(&mut state)?;
+        let known = state.copies.as_ref().map(Copies::commit);
+        let Some(told) = told.filter(|told| known.is_none_or(|known| known < told.commit)) else {
+            return Ok(state.copies.clone());
+        };
+        self.open_journal(&mut state)?;
+        let (_, folded) = begin(environment)?;
+        let mut copies = state.copies.take().unwrap_or_default();
+        if let Some(journal) = &state.journal
+            && copies.advance(journal, &told, folded)?
+        {
+            state.copies = Some(copies);
+        }
+        Ok(state.copies.clone())
+    }
+
+    /// Copies what the tail holds of a store that nobody owns, and flushes it; `None` where somebody does.
+    fn find_unowned(&self, environment: &Arc<Environment>) -> Result<Option<Copies>, ReadError> {
+        let Some(_free) = OwnerLock::keep_free(&self.dir)? else { return Ok(None) };
+        let mut state = self.lock();
+        self.open_journal(&mut state)?;
+        let (_, folded) = begin(environment)?;
+        state.copies = Some(match &state.journal {
+            Some(journal) => Copies::recover(journal, folded)?,
+            None => Copies::none_beyond(folded),
+        });
+        Ok(state.copies.clone())
+    }
+
+    /// How far the owner says that the log is durable; `None` where none said anything yet.
+    fn told(&self, state: &mut State) -> Result<Option<Published>, ReadError> {
+        if state.published.is_none() {
+            state.published = PublishedFile::open(&self.dir, self.incarnation).map_err(heed::Error::Io)?;
+        }
+        let Some(published) = &state.published else { return Ok(None) };
+        for _ in 0..LOOKS_MAX {
+            if let Some(told) = published.read().map_err(heed::Error::Io)? {
+                return Ok(Some(told));
+            }
+            thread::yield_now();
+        }
+        Ok(None)
+    }
+
+    fn open_journal(&self, state: &mut State) -> Result<(), OpenError> {
+        if state.journal.is_none() {
+            let journal = Journal::open_read_only(&self.dir)?;
+            if journal.as_ref().is_some_and(|journal| journal.incarnation() != self.incarnation) {
+                let reason = "its tail is that of another store";
+                return Err(OpenError::NotAStore { path: self.dir.clone(), reason });
+            }
+            state.journal = journal;
+        }
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// Begins a transaction that reads, and tells what LMDB holds in it.
+fn begin(environment: &Arc<Environment>) -> Result<(ReadTransaction, Folded), ReadError> {
+    let read = environment.read()?;
+    let folded = Folded::read(environment.tables(), read.txn())?;
+    Ok((read, folded))
+}
+
+/// How often a reader begins anew, and what it waits before it does: together a second, in which an owner that opens a
+/// store has most often begun to serve it.
+const ATTEMPTS_MAX: u32 = 500;
+const ATTEMPT_INTERVAL: Duration = Duration::from_millis(2);
+
+/// How often a reader looks at a watermark that is being written; a write takes a microsecond.
+const LOOKS_MAX: u32 = 100;

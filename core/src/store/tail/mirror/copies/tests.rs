@@ -1,0 +1,198 @@
+//! A reader beside an owner that commits, folds and writes over what it folded, at any moment between the reader's steps.
+
+use super::*;
+use crate::GlobalSequence;
+use crate::store::config::Durability;
+use crate::store::tail::{Chunk, RecordHead, RecordWriter, SECTOR_LEN, TableNumber};
+
+const CASES: u64 = 200;
+const STEPS: usize = 120;
+
+/// An owner with nothing but a tail.
+struct Owner {
+    random: fastrand::Rng,
+    dir: tempfile::TempDir,
+    journal: Journal,
+    told: Published,
+    /// The last commit that is written.
+    commit: u64,
+    sector: u32,
+    /// The last commit of each generation, from 1; the last generation is the current one.
+    ends: Vec<u64>,
+    folded: Folded,
+}
+
+impl Owner {
+    fn new(seed: u64) -> Self {
+        let dir = tempfile::tempdir().expect("there is room for temporary files");
+        let journal = Journal::create(dir.path(), 1, 0, Durability::Relaxed).unwrap();
+        Self {
+            random: fastrand::Rng::with_seed(seed),
+            dir,
+            journal,
+            told: Published { generation: 1, ..Published::default() },
+            commit: 0,
+            sector: 0,
+            ends: vec![0],
+            folded: Folded::default(),
+        }
+    }
+
+    fn generation(&self) -> u64 {
+        self.ends.len() as u64
+    }
+
+    fn work(&mut self, steps: usize) {
+        for _ in 0..steps {
+            match self.random.u8(..10) {
+                0..6 => self.write(),
+                6..9 => self.flush(),
+                _ => self.fold(),
+            }
+        }
+    }
+
+    fn write(&mut self) {
+        let sectors = if self.random.bool() { self.random.u32(1..40) } else { 1 };
+        if self.sector + sectors > self.journal.sectors_per_segment() {
+            self.turn();
+        }
+        let mut writer = RecordWriter::new();
+        let commit = self.commit + 1;
+        let mut value = vec![0; (sectors as usize - 1) * SECTOR_LEN + 8];
+        value[..8].copy_from_slice(&commit.to_le_bytes());
+        writer.row(TableNumber(0), b"k", &value);
+        let head = RecordHead { generation: self.generation(), commit, ..RecordHead::default() };
+        let record = writer.finish(head, self.journal.seed(head.generation));
+        self.journal.write(head.generation, self.sector, record).unwrap();
+        self.commit = commit;
+        self.sector += sectors;
+        *self.ends.last_mut().expect("there is a current generation") = commit;
+    }
+
+    /// Flushes, and publishes it.
+    fn flush(&mut self) {
+        let before = self.ends.iter().rev().nth(1).copied().unwrap_or(0);
+        self.told = Published {
+            generation: self.generation(),
+            records: (self.commit - before) as u32,
+            sectors: self.sector,
+            commit: self.commit,
+            next: GlobalSequence(0),
+        };
+    }
+
+    /// Seals the current generation. Three may wait to be folded, the current one among them.
+    fn turn(&mut self) {
+        self.flush();
+        self.ends.push(self.commit);
+        self.sector = 0;
+        if self.generation() > self.folded.generation + SEGMENTS {
+            self.fold();
+        }
+    }
+
+    /// Folds all sealed generations, or all there is.
+    fn fold(&mut self) {
+        if self.random.u8(..4) == 0 {
+            self.turn();
+        }
+        let sealed = self.ends.len() - 1;
+        if sealed > 0 {
+            self.folded = Folded { generation: sealed as u64, commit: self.ends[sealed - 1] };
+        }
+    }
+}
+
+fn commits(view: &TailView) -> Vec<u64> {
+    let commit_of = |record: &Record| match record.chunk(0) {
+        Chunk::Row { value, .. } => u64::from_le_bytes(value[..8].try_into().unwrap()),
+        Chunk::Block(_) => panic!("there are no blocks"),
+    };
+    view.records().map(commit_of).collect()
+}
+
+/// Lets a reader look again and again, while the owner does up to `pace` steps between any two of its own.
+fn look(seed: u64, pace: usize) -> usize {
+    let mut owner = Owner::new(seed);
+    let mut copies = None::<Copies>;
+    let mut failed = 0;
+    for _ in 0..STEPS {
+        let steps = owner.random.usize(..40);
+        owner.work(steps);
+        let meanwhile = |owner: &mut Owner| {
+            let steps = owner.random.usize(..=pace);
+            owner.work(steps);
+        };
+        let told = owner.told;
+        meanwhile(&mut owner);
+        let mut next = copies.take().unwrap_or_default();
+        if next.commit() < told.commit && !next.advance(&owner.journal, &told, owner.folded).unwrap() {
+            assert!(pace > 0, "seed {seed}: nothing was in its way");
+            failed += 1;
+            continue;
+        }
+        meanwhile(&mut owner);
+        let folded = owner.folded;
+        let Some(view) = next.view_from(folded) else {
+            assert!(pace > 0, "seed {seed}: the two make one log");
+            failed += 1;
+            continue;
+        };
+        let commits = commits(&view);
+        let end = folded.commit + commits.len() as u64;
+        assert_eq!(commits, (folded.commit + 1..=end).collect::<Vec<_>>(), "seed {seed}");
+        assert!(end >= told.commit, "seed {seed}: it misses what was told");
+        assert!(end <= told.commit.max(folded.commit), "seed {seed}: it shows what was not flushed");
+        copies = Some(next);
+    }
+    failed
+}
+
+#[test]
+fn what_was_told_is_copied_and_nothing_else() {
+    for seed in 0..CASES {
+        look(seed, 0);
+    }
+}
+
+#[test]
+fn an_owner_that_goes_on_meanwhile_costs_another_look_and_never_a_gap() {
+    let failed: usize = (0..CASES).map(|seed| look(seed, 100)).sum();
+    assert!(failed > CASES as usize, "the owner was hardly in the way");
+    assert!(failed < STEPS * CASES as usize / 2, "the reader hardly ever saw anything");
+}
+
+#[test]
+fn a_record_beyond_what_was_told_stays_unseen() {
+    let mut owner = Owner::new(1);
+    owner.write();
+    owner.flush();
+    owner.write();
+    let mut copies = Copies::default();
+    assert!(copies.advance(&owner.journal, &owner.told, owner.folded).unwrap());
+    assert_eq!(commits(&copies.view_from(owner.folded).unwrap()), [1]);
+    let found = Copies::recover(&owner.journal, owner.folded).unwrap();
+    assert_eq!(
+        commits(&found.view_from(owner.folded).unwrap()),
+        [1, 2],
+        "without an owner it is flushed first"
+    );
+}
+
+#[test]
+fn a_watermark_that_the_tail_does_not_bear_out_is_not_followed() {
+    let mut owner = Owner::new(1);
+    owner.write();
+    owner.flush();
+    for told in [
+        Published { records: 2, commit: 2, ..owner.told },
+        Published { commit: 2, ..owner.told },
+        Published { generation: 2, ..owner.told },
+        Published { generation: u64::MAX, commit: u64::MAX, records: u32::MAX, ..owner.told },
+    ] {
+        let mut copies = Copies::default();
+        assert!(!copies.advance(&owner.journal, &told, owner.folded).unwrap(), "{told:?}");
+    }
+    drop(owner.dir);
+}
