@@ -22,6 +22,7 @@ mod error;
 mod event_handler;
 mod event_type;
 mod event_view;
+mod events_of;
 mod expected_version;
 mod file_system;
 mod folder;
@@ -30,6 +31,7 @@ mod follower;
 mod format;
 mod gap_event;
 mod global_reader;
+mod log_view;
 mod owner_lock;
 mod pinned;
 mod poison_event;
@@ -80,10 +82,12 @@ pub use error::{
 };
 pub use event_handler::{Effects, EventHandler, HandlerError};
 pub use event_view::{EventView, GlobalEvent, Origin};
+pub use events_of::{EventsOf, TypedEvent};
 pub use expected_version::ExpectedVersion;
 pub use format::FORMAT_VERSION;
 pub use gap_event::{ArchivedGapEvent, GapEvent};
 pub use global_reader::{GlobalEvents, GlobalEventsBack, GlobalIter, GlobalIterBack, GlobalReader};
+pub use log_view::LogView;
 pub use pinned::Pinned;
 pub use poison_event::{ArchivedPoisonEvent, POISON_REASON_LEN_MAX, PoisonEvent};
 pub use processor::{HANDLER_ATTEMPTS_MAX, PROCESSOR_TURN_EVENTS_MAX, Processor, Progress};
@@ -92,7 +96,8 @@ pub use retention::{RetentionPolicy, Retired};
 pub use snapshot::{Snapshot, StreamInfo};
 pub use stream::{Appended, STREAM_NAME_LEN_MAX, Stream};
 pub use stream_reader::{
-    StreamEvent, StreamEvents, StreamEventsBack, StreamIter, StreamIterBack, StreamReader,
+    StreamEvent, StreamEvents, StreamEventsBack, StreamIter, StreamIterBack, StreamReader, StreamView,
+    VIEW_RUNS_MAX,
 };
 #[cfg(feature = "notify")]
 pub use subscription::{Subscription, TURN_EVENTS_MAX, Turn, TurnIter};

@@ -125,6 +125,11 @@ impl<'a> Block<'a> {
         end.map(GlobalSequence).ok_or_else(|| self.damage("its events exceed the number space"))
     }
 
+    /// Whether it holds the event at `global`.
+    pub(super) fn holds(&self, global: GlobalSequence) -> bool {
+        global.0.checked_sub(self.header.first.0).is_some_and(|place| place < self.header.events.into())
+    }
+
     /// How many runs there are.
     pub(super) fn runs(&self) -> usize {
         self.header.runs.into()

@@ -1,6 +1,7 @@
 //! Reads the events of one stream: one of them, or all from a place on.
 
 mod backward;
+mod view;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -21,6 +22,7 @@ use super::view::Store;
 use crate::archive::access_root;
 use crate::{Event, StreamId, StreamSequence};
 pub use backward::{StreamEventsBack, StreamIterBack};
+pub use view::{StreamView, VIEW_RUNS_MAX};
 
 /// Reads the streams of a name as events of type `T`. Clones are cheap, and each may go to a thread of its own.
 pub struct StreamReader<T: Event> {
@@ -174,7 +176,7 @@ impl<T: Event> StreamEvents<T> {
     }
 
     fn raw_iter(&self) -> RawIter<'_> {
-        RawIter { snapshot: &self.snapshot, stream: self.stream, from: self.from, rows: None, run: None }
+        RawIter::new(&self.snapshot, self.stream, self.from)
     }
 }
 
@@ -290,6 +292,11 @@ impl<'s> RunCursor<'s> {
         seq: StreamSequence,
     ) -> Result<Option<Self>, ReadError> {
         let Some(stream) = snapshot.stream_number(name, id)? else { return Ok(None) };
+        Self::locate(snapshot, stream, seq)
+    }
+
+    /// Finds the event at `seq` of the stream of a number.
+    fn locate(snapshot: &'s Snapshot, stream: u32, seq: StreamSequence) -> Result<Option<Self>, ReadError> {
         Ok(snapshot.run_at(stream, seq)?.map(|located| Self::at(located, seq)))
     }
 
@@ -347,6 +354,11 @@ impl<'s> RunCursor<'s> {
 }
 
 impl<'s> RawIter<'s> {
+    /// The events from `from` on of the stream of a number.
+    fn new(snapshot: &'s Snapshot, stream: Option<u32>, from: StreamSequence) -> Self {
+        Self { snapshot, stream, from, rows: None, run: None }
+    }
+
     /// The next event, of the next run if this one has ended.
     fn advance(&mut self) -> Result<Option<(StreamSequence, &'s [u8])>, ReadError> {
         loop {

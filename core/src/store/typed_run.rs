@@ -59,6 +59,11 @@ impl<'s, T: Event> TypedRun<'s, T> {
         Self { events, root: Root { len: root_len, is_valid, event_type: PhantomData } }
     }
 
+    /// A run without events.
+    pub(super) fn none() -> Self {
+        Self { events: RunEvents::default(), root: Root::none() }
+    }
+
     /// The event at `index` and its bytes; `None` past the last, or where it is damaged.
     #[inline]
     pub(super) fn get(&self, index: usize) -> Option<(&'s T::Archived, &'s [u8])> {
@@ -75,8 +80,7 @@ impl<'s, T: Event> TypedRun<'s, T> {
 impl<T: Event> TypedEvents<'_, T> {
     /// The events of no run.
     pub(super) fn none() -> Self {
-        let root = Root { len: 0, is_valid: false, event_type: PhantomData };
-        Self { events: RunEventsIter::default(), root }
+        Self { events: RunEventsIter::default(), root: Root::none() }
     }
 }
 
@@ -94,6 +98,11 @@ where
 }
 
 impl<T: Event> Root<T> {
+    /// The root of the events of no run.
+    fn none() -> Self {
+        Self { len: 0, is_valid: false, event_type: PhantomData }
+    }
+
     /// Lends an event of the run as a `T`; `None` where it is none.
     #[inline]
     fn archived<'s>(&self, bytes: &'s [u8]) -> Option<&'s T::Archived> {

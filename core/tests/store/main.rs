@@ -18,6 +18,7 @@ mod second_process;
 mod subscribing;
 mod time;
 mod verifying;
+mod views;
 #[cfg(feature = "notify")]
 mod watching;
 mod whole;

@@ -1,6 +1,8 @@
 //! A run: neighbours of one stream, with one descriptor and one origin, whose bytes stand together.
 
 use super::columns::Ticks;
+#[cfg(any(test, feature = "encryption"))]
+use super::columns::check_ends;
 use super::run_events::RunEvents;
 #[cfg(any(test, feature = "encryption"))]
 use super::sealed_run::SealedRun;

@@ -39,8 +39,10 @@ pub struct StreamEventsBack<T: Event> {
 pub struct StreamIterBack<'s, T: Event> {
     raw: RawIterBack<'s>,
     readability: Readability,
-    /// The place of the first event of the run where the iterator is, and the run.
-    run: Option<(StreamSequence, TypedRun<'s, T>)>,
+    /// The run where the iterator is.
+    run: TypedRun<'s, T>,
+    /// How many of its events are to come.
+    left: usize,
 }
 
 impl<T: Event> StreamReader<T> {
@@ -65,7 +67,7 @@ impl<T: Event> StreamReader<T> {
 impl<T: Event> StreamEventsBack<T> {
     /// Iterates over the events, borrowed from the map.
     pub fn iter(&self) -> StreamIterBack<'_, T> {
-        StreamIterBack { raw: self.raw_iter(), readability: Readability::default(), run: None }
+        StreamIterBack::new(self.raw_iter())
     }
 
     /// Copies every event's bytes.
@@ -76,7 +78,7 @@ impl<T: Event> StreamEventsBack<T> {
     }
 
     fn raw_iter(&self) -> RawIterBack<'_> {
-        RawIterBack { snapshot: &self.snapshot, stream: self.stream, end: self.end, run: None }
+        RawIterBack::new(&self.snapshot, self.stream, self.end)
     }
 }
 
@@ -93,17 +95,32 @@ where
 }
 
 impl<'s, T: Event> StreamIterBack<'s, T> {
+    pub(super) fn new(raw: RawIterBack<'s>) -> Self {
+        Self { raw, readability: Readability::default(), run: TypedRun::none(), left: 0 }
+    }
+
+    /// The next event, where it is another one of the same run and there is nothing to say about it.
+    #[inline]
+    fn next_of_run(&mut self) -> Option<StreamEvent<'s, T>> {
+        let index = self.left.checked_sub(1)?;
+        let (archived, bytes) = self.run.get(index)?;
+        let stream_seq = StreamSequence(self.raw.end.0 - 1);
+        (self.left, self.raw.end) = (index, stream_seq);
+        Some(StreamEvent { stream_seq, archived, bytes })
+    }
+
+    /// The next event, of the run before.
+    #[cold]
     fn advance(&mut self) -> Result<Option<StreamEvent<'s, T>>, ReadError> {
-        let Some((stream_seq, _)) = self.raw.advance()? else { return Ok(None) };
-        let Some(cursor) = &self.raw.run else { return Ok(None) };
-        let first = cursor.run.first();
-        let run = match self.run {
-            Some((of, run)) if of == first => run,
-            _ => self.run.insert((first, cursor.typed(self.raw.snapshot, &mut self.readability)?)).1,
-        };
-        let event = run.get((stream_seq.0 - first.0) as usize);
-        let (archived, bytes) = event.ok_or_else(|| cursor.damaged_event())?;
-        Ok(Some(StreamEvent { stream_seq, archived, bytes }))
+        let Some((seq, mut cursor)) = self.raw.cursor()? else { return Ok(None) };
+        if self.left == 0 {
+            self.run = cursor.typed(self.raw.snapshot, &mut self.readability)?;
+            self.left = (seq.0 - cursor.run.first().0) as usize + 1;
+            if let Some(event) = self.next_of_run() {
+                return Ok(Some(event));
+            }
+        }
+        Err(cursor.damage_at(seq))
     }
 }
 
@@ -113,10 +130,14 @@ where
 {
     type Item = Result<StreamEvent<'s, T>, ReadError>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
+        if let Some(event) = self.next_of_run() {
+            return Some(Ok(event));
+        }
         let event = self.advance();
         if event.is_err() {
-            self.raw.end = StreamSequence(0);
+            (self.raw.end, self.left) = (StreamSequence(0), 0);
         }
         event.transpose()
     }
@@ -129,7 +150,7 @@ impl<T: Event> fmt::Debug for StreamIterBack<'_, T> {
 }
 
 /// Iterates over the events of a stream, whatever their layouts, the last first.
-struct RawIterBack<'s> {
+pub(super) struct RawIterBack<'s> {
     snapshot: &'s Snapshot,
     stream: u32,
     /// The place after the event to come; 0 at the end of the iteration.
@@ -138,16 +159,27 @@ struct RawIterBack<'s> {
 }
 
 impl<'s> RawIterBack<'s> {
+    /// The events before `end` of the stream of a number.
+    pub(super) fn new(snapshot: &'s Snapshot, stream: u32, end: StreamSequence) -> Self {
+        Self { snapshot, stream, end, run: None }
+    }
+
     /// The next event, of the run before if this one has none left.
     fn advance(&mut self) -> Result<Option<(StreamSequence, &'s [u8])>, ReadError> {
-        let Some(seq) = self.end.0.checked_sub(1).map(StreamSequence) else { return Ok(None) };
-        if self.run.as_ref().is_none_or(|cursor| cursor.run.first() == self.end) {
-            self.run = Some(self.run_before(seq)?);
-        }
-        let Some(cursor) = &mut self.run else { return Ok(None) };
+        let Some((seq, mut cursor)) = self.cursor()? else { return Ok(None) };
         cursor.next = (seq.0 - cursor.run.first().0) as usize;
         self.end = seq;
         cursor.advance()
+    }
+
+    /// The place of the event to come, and its run.
+    fn cursor(&mut self) -> Result<Option<(StreamSequence, RunCursor<'s>)>, ReadError> {
+        let Some(seq) = self.end.0.checked_sub(1).map(StreamSequence) else { return Ok(None) };
+        let cursor = match self.run {
+            Some(cursor) if cursor.run.first() < self.end => cursor,
+            _ => *self.run.insert(self.run_before(seq)?),
+        };
+        Ok(Some((seq, cursor)))
     }
 
     /// The run that holds the event at `seq`. It must end where the one after it begins.
