@@ -9,7 +9,7 @@ use crate::store::clock::StoredMapping;
 use crate::store::config::{Config, Durability};
 use crate::store::environment::Environment;
 use crate::store::owner_lock::OwnerLock;
-use crate::store::tail::{RecordHead, RecordSeed, RecordWriter};
+use crate::store::tail::record::{RecordHead, RecordSeed, RecordWriter};
 
 /// An event with all that a reader can tell of it.
 #[derive(Clone, Debug, PartialEq)]
