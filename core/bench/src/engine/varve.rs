@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use varve_core::{GlobalReader, GlobalSequence, Stream, StreamId, StreamReader, StreamSequence};
+use varve_core::{GlobalSequence, Stream, StreamId, StreamReader, StreamSequence};
 
 use super::places::streams_in_turn;
 use super::{Engine, EngineName, Handle, NAME, Open};
@@ -12,7 +12,6 @@ pub(crate) struct Varve<E: Sample> {
     varve: varve_core::Varve,
     stream: Stream<E, SAMPLE_LEN_MAX>,
     reader: StreamReader<E>,
-    global_reader: GlobalReader,
 }
 
 impl<E: Sample> Open<E> for Varve<E> {
@@ -21,7 +20,7 @@ impl<E: Sample> Open<E> for Varve<E> {
     fn open(dir: &Path, _room: u64) -> Self {
         let mut varve = varve_core::Varve::new(dir).expect("the directory is a store's");
         let stream = varve.stream(NAME).expect("the name is of these events");
-        Self { reader: stream.reader(), stream, global_reader: varve.global_reader(), varve }
+        Self { reader: stream.reader(), stream, varve }
     }
 }
 
@@ -51,8 +50,8 @@ impl<E: Sample> Engine<E> for Varve<E> {
 
     fn scan(&mut self) -> u64 {
         let snapshot = self.varve.snapshot().expect("there is a slot");
-        let events = snapshot.iter_from(GlobalSequence(0)).expect("it is whole");
-        events.fold(0, |sum, event| sum.wrapping_add(E::stored_field(event.expect("it is whole").payload)))
+        let events = snapshot.events_of::<E>(GlobalSequence(0));
+        events.fold(0, |sum, event| sum.wrapping_add(E::archived_field(event.expect("it is whole").archived)))
     }
 
     fn iterate(&mut self, stream: u64) -> Option<u64> {
@@ -65,17 +64,21 @@ impl<E: Sample> Engine<E> for Varve<E> {
     }
 
     fn get_each(&mut self, stream: u64, places: &[u64]) -> Option<u64> {
+        let snapshot = self.varve.snapshot().expect("there is a slot");
+        let mut view = snapshot.stream::<E>(NAME, StreamId(stream)).expect("the stream is there");
         let get = |&seq| {
-            let event = self.reader.get_archived(StreamId(stream), StreamSequence(seq));
-            E::archived_field(&event.expect("it is whole").expect("it is there"))
+            let event = view.get(StreamSequence(seq));
+            E::archived_field(event.expect("it is whole").expect("it is there"))
         };
         Some(places.iter().map(get).fold(0, u64::wrapping_add))
     }
 
     fn get_each_global(&mut self, places: &[u64]) -> Option<u64> {
+        let snapshot = self.varve.snapshot().expect("there is a slot");
+        let mut log = snapshot.log();
         let get = |&seq| {
-            let bytes = self.global_reader.get_bytes(GlobalSequence(seq));
-            E::stored_field(&bytes.expect("it is whole").expect("it is there"))
+            let bytes = log.get_bytes(GlobalSequence(seq));
+            E::stored_field(bytes.expect("it is whole").expect("it is there"))
         };
         Some(places.iter().map(get).fold(0, u64::wrapping_add))
     }
