@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
+use crate::engine::EngineName;
 use crate::rows;
 use crate::rows::recovery::Errand;
 
@@ -27,6 +28,10 @@ pub(crate) struct Arguments {
     /// Measure the rows alone whose key has one of these words in it.
     #[arg(long, value_delimiter = ',', value_parser = row_word)]
     pub(crate) rows: Vec<String>,
+
+    /// Measure these engines alone.
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) engines: Vec<EngineName>,
 
     /// Write every figure into this file besides.
     #[arg(long)]

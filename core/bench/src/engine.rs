@@ -104,28 +104,16 @@ pub(crate) enum EngineName {
     Memory,
 }
 
-/// Those that keep what they are given.
-pub(crate) fn writers<E: Sample>() -> Vec<Contender<E>> {
-    let mut contenders = stores();
-    contenders.push(contender::<E, FlatFile>());
-    contenders
-}
-
-/// Those that can be asked for events, and the memory.
-pub(crate) fn readers<E: Sample>() -> Vec<Contender<E>> {
-    let mut contenders = stores();
-    contenders.push(contender::<E, Memory>());
-    contenders
-}
-
-/// The stores.
-pub(crate) fn stores<E: Sample>() -> Vec<Contender<E>> {
+/// Every engine.
+pub(crate) fn contenders<E: Sample>() -> Vec<Contender<E>> {
     vec![
         contender::<E, Varve<E>>(),
         contender::<E, Varvedb<E>>(),
         contender::<E, Heed>(),
         contender::<E, Redb>(),
         contender::<E, Sqlite>(),
+        contender::<E, FlatFile>(),
+        contender::<E, Memory>(),
     ]
 }
 
@@ -134,6 +122,11 @@ fn contender<E: Sample, S: Open<E>>() -> Contender<E> {
 }
 
 impl EngineName {
+    /// Whether it is a store, and not a floor.
+    pub(crate) fn is_store(self) -> bool {
+        !matches!(self, Self::FlatFile | Self::Memory)
+    }
+
     /// Its name in one word.
     pub(crate) fn key(self) -> &'static str {
         match self {
@@ -183,9 +176,7 @@ mod tests {
     }
 
     fn check_all<E: Sample>() {
-        let mut contenders = readers::<E>();
-        contenders.push(contender::<E, FlatFile>());
-        for contender in contenders {
+        for contender in contenders::<E>() {
             let dir = tempfile::tempdir().unwrap();
             let events: Vec<_> = (0..300).map(E::generate).collect();
             let room = (events.len() * E::LEN) as u64;
@@ -194,7 +185,7 @@ mod tests {
             engine.append(0, &events[256..]);
             check(&mut *engine, &events, contender.name);
             drop(engine);
-            if contender.name != EngineName::FlatFile {
+            if contender.name.is_store() {
                 check(&mut *(contender.open)(dir.path(), room), &events, contender.name);
             }
         }
@@ -202,7 +193,7 @@ mod tests {
 
     fn check<E: Sample>(engine: &mut dyn Engine<E>, events: &[E], name: EngineName) {
         assert_eq!(engine.scan(), engine.sum_of(events), "{name:?}");
-        if matches!(name, EngineName::Memory | EngineName::FlatFile) {
+        if !name.is_store() {
             return;
         }
         let in_turn = |stream: u64| events[..256].iter().skip(stream as usize).step_by(STREAMS as usize);
@@ -220,7 +211,7 @@ mod tests {
 
     #[test]
     fn handles_append_from_threads_of_their_own() {
-        for contender in stores::<Sensor>() {
+        for contender in contenders::<Sensor>().into_iter().filter(|contender| contender.name.is_store()) {
             let dir = tempfile::tempdir().unwrap();
             let mut engine = (contender.open)(dir.path(), 0);
             std::thread::scope(|scope| {

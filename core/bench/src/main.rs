@@ -1,7 +1,7 @@
 //! Measures the event store against its peers: the same events, the same machine, the same run.
 //!
 //! ```text
-//! cargo run --release -p varve-bench [-- --events N] [--rounds N] [--dir PATH] [--rows WORD,…] [--json FILE] [--large]
+//! cargo run --release -p varve-bench [-- --rounds N --events N --dir PATH --rows WORD,… --engines NAME,… --json FILE --large]
 //! ```
 //!
 //! Every engine is as durable as every other: a commit is on the disk when it returns. Rounds take the engines in turn,

@@ -6,7 +6,7 @@ use std::time::Instant;
 use tempfile::TempDir;
 
 use crate::arguments::Arguments;
-use crate::engine::{Contender, EngineName};
+use crate::engine::{self, Contender, EngineName};
 use crate::figures::Figures;
 use crate::rows::Row;
 use crate::sample::{Sample, SampleName};
@@ -51,6 +51,21 @@ impl Session {
         (0..self.arguments.events).map(E::generate).collect()
     }
 
+    /// The engines that keep what they are given, of those that are asked for.
+    pub(crate) fn writers<E: Sample>(&self) -> Vec<Contender<E>> {
+        self.contenders(|name| name != EngineName::Memory)
+    }
+
+    /// Those that can be asked for events, and the memory.
+    pub(crate) fn readers<E: Sample>(&self) -> Vec<Contender<E>> {
+        self.contenders(|name| name != EngineName::FlatFile)
+    }
+
+    /// The stores among them.
+    pub(crate) fn stores<E: Sample>(&self) -> Vec<Contender<E>> {
+        self.contenders(EngineName::is_store)
+    }
+
     /// Takes all contenders through each round, each round in another order, so that a busy moment of the machine meets
     /// all of them and none is always the first.
     pub(crate) fn rounds<E: Sample, C: Contends>(
@@ -66,6 +81,15 @@ impl Session {
             }
             contenders.rotate_left(1);
         }
+    }
+
+    fn contenders<E: Sample>(&self, is_of: impl Fn(EngineName) -> bool) -> Vec<Contender<E>> {
+        let asked = &self.arguments.engines;
+        let mut contenders = engine::contenders();
+        contenders.retain(|Contender { name, .. }: &Contender<E>| {
+            is_of(*name) && (asked.is_empty() || asked.contains(name))
+        });
+        contenders
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::Row;
 use crate::aim::Aim;
-use crate::engine::{Contender, EngineName, writers};
+use crate::engine::{Contender, EngineName};
 use crate::sample::Sample;
 use crate::session::{Session, timed};
 
@@ -28,7 +28,7 @@ pub(super) static ROWS: [&Row; 3] = [&APPEND, &DISK, &EMPTY];
 
 pub(super) fn measure<E: Sample>(session: &mut Session) {
     let events = session.events::<E>();
-    session.rounds::<E, _>("bulk append", &mut writers::<E>(), |session, contender| {
+    session.rounds::<E, _>("bulk append", &mut session.writers::<E>(), |session, contender| {
         append(session, contender, &events);
     });
 }
@@ -42,7 +42,7 @@ fn append<E: Sample>(session: &mut Session, contender: &Contender<E>, events: &[
     assert_eq!(engine.scan(), E::sum(events), "{:?} lost events", contender.name);
     drop(engine);
     session.add(&APPEND, E::NAME, contender.name, ns / events.len() as f64);
-    if contender.name != EngineName::FlatFile {
+    if contender.name.is_store() {
         let grown = disk_bytes(dir.path()) - empty;
         session.add(&DISK, E::NAME, contender.name, grown as f64 / payload as f64);
         session.add(&EMPTY, E::NAME, contender.name, empty as f64 / 1024.0);

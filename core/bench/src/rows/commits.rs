@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::Row;
 use crate::aim::Aim;
-use crate::engine::{Contender, Engine, EngineName, writers};
+use crate::engine::{Contender, Engine, EngineName};
 use crate::sample::Sample;
 use crate::session::{Contends, Session};
 
@@ -71,7 +71,7 @@ fn measure_commit<E: Sample>(session: &mut Session, row: &'static Row, commit: C
     let visits = session.arguments.rounds + 1;
     let room = visits * COMMITS_MAX * (events.len() * E::LEN) as u64;
     let open = |contender: &Contender<E>| Committing::open(session, contender, room);
-    let mut engines: Vec<_> = writers::<E>().iter().map(open).collect();
+    let mut engines: Vec<_> = session.writers::<E>().iter().map(open).collect();
     engines.iter_mut().for_each(|engine| engine.commit(commit, &events));
     session.rounds::<E, _>(row.title, &mut engines, |session, engine| {
         let (start, mut commits) = (Instant::now(), 0);

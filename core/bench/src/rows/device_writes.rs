@@ -9,7 +9,7 @@ use varve_disk_shim::{Counts, Watch};
 use super::Row;
 use super::commits::Commit;
 use crate::aim::Aim;
-use crate::engine::{Contender, writers};
+use crate::engine::Contender;
 use crate::sample::Sample;
 use crate::session::Session;
 
@@ -36,7 +36,7 @@ pub(super) fn measure<E: Sample>(session: &mut Session) {
         if !session.wants(flushes) && !session.wants(bytes) {
             continue;
         }
-        for contender in writers::<E>() {
+        for contender in session.writers::<E>() {
             eprintln!("{}, {}: {}", bytes.title, E::NAME, contender.name);
             let payload = COMMITS as f64 * (commit.events::<E>().len() * E::LEN) as f64;
             let counts = count(session, &contender, commit);

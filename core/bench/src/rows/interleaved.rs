@@ -3,7 +3,7 @@
 use super::Row;
 use super::filled::Filled;
 use crate::aim::Aim;
-use crate::engine::{Engine, EngineName, STREAMS, stores};
+use crate::engine::{Engine, EngineName, STREAMS};
 use crate::sample::Sample;
 use crate::session::{Contends, Session, timed};
 
@@ -23,7 +23,7 @@ pub(super) fn measure<E: Sample>(session: &mut Session) {
             events.chunks(COMMIT_EVENTS).for_each(|events| engine.append_over_streams(events));
         })
     };
-    let mut filled: Vec<_> = stores::<E>().into_iter().map(fill).collect();
+    let mut filled: Vec<_> = session.stores::<E>().into_iter().map(fill).collect();
     let streams: Vec<_> = (0..STREAMS).step_by(STREAM_STRIDE).map(|id| Stream::of(id, &events)).collect();
     session.rounds::<E, _>(ITERATE.title, &mut filled, |session, filled| {
         let mut engine = filled.open();

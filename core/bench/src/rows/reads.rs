@@ -3,7 +3,7 @@
 use super::Row;
 use super::filled::Filled;
 use crate::aim::Aim;
-use crate::engine::{EngineName, readers};
+use crate::engine::EngineName;
 use crate::sample::Sample;
 use crate::session::{Contends, Session, timed};
 
@@ -63,7 +63,7 @@ struct Reading {
 pub(super) fn measure<E: Sample>(session: &mut Session) {
     let events = session.events::<E>();
     let fill = |contender| Filled::new(contender, session.new_dir(), |engine| engine.append(0, &events));
-    let mut filled: Vec<_> = readers::<E>().into_iter().map(fill).collect();
+    let mut filled: Vec<_> = session.readers::<E>().into_iter().map(fill).collect();
     let reading = Reading::new(events.len() as u64);
     session.rounds::<E, _>("reads", &mut filled, |session, filled| {
         reading.touch_first(session, filled, &events);

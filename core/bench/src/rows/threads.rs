@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::Row;
 use crate::aim::Aim;
-use crate::engine::{Contender, Engine, Handle, stores};
+use crate::engine::{Contender, Engine, Handle};
 use crate::sample::Sample;
 use crate::session::{Session, timed};
 
@@ -18,7 +18,7 @@ static GAIN: Row =
 pub(super) static ROWS: [&Row; 3] = [&ONE, &MANY, &GAIN];
 
 pub(super) fn measure<E: Sample>(session: &mut Session) {
-    session.rounds::<E, _>("threads", &mut stores::<E>(), visit);
+    session.rounds::<E, _>("threads", &mut session.stores::<E>(), visit);
 }
 
 fn visit<E: Sample>(session: &mut Session, contender: &mut Contender<E>) {
