@@ -46,6 +46,9 @@ pub use sequence::{
     Channel, DeviceId, DeviceSequence, Epoch, GlobalSequence, Lane, StreamId, StreamSequence,
 };
 pub use sha256::sha256;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub use store::fuzzing;
 #[cfg(feature = "store")]
 pub use store::*;
 pub use varint::{VARINT_LEN_MAX, read_varint, unzigzag, write_varint, zigzag};

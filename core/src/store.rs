@@ -29,6 +29,8 @@ mod folder;
 #[cfg(feature = "notify")]
 mod follower;
 mod format;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod gap_event;
 mod global_reader;
 mod log_view;

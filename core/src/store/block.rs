@@ -28,6 +28,8 @@ pub(super) use run_events::{RunEvents, RunEventsIter};
 #[cfg(feature = "encryption")]
 pub(super) use sealed_run::{SealedRun, UNIT_FRONT_LEN, UNIT_OVERHEAD};
 pub(super) use stretch::{Stretch, Stretches};
+#[cfg(feature = "fuzzing")]
+pub(super) use writer::seal;
 pub(super) use writer::{BlockWriter, EventMeta, PushError, RunKey, RunKeyHash};
 
 use super::error::{Damage, Place};
@@ -359,10 +361,14 @@ impl Header {
         if (u16_at(field::RUN_COUNT) == 0 && !quarantined) || u32_at(field::EVENTS) == 0 {
             return Err("it is empty");
         }
+        let (first, events) = (u64_at(field::FIRST), u32_at(field::EVENTS));
+        if first.checked_add(events.into()).is_none() {
+            return Err("its events exceed the number space");
+        }
         Ok(Self {
             crc: u32_at(field::CRC),
-            first: GlobalSequence(u64_at(field::FIRST)),
-            events: u32_at(field::EVENTS),
+            first: GlobalSequence(first),
+            events,
             runs: u16_at(field::RUN_COUNT),
             quarantined,
             domain: u32_at(field::DOMAIN),

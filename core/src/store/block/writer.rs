@@ -632,7 +632,7 @@ pub(super) fn put(head: &mut [u8], at: usize, bytes: &[u8]) {
 }
 
 /// Fills in the length and the checksum.
-pub(super) fn seal(block: &mut [u8]) {
+pub(crate) fn seal(block: &mut [u8]) {
     let len = block.len() as u32;
     put(block, field::LEN, &len.to_le_bytes());
     let crc = crc32c::crc32c(&block[field::LEN..]);

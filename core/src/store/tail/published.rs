@@ -73,7 +73,7 @@ impl PublishedFile {
 }
 
 impl Published {
-    fn encode(&self, incarnation: u64) -> [u8; LEN] {
+    pub(in crate::store) fn encode(&self, incarnation: u64) -> [u8; LEN] {
         let mut bytes = [0; LEN];
         let mut put = |at: usize, field: &[u8]| bytes[at..at + field.len()].copy_from_slice(field);
         put(field::MAGIC, &MAGIC);
@@ -88,7 +88,7 @@ impl Published {
         bytes
     }
 
-    fn parse(bytes: &[u8; LEN], incarnation: u64) -> Option<Self> {
+    pub(in crate::store) fn parse(bytes: &[u8; LEN], incarnation: u64) -> Option<Self> {
         let u32_at = |at| array(bytes, at).map(u32::from_le_bytes);
         let u64_at = |at| array(bytes, at).map(u64::from_le_bytes);
         let is_whole = u32_at(field::CRC)? == crc32c::crc32c(&bytes[..field::CRC]);

@@ -1,0 +1,32 @@
+//! Fuzz targets for every parser of bytes that come from a wire or a disk.
+//!
+//! A [`Target`] takes any bytes. It panics where a parser panics, or where what a parser accepted does not hold
+//! together: a checked block whose events cannot be found, JSON that is none, a batch out of turn. Where bytes are
+//! under a checksum, the target mends it first, so that what lies behind it is reached.
+//!
+//! Three ways lead to a target:
+//!
+//! - `cargo test -p varve-fuzz`, on stable: replays `corpus/`, then explores mutations of seeds and corpus.
+//!   `VARVE_TEST_SCALE` multiplies how many; a failure prints its seed and its input.
+//! - `cargo +nightly fuzz run --fuzz-dir fuzz/libfuzzer <target> fuzz/corpus/<target>`: coverage-guided, without end.
+//! - `replay <target> <file>…` of the test's own output: `VARVE_FUZZ_INPUT=<file> cargo test -p varve-fuzz`.
+#![forbid(unsafe_code)]
+
+mod batch;
+mod block;
+mod descriptor;
+mod device_link;
+mod event_json;
+mod exchange;
+mod frame;
+mod host_link;
+mod message;
+mod mutation;
+mod record;
+mod target;
+mod typed_event;
+mod watermark;
+
+use critical_section as _;
+pub use mutation::Mutation;
+pub use target::{INPUT_LEN_MAX, TARGETS, Target, Verdict, run};
