@@ -21,7 +21,7 @@ mod writer;
 
 pub(super) use columns::{IngestTimes, Pairs, Ticks};
 use quarantine::LostRun;
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 pub(super) use quarantine::quarantined;
 pub(super) use run::{Origin, Run};
 pub(super) use run_events::{RunEvents, RunEventsIter};

@@ -1,6 +1,6 @@
 //! A block.
 
-use crate::store::block::{Block, BlockWriter, EventMeta, Run, RunKey, seal};
+use crate::store::block::{Block, BlockWriter, EventMeta, RunKey, Stretch, quarantined, seal};
 use crate::store::error::Damage;
 use crate::store::tables::array;
 use crate::{DeviceSequence, Epoch, GlobalSequence, Lane, StreamSequence};
@@ -13,6 +13,9 @@ use crate::{DeviceSequence, Epoch, GlobalSequence, Lane, StreamSequence};
 pub fn check_block(bytes: &[u8]) -> Result<(), Damage> {
     let block = Block::new_checked(first_of(bytes), bytes)?;
     walk(&block).expect("a checked block holds together");
+    if !block.is_quarantined() {
+        rejoin(&block);
+    }
     Ok(())
 }
 
@@ -32,8 +35,24 @@ pub fn seal_block(block: &mut Vec<u8>) {
 
 /// Blocks of one run and of several, with and without each of their columns.
 pub fn sample_blocks() -> Vec<Vec<u8>> {
-    let local = RunKey { stream: 2, descriptor: 5, device: 0, epoch: Epoch(0), lane: Lane(0), timed: false };
-    let device = RunKey { stream: 9, descriptor: 1, device: 4, epoch: Epoch(2), lane: Lane(1), timed: true };
+    let local = RunKey {
+        stream: 2,
+        descriptor: 5,
+        device: 0,
+        epoch: Epoch(0),
+        lane: Lane(0),
+        timed: false,
+        sealed: false,
+    };
+    let device = RunKey {
+        stream: 9,
+        descriptor: 1,
+        device: 4,
+        epoch: Epoch(2),
+        lane: Lane(1),
+        timed: true,
+        sealed: false,
+    };
     let other = RunKey { stream: 3, timed: false, ..device };
     let strided = [(local, 1_000, &b"ab"[..]), (local, 1_000, b"cd"), (local, 1_000, b"ef")];
     let mixed = [
@@ -45,7 +64,13 @@ pub fn sample_blocks() -> Vec<Vec<u8>> {
         (other, 6_001, b"size"),
         (local, 6_001, b"y"),
     ];
-    vec![sample(7, &strided), sample(1 << 40, &mixed), sample(0, &mixed[..1]), sample(0, &mixed.repeat(20))]
+    vec![
+        sample(7, &strided),
+        sample(1 << 40, &mixed),
+        sample(0, &mixed[..1]),
+        sample(0, &mixed.repeat(20)),
+        quarantined(GlobalSequence(7), 5, &[]),
+    ]
 }
 
 /// A block of events of a key, a time and bytes each.
@@ -75,36 +100,48 @@ fn first_of(bytes: &[u8]) -> GlobalSequence {
     GlobalSequence(u64::from_le_bytes(array(bytes, FIRST_AT).unwrap_or_default()))
 }
 
-/// Finds every event in global order, its columns, and some events by their places.
+/// Finds every event in global order with its columns, and some events by their places.
 fn walk(block: &Block<'_>) -> Result<(), Damage> {
-    let mut order = block.order();
-    let mut seen = vec![0; block.runs()];
-    let mut ticks = runs(block)?.iter().map(|run| run.ticks()).collect::<Vec<_>>();
-    let mut left = block.len();
-    while left > 0 {
-        let (index, n) = block.next_pair(&mut order)?;
-        let run = block.run(index)?;
-        left = left.checked_sub(n).ok_or_else(|| block.damage("its order is too long"))?;
-        for _ in 0..n {
-            run.event(seen[index]).ok_or_else(|| block.damage("it lacks an event"))?;
-            if run.is_timed() {
+    block.index_rows()?;
+    if block.is_quarantined() {
+        return Ok(());
+    }
+    let runs = (0..block.runs()).map(|index| block.run(index)).collect::<Result<Vec<_>, _>>()?;
+    let mut ticks = runs.iter().map(|run| run.ticks()).collect::<Vec<_>>();
+    let mut seen = vec![0; runs.len()];
+    for stretch in block.stretches() {
+        let Stretch { run: index, len, .. } = stretch?;
+        let run = &runs[index];
+        for _ in 0..len {
+            if !run.is_sealed() {
+                run.event(seen[index]).ok_or_else(|| block.damage("it lacks an event"))?;
+            }
+            if run.is_timed() && !run.is_sealed() {
                 ticks[index].next().ok_or_else(|| block.damage("it lacks ticks"))?;
             }
             seen[index] += 1;
         }
     }
-    find(block)?;
-    let mut times = block.ingest_times();
-    let mut left = block.len();
-    while left > 0 {
-        let (_, n) = times.next().ok_or_else(|| block.damage("it lacks a time"))?;
-        left = left.checked_sub(n).ok_or_else(|| block.damage("its times are too many"))?;
-    }
-    Ok(())
+    find(block)
 }
 
-fn runs<'a>(block: &Block<'a>) -> Result<Vec<Run<'a>>, Damage> {
-    (0..block.runs()).map(|index| block.run(index)).collect()
+/// Takes a block over into another as a fold does: what was sound stays sound, and keeps its events.
+fn rejoin(block: &Block<'_>) {
+    let mut writer = BlockWriter::new();
+    writer.begin(block.first(), block.domain());
+    assert_eq!(writer.join(block), Ok(true), "an empty block takes any");
+    let mut bytes = Vec::new();
+    writer.finish(&mut bytes);
+    let joined = Block::new_checked(block.first(), &bytes).expect("what was joined is a block");
+    assert_eq!((joined.len(), joined.runs()), (block.len(), block.runs()));
+    for index in 0..block.runs() {
+        let (Ok(before), Ok(after)) = (block.run(index), joined.run(index)) else { panic!("a run is gone") };
+        assert_eq!(
+            (before.first(), before.count(), before.origin()),
+            (after.first(), after.count(), after.origin())
+        );
+        assert!((0..before.count() as usize).all(|event| before.event(event) == after.event(event)));
+    }
 }
 
 /// Goes from a global sequence to a place and back.
