@@ -37,6 +37,8 @@ pub(in crate::store) use published::{Published, PublishedFile};
 pub(in crate::store) use record::{
     CHUNK_HEAD_LEN, RECORD_BODY_LEN_MAX, Record, RecordHead, RecordWriter, SECTOR_LEN, TableNumber,
 };
+#[cfg(feature = "fuzzing")]
+pub(in crate::store) use record::{Chunk, RecordSeed};
 pub(in crate::store) use view::{TailView, VisibleGeneration};
 
 /// The tail of a store that this process owns. One thread at a time writes to it: the one that holds the writer's lock.

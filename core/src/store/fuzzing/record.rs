@@ -41,28 +41,27 @@ pub fn seal_record(record: &mut Vec<u8>) {
     record[60..64].copy_from_slice(&header_crc.to_le_bytes());
 }
 
-/// An empty record, one of rows, one of blocks and rows.
+/// An empty record, one of rows, one of a block and rows.
 pub fn sample_records() -> Vec<Vec<u8>> {
     let rows = |writer: &mut RecordWriter| {
         writer.row(TableNumber(11), &[7; 9], &[1; 29]);
         writer.row(TableNumber(3), b"doors", &[]);
     };
-    let blocks = |writer: &mut RecordWriter| {
+    let block_and_rows = |writer: &mut RecordWriter| {
         writer.block(&sample_blocks()[0]);
         rows(writer);
     };
-    let samples: [(u32, &dyn Fn(&mut RecordWriter)); 3] = [(0, &|_| {}), (0, &rows), (3, &blocks)];
-    samples.map(|(events, fill)| sample(events, fill)).to_vec()
+    vec![sample(0, |_| {}), sample(0, rows), sample(3, block_and_rows)]
 }
 
-fn sample(events: u32, fill: &dyn Fn(&mut RecordWriter)) -> Vec<u8> {
+fn sample(events: u32, fill: impl FnOnce(&mut RecordWriter)) -> Vec<u8> {
     let mut writer = RecordWriter::new();
     writer.begin();
     fill(&mut writer);
     let first = GlobalSequence(7);
     let head = RecordHead { generation: 4, commit: 90, durable: 89, first, events, confirmed: 0 };
     writer.finish(head, RecordSeed::new(INCARNATION, 4));
-    writer.bytes().to_vec()
+    writer.unpadded().to_vec()
 }
 
 fn seed_of(bytes: &[u8]) -> RecordSeed {
