@@ -131,6 +131,7 @@ fn reads_borrow_from_the_map() {
     let mut varve = open(&dir);
     let mut stream = varve.stream::<Reading, 32>("readings").unwrap();
     stream.append(StreamId(1), &reading(7)).unwrap();
+    varve.fold().unwrap();
     let (mut one, mut other) = (stream.reader(), stream.reader());
     let bytes = one.get_bytes(StreamId(1), StreamSequence(0)).unwrap().unwrap();
     let event = other.get_archived(StreamId(1), StreamSequence(0)).unwrap().unwrap();

@@ -139,7 +139,8 @@ fn a_stream_whose_runs_are_all_gone_keeps_the_row_that_tells_its_end() {
     log.retire(&events(20), 0).unwrap();
     assert_eq!(log.runs(), [(1, 10, 30), (1, 20, 40), (2, 10, 10)]);
     let txn = log.environment.write().unwrap();
-    let end = crate::store::catalog::stream_end(log.environment.tables(), &txn, 2).unwrap();
+    let end =
+        crate::store::catalog::stream_end(Rows::new(log.environment.tables(), &txn, None, None), 2).unwrap();
     assert_eq!(end, StreamSequence(20));
 }
 

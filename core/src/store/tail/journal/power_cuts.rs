@@ -7,7 +7,8 @@
 use std::collections::HashMap;
 
 use super::*;
-use crate::store::tail::{Chunk, Folded, RecordHead, RecordWriter, TableNumber};
+use crate::store::tail::record::Chunk;
+use crate::store::tail::{Folded, RecordHead, RecordWriter, TableNumber};
 
 const INCARNATION: u64 = 0x5eed;
 const SECTORS: u32 = (SEGMENT_LEN_MIN / SECTOR_LEN as u64) as u32;
