@@ -3,12 +3,13 @@
 use std::cell::{Cell, RefCell};
 
 use varve_core::{
-    AppendError, Config, Effects, Event, EventHandler, EventView, GlobalSequence, HANDLER_ATTEMPTS_MAX,
-    HandlerError, POISON_REASON_LEN_MAX, PROCESSOR_TURN_EVENTS_MAX, PoisonEvent, Processor, ProcessorError,
-    Progress, ReadError, Stream, StreamId, Varve,
+    AppendError, Config, EVENT_LEN_MAX, Effects, Event, EventHandler, EventView, GlobalSequence,
+    HANDLER_ATTEMPTS_MAX, HandlerError, POISON_REASON_LEN_MAX, PROCESSOR_TURN_EVENTS_MAX, PoisonEvent,
+    Processor, ProcessorError, Progress, ReadError, Stream, StreamId, Varve,
 };
 
-use crate::{new_dir, open};
+use crate::damage::large_door;
+use crate::{Door, new_dir, open};
 
 /// A store with the numbers 0 to `len` in the stream "numbers", one commit each.
 fn with_numbers(dir: &tempfile::TempDir, len: u64) -> Varve {
@@ -235,20 +236,25 @@ fn the_map_may_grow_under_a_processors_commit() {
 #[test]
 fn damage_stops_a_processor_after_the_events_before_it() {
     let dir = new_dir();
-    drop(with_numbers(&dir, 5));
-    crate::damage::break_block(dir.path(), 2);
+    let mut varve = with_numbers(&dir, 2);
+    let mut doors = varve.stream::<Door, EVENT_LEN_MAX>("doors").unwrap();
+    (0..2).for_each(|_| assert!(doors.append(StreamId(0), &large_door("Ada")).is_ok()));
+    varve.fold().unwrap();
+    varve.stream::<u64, 8>("numbers").unwrap().append_batch(StreamId(0), &[2, 3]).unwrap();
+    drop((varve, doors));
+    crate::damage::break_block(dir.path(), 3);
     let varve = open(&dir);
     let ignore = |_: &EventView<'_>, _: &mut Effects<'_>| Ok(());
     let mut processor = Processor::new(&varve, "reads", ignore).unwrap();
-    assert_eq!(progress(&mut processor), Some((2, 0, 2)));
+    assert_eq!(progress(&mut processor), Some((3, 0, 3)));
     for _ in 0..2 {
         let error = processor.try_turn().unwrap_err();
         assert!(matches!(error, ProcessorError::Read(ReadError::Corrupt(_))), "{error}");
     }
     let mut append = varve.begin();
-    append.consumer("reads", GlobalSequence(3)).unwrap();
+    append.consumer("reads", GlobalSequence(4)).unwrap();
     append.commit().unwrap();
-    assert_eq!(progress(&mut processor), Some((2, 0, 5)), "it goes on where it was sent");
+    assert_eq!(progress(&mut processor), Some((2, 0, 6)), "it goes on where it was sent");
 }
 
 #[test]

@@ -7,9 +7,12 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
-use varve_core::{Config, GlobalSequence, ReadError, StreamId, Subscription, TURN_EVENTS_MAX, Turn, Varve};
+use varve_core::{
+    Config, EVENT_LEN_MAX, GlobalSequence, ReadError, StreamId, Subscription, TURN_EVENTS_MAX, Turn, Varve,
+};
 
-use crate::{Reading, new_dir, open, reading};
+use crate::damage::large_door;
+use crate::{Door, Reading, new_dir, open, reading};
 
 /// The events that a turn has left.
 fn seen(turn: &mut Turn<'_>) -> Vec<u64> {
@@ -136,11 +139,13 @@ fn a_subscription_holds_nothing_between_turns() {
 fn damage_is_an_error_that_stays_until_it_is_passed() {
     let dir = new_dir();
     let mut varve = open(&dir);
-    let mut stream = varve.stream::<u64, 8>("numbers").unwrap();
-    for n in 0..3 {
-        stream.append(StreamId(0), &n).unwrap();
+    let mut doors = varve.stream::<Door, EVENT_LEN_MAX>("doors").unwrap();
+    for _ in 0..2 {
+        doors.append(StreamId(0), &large_door("Ada")).unwrap();
     }
-    drop((varve, stream));
+    varve.fold().unwrap();
+    varve.stream::<u64, 8>("numbers").unwrap().append(StreamId(0), &2).unwrap();
+    drop((varve, doors));
     crate::damage::break_block(dir.path(), 1);
     let varve = open(&dir);
     let mut subscription = varve.subscribe(GlobalSequence(0));
