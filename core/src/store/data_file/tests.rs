@@ -136,6 +136,17 @@ fn a_whole_meta_that_nobody_confirmed_gives_way_and_one_that_was_confirmed_is_no
 }
 
 #[test]
+fn the_first_transaction_of_a_store_stays_though_nobody_confirmed_it() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(environment(dir.path()));
+    let metas = MetaPages::read(&File::open(dir.path().join(DATA_FILE)).unwrap()).unwrap();
+    assert_eq!(metas.pages.map(|meta| meta.unwrap().transaction()), [0, 1]);
+    assert!(!repair_after_power_cut(dir.path(), |_| false).unwrap());
+    write_state(dir.path(), 1);
+    assert!(repair_after_power_cut(dir.path(), |_| false).unwrap());
+}
+
+#[test]
 fn a_repaired_store_is_written_to_as_before() {
     for newest in [0, 1] {
         let torn = Torn::new(newest);

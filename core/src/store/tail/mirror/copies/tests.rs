@@ -3,7 +3,8 @@
 use super::*;
 use crate::GlobalSequence;
 use crate::store::config::Durability;
-use crate::store::tail::{Chunk, RecordHead, RecordWriter, SECTOR_LEN, TableNumber};
+use crate::store::tail::record::Chunk;
+use crate::store::tail::{RecordHead, RecordWriter, SECTOR_LEN, TableNumber};
 
 const CASES: u64 = 200;
 const STEPS: usize = 120;
