@@ -29,6 +29,7 @@ mod folder;
 #[cfg(feature = "notify")]
 mod follower;
 mod format;
+mod founding;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod gap_event;

@@ -15,6 +15,7 @@ use super::data_file;
 use super::error::{AppendError, OpenError, ReadError};
 use super::file_system::refuse_network;
 use super::format;
+use super::founding;
 use super::owner_lock::OwnerLock;
 use super::rows::Rows;
 use super::tables::Tables;
@@ -44,23 +45,18 @@ impl Environment {
     pub(super) fn open(dir: &Path, config: &Config, owner: OwnerLock) -> Result<Self, OpenError> {
         refuse_network(dir)?;
         refuse_foreign_data_file(dir)?;
+        founding::found(dir, config)?;
         let mut flags = EnvFlags::empty();
         if config.durability == Durability::Relaxed {
             flags |= EnvFlags::NO_SYNC;
         }
         let env = map(dir, config, flags)?;
         env.clear_stale_readers()?;
-        let tables = match Tables::open(&env, format::check_version)? {
-            Some(tables) => tables.complete(&env)?,
-            None if env.unnamed_database_stat().entries == 0 => {
-                let identity = format::new_identity();
-                Tables::create(&env, &identity.each_ref().map(|(key, value)| (*key, value.as_slice())))?
-            }
-            None => {
-                let reason = "it holds another LMDB database, or a table is missing";
-                return Err(OpenError::NotAStore { path: dir.to_path_buf(), reason });
-            }
+        let Some(tables) = Tables::open(&env, format::check_version)? else {
+            let reason = "it holds another LMDB database, or a table is missing";
+            return Err(OpenError::NotAStore { path: dir.to_path_buf(), reason });
         };
+        let tables = tables.complete(&env)?;
         Ok(Self { env, tables, dir: dir.to_path_buf(), snapshots: Mutex::new(0), _owner: Some(owner) })
     }
 
@@ -198,7 +194,7 @@ impl Drop for ReadTransaction {
 }
 
 /// Opens the environment with the largest map that the process may have, if the configuration names none.
-fn map(dir: &Path, config: &Config, flags: EnvFlags) -> Result<Env<WithoutTls>, OpenError> {
+pub(super) fn map(dir: &Path, config: &Config, flags: EnvFlags) -> Result<Env<WithoutTls>, OpenError> {
     let mut map_size = whole_pages(config.map_size.unwrap_or(MAP_SIZE_MAX).clamp(MAP_SIZE_MIN, MAP_SIZE_MAX));
     loop {
         let mut options = EnvOpenOptions::new().read_txn_without_tls();
@@ -279,7 +275,7 @@ pub(super) fn sync_directory(dir: &Path) -> Result<(), OpenError> {
     }
 }
 
-const DATA_FILE: &str = "data.mdb";
+pub(super) const DATA_FILE: &str = "data.mdb";
 
 /// The largest page of the hosts that Varve meets: a map of whole pages of this size suits all of them.
 const PAGE_SIZE_MAX: usize = 64 * 1024;
