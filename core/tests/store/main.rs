@@ -8,6 +8,7 @@ mod damage;
 mod defects;
 mod devices;
 mod expecting;
+mod folding;
 mod growth;
 mod log;
 mod model;
