@@ -10,6 +10,7 @@ mod devices;
 mod expecting;
 mod folding;
 mod growth;
+mod killed;
 mod log;
 mod model;
 mod opening;

@@ -39,6 +39,8 @@ fn second_process() {
             let mut varve = Varve::new(&path).unwrap();
             varve.stream::<Door, 64>("doors").unwrap().append(StreamId(0), &door("Ada")).unwrap();
         }
+        "endure" => crate::killed::endure(Path::new(&path), false),
+        "endure and lie" => crate::killed::endure(Path::new(&path), true),
         role => panic!("{role} is no role"),
     }
 }
@@ -157,7 +159,7 @@ fn own(path: &Path) {
     io::stdin().read_to_end(&mut Vec::new()).unwrap();
 }
 
-fn start(role: &str, path: &Path) -> Child {
+pub(crate) fn start(role: &str, path: &Path) -> Child {
     start_under("", role, path)
 }
 
