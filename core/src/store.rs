@@ -48,6 +48,7 @@ mod retention;
 mod rows;
 mod run_index;
 mod schema_cache;
+mod sealing;
 mod snapshot;
 mod store_builder;
 mod stream;

@@ -17,6 +17,9 @@ pub struct Config {
     /// How long the tail journal is made, in bytes: a third of it is written before it is folded. Kept within
     /// [`TAIL_LEN_MIN`] and [`TAIL_LEN_MAX`]; a store that has one keeps it. The default is [`TAIL_LEN_DEFAULT`].
     pub tail_len: u64,
+    /// How events are sealed. The default is not at all.
+    #[cfg(feature = "encryption")]
+    pub encryption: Option<super::encryption::Encryption>,
 }
 
 /// What a commit promises when it returns.
@@ -37,6 +40,8 @@ impl Default for Config {
             durability: Durability::Durable,
             readers_max: READERS_MAX_DEFAULT,
             tail_len: TAIL_LEN_DEFAULT,
+            #[cfg(feature = "encryption")]
+            encryption: None,
         }
     }
 }

@@ -25,8 +25,9 @@ pub use error::KeysError;
 pub use keyring::KEYS_MAX;
 pub(super) use keyring::{Found, Keyring};
 pub use master_key::{MasterKey, MasterKeyError};
-pub(super) use opened_units::OpenedUnits;
 pub use opened_units::SNAPSHOT_OPENED_LEN_MAX;
+pub(super) use opened_units::{Full, OpenedUnits};
+pub(super) use replacement::has_keys;
 pub(super) use stream_key::{Meaning, StreamKey};
 pub use suite::Suite;
 

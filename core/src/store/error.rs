@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+#[cfg(feature = "encryption")]
+use super::encryption::KeysError;
 use super::expected_version::ExpectedVersion;
 use crate::descriptor::{DescriptorError, LayoutDifference};
 use crate::{ArchiveError, GlobalSequence, LayoutHash, StreamId, StreamSequence};
@@ -63,6 +65,15 @@ pub enum OpenError {
         /// What is amiss.
         reason: &'static str,
     },
+    /// The store has sealed streams: open it with its master key, by the feature `encryption`. Without one it can be
+    /// opened for reading, and shows what is plain.
+    Encrypted {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The store's keys could not be opened.
+    #[cfg(feature = "encryption")]
+    Keys(KeysError),
     /// A row that the store needs to start is damaged.
     Corrupt(Damage),
     /// LMDB or the system below it failed.
@@ -153,6 +164,9 @@ pub enum AppendError {
     /// An earlier commit failed to reach the disk, so that what the disk holds is unknown. Close the store and
     /// open it again.
     Poisoned,
+    /// A stream's key could not be had, or not be stored.
+    #[cfg(feature = "encryption")]
+    Keys(KeysError),
     /// A row that the append needs is damaged.
     Corrupt(Damage),
     /// LMDB or the system below it failed.
@@ -190,6 +204,30 @@ pub enum ReadError {
         /// Where to read on: the stream's event after those that are lost.
         end: StreamSequence,
     },
+    /// The stream was shredded: what it held of sealed events is gone for good.
+    Shredded {
+        /// The stream's name.
+        stream: String,
+        /// Which stream of the name.
+        stream_id: StreamId,
+        /// The stream's first event that was not shredded, or the place of its next one.
+        first: StreamSequence,
+    },
+    /// The event is sealed, and the store was opened without its master key, or by a build without the feature
+    /// `encryption`.
+    Sealed {
+        /// The stream's name.
+        stream: String,
+        /// Which stream of the name.
+        stream_id: StreamId,
+    },
+    /// The snapshot has opened as many sealed events as it may keep,
+    /// [`SNAPSHOT_OPENED_LEN_MAX`](crate::SNAPSHOT_OPENED_LEN_MAX): drop it, take another, and go on there.
+    #[cfg(feature = "encryption")]
+    SnapshotFull,
+    /// The keys could not be read.
+    #[cfg(feature = "encryption")]
+    Keys(KeysError),
     /// What is stored is damaged.
     Corrupt(Damage),
     /// Every reader slot is taken: drop snapshots and iterators, or raise `Config::readers_max`.
@@ -287,6 +325,14 @@ impl StorageError {
     }
 }
 
+impl ReadError {
+    /// Whether it tells why one event cannot be had, and the log goes on after it: an iterator that gives such an error
+    /// in the event's place does not end with it.
+    pub fn is_absence(&self) -> bool {
+        matches!(self, Self::Shredded { .. } | Self::Sealed { .. })
+    }
+}
+
 impl AppendError {
     /// What it means that an event of at most `len_max` bytes could not be archived.
     pub(super) fn of_archive(error: ArchiveError, len_max: usize) -> Self {
@@ -326,6 +372,11 @@ impl fmt::Display for OpenError {
                 write!(f, "{}: it is not empty, and a new store was to be made there", path.display())
             }
             Self::NotAStore { path, reason } => write!(f, "{}: not a Varve store: {reason}", path.display()),
+            Self::Encrypted { path } => {
+                write!(f, "{}: the store has sealed streams; open it with its master key", path.display())
+            }
+            #[cfg(feature = "encryption")]
+            Self::Keys(error) => error.fmt(f),
             Self::Corrupt(damage) => damage.fmt(f),
             Self::Storage(error) => error.fmt(f),
         }
@@ -376,6 +427,8 @@ impl fmt::Display for AppendError {
             Self::Poisoned => {
                 f.write_str("an earlier commit failed to reach the disk; close the store and open it again")
             }
+            #[cfg(feature = "encryption")]
+            Self::Keys(error) => error.fmt(f),
             Self::Corrupt(damage) => damage.fmt(f),
             Self::Storage(error) => error.fmt(f),
         }
@@ -397,6 +450,18 @@ impl fmt::Display for ReadError {
             Self::StreamQuarantined { end } => {
                 write!(f, "the event was lost to damage; its stream goes on at {end}")
             }
+            Self::Shredded { stream, stream_id, first } => {
+                write!(f, "stream `{stream}` {stream_id} was shredded up to stream sequence {first}")
+            }
+            Self::Sealed { stream, stream_id } => {
+                write!(f, "stream `{stream}` {stream_id} is sealed; open the store with its master key")
+            }
+            #[cfg(feature = "encryption")]
+            Self::SnapshotFull => {
+                f.write_str("the snapshot has opened as many sealed events as it may; take another")
+            }
+            #[cfg(feature = "encryption")]
+            Self::Keys(error) => error.fmt(f),
             Self::Corrupt(damage) => damage.fmt(f),
             Self::TooManyReaders => f.write_str("every reader slot is taken; drop snapshots and iterators"),
             Self::MapGrown => f.write_str("the owner grew the store; drop open snapshots and try again"),
@@ -501,6 +566,34 @@ impl From<ReadError> for ProcessorError {
 impl From<AppendError> for ProcessorError {
     fn from(error: AppendError) -> Self {
         Self::Append(error)
+    }
+}
+
+#[cfg(feature = "encryption")]
+impl From<KeysError> for OpenError {
+    fn from(error: KeysError) -> Self {
+        Self::Keys(error)
+    }
+}
+
+#[cfg(feature = "encryption")]
+impl From<KeysError> for AppendError {
+    fn from(error: KeysError) -> Self {
+        Self::Keys(error)
+    }
+}
+
+#[cfg(feature = "encryption")]
+impl From<KeysError> for ReadError {
+    fn from(error: KeysError) -> Self {
+        Self::Keys(error)
+    }
+}
+
+#[cfg(feature = "encryption")]
+impl From<super::encryption::Full> for ReadError {
+    fn from(_: super::encryption::Full) -> Self {
+        Self::SnapshotFull
     }
 }
 

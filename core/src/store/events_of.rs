@@ -26,8 +26,8 @@ pub struct TypedEvent<'s, T: Event> {
     pub bytes: &'s [u8],
 }
 
-/// Iterates over the events that can be read as a `T`, in global order, and passes over all others. After an error it
-/// ends.
+/// Iterates over the events that can be read as a `T`, in global order, and passes over all others: those of another
+/// layout, those that were shredded, and those that are sealed to this process. After an error it ends.
 pub struct EventsOf<'s, T: Event> {
     snapshot: &'s Snapshot,
     readability: Readability,
@@ -154,17 +154,25 @@ impl<'s, T: Event> BlockOf<'s, T> {
         let mut runs = Vec::with_capacity(block.runs());
         for index in 0..block.runs() {
             let run = block.run(index)?;
-            let typed = match readability.root_len::<T>(snapshot, &run) {
-                Ok(root_len) => {
-                    let typed = TypedRun::new(snapshot.validated(), &block, index, &run, root_len);
-                    Some((typed, snapshot.stream_row(run.stream())?))
-                }
-                Err(ReadError::LayoutMismatch(_)) => None,
-                Err(error) => return Err(error),
+            let typed = match Self::typed(snapshot, &block, index, &run, readability) {
+                Err(error) if matches!(error, ReadError::LayoutMismatch(_)) || error.is_absence() => None,
+                typed => Some((typed?, snapshot.stream_row(run.stream())?)),
             };
             runs.push(RunOf { run, typed, next: 0 });
         }
         Ok(Self { next: block.first().0, order: block.order(), runs, block })
+    }
+
+    fn typed(
+        snapshot: &'s Snapshot,
+        block: &Block<'s>,
+        index: usize,
+        run: &Run<'s>,
+        readability: &mut Readability,
+    ) -> Result<TypedRun<'s, T>, ReadError> {
+        let root_len = readability.root_len::<T>(snapshot, run)?;
+        let run = snapshot.open_run(block, index)?;
+        Ok(TypedRun::new(snapshot.validated(), block, index, &run, root_len))
     }
 
     /// The place after the block's last event.

@@ -29,7 +29,8 @@ pub struct GlobalEvents {
     from: GlobalSequence,
 }
 
-/// Iterates over the log in global order. After an error it ends.
+/// Iterates over the log in global order. In the place of an event that cannot be had it gives an error that
+/// [is an absence](ReadError::is_absence), and goes on; after any other error it ends.
 pub struct GlobalIter<'s> {
     snapshot: &'s Snapshot,
     blocks: Option<BlockWalk<'s>>,
@@ -52,7 +53,7 @@ impl GlobalReader {
         let snapshot = self.snapshot()?;
         let Some(block) = snapshot.block_at(global_seq)? else { return Ok(None) };
         let position = block.position(global_seq)?;
-        let run = block.run(position.run)?;
+        let run = snapshot.open_run(&block, position.run)?;
         let payload = run.event(position.index).ok_or_else(|| block.damage("an event exceeds its run"))?;
         let stream = snapshot.stream_row(run.stream())?;
         Ok(Some(GlobalEvent {
@@ -73,7 +74,7 @@ impl GlobalReader {
         Pinned::find(self.snapshot()?, |snapshot| {
             let Some(block) = snapshot.block_at(global_seq)? else { return Ok(None) };
             let position = block.position(global_seq)?;
-            let bytes = block.run(position.run)?.event(position.index);
+            let bytes = snapshot.open_run(&block, position.run)?.event(position.index);
             Ok(Some(bytes.ok_or_else(|| block.damage("an event exceeds its run"))?))
         })
     }
@@ -113,19 +114,25 @@ impl<'s> GlobalIter<'s> {
         };
         let blocks = BlockWalk::new(snapshot, block.first())?;
         let mut iter = Self { snapshot, blocks: Some(blocks), next: block.first(), cursor: None };
-        while iter.next < from {
-            iter.advance()?;
-        }
+        while iter.next < from && iter.step()?.is_some() {}
         Ok(iter)
     }
 
     fn advance(&mut self) -> Result<Option<EventView<'s>>, ReadError> {
+        let global_seq = self.next;
+        let Some(step) = self.step()? else { return Ok(None) };
+        let Some(cursor) = &mut self.cursor else { return Ok(None) };
+        cursor.view(self.snapshot, global_seq, step).map(Some)
+    }
+
+    /// Goes past the next event, in the next block if this one has ended.
+    fn step(&mut self) -> Result<Option<Step>, ReadError> {
         loop {
             if let Some(cursor) = &mut self.cursor
-                && let Some(event) = cursor.next(self.snapshot, self.next)?
+                && let Some(step) = cursor.step()?
             {
                 self.next.0 += 1;
-                return Ok(Some(event));
+                return Ok(Some(step));
             }
             let Some(block) = self.blocks.as_mut().and_then(Iterator::next) else { return Ok(None) };
             self.cursor = Some(BlockCursor::new(self.snapshot, block?)?);
@@ -138,7 +145,7 @@ impl<'s> Iterator for GlobalIter<'s> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let event = self.advance();
-        if event.is_err() {
+        if event.as_ref().is_err_and(|error| !error.is_absence()) {
             (self.blocks, self.cursor) = (None, None);
         }
         event.transpose()
@@ -182,6 +189,17 @@ struct RunCursor<'s> {
     lane: usize,
 }
 
+/// An event that a cursor went past.
+struct Step {
+    run: usize,
+    /// Its place in the run.
+    index: usize,
+    device_seq: DeviceSequence,
+    /// `None` without ticks, and where the run is sealed.
+    ticks: Option<u64>,
+    ingest_us: u64,
+}
+
 /// A device's number, its epoch and its lane; that of this host's events is 0.
 type LaneKey = (u32, Epoch, Lane);
 
@@ -211,12 +229,8 @@ impl<'s> BlockCursor<'s> {
         })
     }
 
-    /// The next event, whose place is `global_seq`, or `None` after the last.
-    fn next(
-        &mut self,
-        snapshot: &'s Snapshot,
-        global_seq: GlobalSequence,
-    ) -> Result<Option<EventView<'s>>, ReadError> {
+    /// Goes past the next event; `None` after the last.
+    fn step(&mut self) -> Result<Option<Step>, ReadError> {
         if self.left == 0 {
             return Ok(None);
         }
@@ -228,23 +242,41 @@ impl<'s> BlockCursor<'s> {
                 self.ingest.next().ok_or_else(|| self.block.damage("its ingest column breaks off"))?;
         }
         (self.left, self.turn.1, self.time.1) = (self.left - 1, self.turn.1 - 1, self.time.1 - 1);
-        let cursor = &mut self.runs[self.turn.0];
-        let (index, run) = (cursor.next, &cursor.run);
-        let payload =
-            run.event(index).ok_or_else(|| self.block.damage("its order column overdraws a run"))?;
-        let ticks = if run.is_timed() {
-            Some(cursor.ticks.next().ok_or_else(|| self.block.damage("a run's ticks break off"))?)
-        } else {
-            None
-        };
+        let run = self.turn.0;
+        let cursor = &mut self.runs[run];
+        let index = cursor.next;
+        cursor.next += 1;
         let lane_next = &mut self.lanes[cursor.lane].1;
-        let device_seq = match run.origin() {
+        let device_seq = match cursor.run.origin() {
             Some(origin) if index == 0 => origin.first,
             _ => *lane_next,
         };
         *lane_next = DeviceSequence(device_seq.0.wrapping_add(1));
-        cursor.next += 1;
-        Ok(Some(EventView {
+        let ticks = cursor.next_ticks();
+        Ok(Some(Step { run, index, device_seq, ticks, ingest_us: self.time.0 }))
+    }
+
+    /// The event that was gone past last, whose place is `global_seq`. Its run is opened where it is sealed.
+    fn view(
+        &mut self,
+        snapshot: &'s Snapshot,
+        global_seq: GlobalSequence,
+        step: Step,
+    ) -> Result<EventView<'s>, ReadError> {
+        let Step { run, index, device_seq, mut ticks, ingest_us } = step;
+        let cursor = &mut self.runs[run];
+        if cursor.run.is_sealed() {
+            cursor.run = snapshot.open_run(&self.block, run)?;
+            cursor.ticks = cursor.run.ticks();
+            ticks = (0..=index).filter_map(|_| cursor.next_ticks()).last();
+        }
+        let run = &cursor.run;
+        let payload =
+            run.event(index).ok_or_else(|| self.block.damage("its order column overdraws a run"))?;
+        if run.is_timed() && ticks.is_none() {
+            return Err(self.block.damage("a run's ticks break off").into());
+        }
+        Ok(EventView {
             global_seq,
             stream_name: cursor.stream.name,
             stream_id: cursor.stream.id,
@@ -255,8 +287,15 @@ impl<'s> BlockCursor<'s> {
             origin: run.origin(),
             device_seq,
             ticks,
-            ingest_us: self.time.0,
+            ingest_us,
             domain: self.block.domain(),
-        }))
+        })
+    }
+}
+
+impl RunCursor<'_> {
+    /// The ticks of the next event, if they can be told.
+    fn next_ticks(&mut self) -> Option<u64> {
+        if self.run.is_timed() { self.ticks.next() } else { None }
     }
 }

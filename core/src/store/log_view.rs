@@ -26,7 +26,8 @@ use crate::GlobalSequence;
 pub struct LogView<'s> {
     snapshot: &'s Snapshot,
     block: Option<Block<'s>>,
-    runs: Vec<RunEvents<'s>>,
+    /// The events of each run; `None` where they are sealed and were not asked for.
+    runs: Vec<Option<RunEvents<'s>>>,
     /// The stretches of the block, in order.
     stretches: Vec<Stretch>,
     at_hand: StretchEvents<'s>,
@@ -91,7 +92,11 @@ impl<'s> LogView<'s> {
         let stretch = stretch.and_then(|stretch| self.stretches.get(stretch));
         if let Some(&Stretch { first, len, run, index }) = stretch {
             let first = GlobalSequence(block.first().0 + u64::from(first));
-            self.at_hand = StretchEvents { first, len, events: self.runs[run], index };
+            let events = match self.runs[run] {
+                Some(events) => events,
+                None => *self.runs[run].insert(self.snapshot.open_run(&block, run)?.events()),
+            };
+            self.at_hand = StretchEvents { first, len, events, index };
         }
         let bytes = self.at_hand.get(global_seq);
         Ok(Some(bytes.ok_or_else(|| block.damage("an event exceeds its run"))?))
@@ -103,7 +108,8 @@ impl<'s> LogView<'s> {
         self.runs.clear();
         self.stretches.clear();
         for index in 0..block.runs() {
-            self.runs.push(block.run(index)?.events());
+            let run = block.run(index)?;
+            self.runs.push(if run.is_sealed() { None } else { Some(run.events()) });
         }
         let mut seen = vec![0usize; block.runs()];
         let (mut order, mut first) = (block.order(), 0);

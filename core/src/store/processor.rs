@@ -66,7 +66,7 @@ pub struct Progress {
     pub handled: usize,
     /// How many events it refused for the last time.
     pub set_aside: usize,
-    /// Where the cursor stands: all before is handled or set aside.
+    /// Where the cursor stands: all before is handled, set aside or shredded.
     pub next: GlobalSequence,
 }
 
@@ -124,10 +124,11 @@ impl<H: EventHandler> Processor<H> {
         if let Some(refusal) = refusal {
             self.refuse(&refusal, &mut progress)?;
         }
-        if progress.next > self.next {
+        let has_moved = progress.next > self.next;
+        if has_moved {
             self.commit(cursor, &progress)?;
         }
-        Ok((is_refused || progress.handled > 0).then_some(progress))
+        Ok((is_refused || has_moved).then_some(progress))
     }
 
     /// Handles what is there and what comes, on any async runtime, until there is an error. A turn is done while the
@@ -172,6 +173,11 @@ impl<H: EventHandler> Processor<H> {
         for event in snapshot.iter_from(progress.next)?.take(self.turn_events_max) {
             let event = match event {
                 Ok(event) => event,
+                // Nobody can handle it, ever; those after it are to be.
+                Err(ReadError::Shredded { .. }) => {
+                    progress.next.0 += 1;
+                    continue;
+                }
                 Err(error) if progress.handled == 0 => return Err(error),
                 // What was handled is committed first; the next turn meets the damage at once.
                 Err(_) => break,

@@ -11,6 +11,7 @@ use super::environment::Environment;
 use super::error::{AppendError, OpenError};
 use super::folder::is_map_full;
 use super::rows::Rows;
+use super::sealing::Sealing;
 use super::tables::{Tables, number};
 use super::tail::{Folded, Journal, PublishedFile, Record, Recovered, SEGMENTS, Tail, TailStart, fold};
 #[cfg(feature = "notify")]
@@ -35,6 +36,7 @@ pub(super) fn recover(
     environment: &Arc<Environment>,
     journal: Option<Journal>,
     config: &Config,
+    sealing: Arc<Sealing>,
 ) -> Result<Writer, OpenError> {
     let incarnation = environment.incarnation()?;
     let journal = match journal {
@@ -64,7 +66,7 @@ pub(super) fn recover(
         #[cfg(feature = "notify")]
         watermark,
     );
-    Ok(Writer::new(environment.clone(), Arc::new(tail), kept_from, domain))
+    Ok(Writer::new(environment.clone(), Arc::new(tail), kept_from, domain, sealing))
 }
 
 /// Folds what was recovered, and finds the clock domain of this boot, or adds it. Where the map is full it grows.

@@ -10,6 +10,8 @@ use super::catalog::{self, DescriptorRow, StreamRow};
 use super::clock::{Domain, EventTime, StoredMapping, mapping_key};
 use super::consumer;
 use super::device::{DeviceRecord, LaneRecord, read_device_row};
+#[cfg(feature = "encryption")]
+use super::encryption::OpenedUnits;
 use super::environment::ReadTransaction;
 use super::error::{Damage, Place, ReadError};
 use super::global_reader::{GlobalIter, GlobalIterBack};
@@ -29,6 +31,9 @@ use crate::{DescriptorHash, DeviceId, Epoch, GlobalSequence, Lane, StreamId, Str
 /// for a task, not for good.
 pub struct Snapshot {
     read: ReadTransaction,
+    /// What it has opened of sealed runs.
+    #[cfg(feature = "encryption")]
+    pub(super) opened: OpenedUnits,
     tail: TailView,
     store: Arc<Store>,
 }
@@ -56,7 +61,13 @@ pub struct StreamInfo {
 impl Snapshot {
     pub(super) fn new(store: Arc<Store>) -> Result<Self, ReadError> {
         let (read, tail) = store.read()?;
-        Ok(Self { read, tail, store })
+        Ok(Self {
+            read,
+            #[cfg(feature = "encryption")]
+            opened: OpenedUnits::new(),
+            tail,
+            store,
+        })
     }
 
     /// The place of the next event: every event before it is in the snapshot.
@@ -217,6 +228,11 @@ impl Snapshot {
         Err(table.damage(&wanted, "no run holds it").into())
     }
 
+    /// The run at `index` of a block with its events, which are opened where they are sealed.
+    pub(super) fn open_run<'s>(&'s self, block: &Block<'s>, index: usize) -> Result<Run<'s>, ReadError> {
+        self.store.sealing.open_run(self, block, index)
+    }
+
     /// Reads a row of the index of runs.
     pub(super) fn run_index(&self, key: &[u8], value: &[u8]) -> Result<RunIndex, ReadError> {
         let index = RunIndex::parse(key, value);
@@ -229,7 +245,7 @@ impl Snapshot {
         let value = self.tables().block.get(self.txn(), &key)?;
         let value = value.ok_or_else(|| self.tables().block.damage(&key, "it is missing"))?;
         let block = self.checked(index.block, value)?;
-        let run = block.run(index.run.into())?;
+        let run = self.open_run(&block, index.run.into())?;
         if (run.stream(), run.first(), run.count()) != (index.stream, index.first, index.count) {
             return Err(block.damage("a run is not what the index says").into());
         }
@@ -238,7 +254,7 @@ impl Snapshot {
 
     fn tail_run<'s>(&'s self, run: &TailRun, block: &'s [u8]) -> Result<LocatedRun<'s>, ReadError> {
         let block = Block::new_trusted(run.first_of_block, block)?;
-        Ok(LocatedRun { block, run: block.run(run.run.into())?, index: run.run })
+        Ok(LocatedRun { block, run: self.open_run(&block, run.run.into())?, index: run.run })
     }
 
     fn stored_block_at_or_before(&self, global: GlobalSequence) -> Result<Option<Block<'_>>, ReadError> {

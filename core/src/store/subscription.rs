@@ -148,8 +148,8 @@ impl<'t> Iterator for TurnIter<'t> {
             return None;
         }
         let event = self.events.next()?;
-        if let Ok(event) = &event {
-            *self.next = GlobalSequence(event.global_seq.0 + 1);
+        if event.as_ref().map_or_else(ReadError::is_absence, |_| true) {
+            self.next.0 += 1;
         }
         Some(event)
     }

@@ -15,6 +15,7 @@ use super::environment::ReadTransaction;
 use super::error::AppendError;
 use super::rows::Rows;
 use super::run_index::RunIndex;
+use super::sealing::AppendSealing;
 use super::tables::{Table, Tables};
 use super::tail::TailView;
 use super::writer::Moment;
@@ -27,6 +28,7 @@ pub(super) struct Transaction<'w> {
     tables: &'w Tables,
     block: &'w mut BlockWriter,
     encoded: &'w mut Vec<u8>,
+    sealing: AppendSealing<'w>,
     moment: Moment,
     next: GlobalSequence,
     /// The place of the next event in each stream that gets any.
@@ -60,6 +62,8 @@ pub(super) struct Destination {
     /// Where the transaction keeps the stream's end.
     slot: usize,
     descriptor: u32,
+    /// Whether the stream is sealed.
+    sealed: bool,
 }
 
 impl<'w> Transaction<'w> {
@@ -69,6 +73,7 @@ impl<'w> Transaction<'w> {
         tables: &'w Tables,
         block: &'w mut BlockWriter,
         encoded: &'w mut Vec<u8>,
+        sealing: AppendSealing<'w>,
         moment: Moment,
         next: GlobalSequence,
     ) -> Self {
@@ -78,6 +83,7 @@ impl<'w> Transaction<'w> {
             tables,
             block,
             encoded,
+            sealing,
             moment,
             next,
             stream_ends: Vec::new(),
@@ -97,6 +103,7 @@ impl<'w> Transaction<'w> {
     pub(super) fn close(&mut self) -> Result<(), AppendError> {
         self.write_block()?;
         self.write_lanes()?;
+        self.sealing.store_keys()?;
         self.committed.events = self.next.0 - self.committed.first.0;
         if self.has_outgrown_the_tail() { Err(AppendError::Full) } else { Ok(()) }
     }
@@ -119,12 +126,7 @@ impl<'w> Transaction<'w> {
 
     /// The rows as this append has left them.
     pub(super) fn rows(&self) -> Rows<'_> {
-        match &self.target {
-            Target::Tail { read, tail, delta, .. } => {
-                Rows::new(self.tables, read.txn(), Some(tail), Some(delta))
-            }
-            Target::Direct(txn) => Rows::new(self.tables, txn, None, None),
-        }
+        self.target.rows(self.tables)
     }
 
     /// Puts a row.
@@ -223,6 +225,7 @@ impl<'w> Transaction<'w> {
         if self.block.len() == 0 {
             return Ok(());
         }
+        self.sealing.seal(self.target.rows(self.tables), self.block)?;
         self.block.finish(self.encoded);
         match &mut self.target {
             Target::Tail { delta, .. } => delta.push_block(self.encoded),
@@ -234,6 +237,16 @@ impl<'w> Transaction<'w> {
 
     fn allot(&self, table: &Table, space: &'static str) -> Result<u32, AppendError> {
         self.rows().next_number(table)?.ok_or(AppendError::Exhausted { space })
+    }
+}
+
+impl Target<'_> {
+    /// The rows as the append has left them.
+    fn rows<'t>(&'t self, tables: &'t Tables) -> Rows<'t> {
+        match self {
+            Self::Tail { read, tail, delta, .. } => Rows::new(tables, read.txn(), Some(tail), Some(delta)),
+            Self::Direct(txn) => Rows::new(tables, txn, None, None),
+        }
     }
 }
 
@@ -254,8 +267,8 @@ pub(super) fn put_block(
 }
 
 fn local_run(destination: Destination) -> RunKey {
-    let Destination { stream, descriptor, .. } = destination;
-    RunKey { stream, descriptor, device: 0, epoch: Epoch(0), lane: Lane(0), timed: false, sealed: false }
+    let Destination { stream, descriptor, sealed, .. } = destination;
+    RunKey { stream, descriptor, device: 0, epoch: Epoch(0), lane: Lane(0), timed: false, sealed }
 }
 
 fn successor(sequence: u64, space: &'static str) -> Result<u64, AppendError> {

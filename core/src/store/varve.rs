@@ -11,10 +11,13 @@ use super::environment::{Environment, sync_directory};
 use super::error::{AppendError, OpenError, ReadError};
 use super::owner_lock::OwnerLock;
 use super::recovery;
+use super::sealing::Sealing;
 use super::stream::Stream;
 use super::view::VarveView;
 use super::writer::Writer;
 use crate::Event;
+#[cfg(feature = "encryption")]
+use {super::encryption::MasterKey, crate::StreamId};
 
 /// A store that this handle owns: it appends, and reads by all that [`VarveView`] offers.
 ///
@@ -59,8 +62,9 @@ impl Varve {
         let journal = recovery::open_journal(dir, &config)?;
         let environment = Arc::new(Environment::open(dir, &config, owner)?);
         sync_directory(dir)?;
-        let writer = recovery::recover(dir, &environment, journal, &config)?;
-        let view = VarveView::of_owner(environment, writer.tail().clone())?;
+        let sealing = Arc::new(Sealing::open(dir, &config, &environment)?);
+        let writer = recovery::recover(dir, &environment, journal, &config, sealing.clone())?;
+        let view = VarveView::of_owner(environment, writer.tail().clone(), sealing)?;
         Ok(Self { view, writer: Arc::new(writer) })
     }
 
@@ -116,6 +120,53 @@ impl Varve {
     /// [`AppendError::MapFull`], [`AppendError::Storage`]; nothing is lost then.
     pub fn fold(&self) -> Result<(), AppendError> {
         self.writer.maintain(|_, _| Ok(()))
+    }
+
+    /// Forgets all that the stream `id` of a name holds of sealed events: destroys the key that opens them. When it
+    /// returns, nothing of the key is left in the store's files, nor of anything that opens it; reading such an event
+    /// says [`ReadError::Shredded`]. The stream itself stays, keeps its places, and takes new events under a new key.
+    ///
+    /// It writes the file of all keys anew, and waits for the disk. What snapshots have opened they keep until they are
+    /// dropped. Events from before the stream was sealed stay. What copies of the file `keys` and worn flash may still hold,
+    /// FORMAT.md tells in section 8.
+    ///
+    /// ```
+    /// use varve_core::{Config, Encryption, MasterKey, ReadError, StreamId, Varve};
+    ///
+    /// # let dir = tempfile::tempdir()?;
+    /// let mut config = Config::default();
+    /// config.encryption = Some(Encryption::new(MasterKey::from_bytes([7; 32])));
+    /// let mut varve = Varve::with_config(dir.path(), config)?;
+    /// let mut visits = varve.stream::<u16, 2>("visits")?;
+    /// let (seq, _) = visits.append(StreamId(42), &650)?;
+    ///
+    /// varve.shred("visits", StreamId(42))?;
+    /// let gone = visits.reader().get_archived(StreamId(42), seq).unwrap_err();
+    /// assert!(matches!(gone, ReadError::Shredded { .. }));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError::Keys`] with [`KeysError::NotSealed`](crate::KeysError::NotSealed) where the stream has no key, and
+    /// with [`KeysError::Io`](crate::KeysError::Io) where the disk failed: the key may then be there or not, and is told when
+    /// the store is opened again. [`AppendError::Poisoned`].
+    #[cfg(feature = "encryption")]
+    pub fn shred(&self, name: &str, id: StreamId) -> Result<(), AppendError> {
+        self.writer.shred(name, id)
+    }
+
+    /// Wraps the store's keys by another master key, which opens it from now on. No event is written anew.
+    ///
+    /// Whoever has the old master key and an older copy of the file `keys` still has the keys: this is for a key that is to
+    /// be replaced in time, not for one that was stolen along with the file.
+    ///
+    /// # Errors
+    ///
+    /// As [`Varve::shred`].
+    #[cfg(feature = "encryption")]
+    pub fn rotate_master(&self, master: &MasterKey) -> Result<(), AppendError> {
+        self.writer.rotate_master(master)
     }
 
     /// The store as its readers see it.

@@ -11,8 +11,8 @@ use super::environment::{Environment, ReadTransaction};
 use super::error::{OpenError, ReadError};
 use super::event_type::EventType;
 use super::global_reader::GlobalReader;
-use super::rows::Rows;
 use super::schema_cache::SchemaCache;
+use super::sealing::Sealing;
 use super::snapshot::{Snapshot, StreamInfo};
 use super::stream::check_name;
 use super::stream_reader::StreamReader;
@@ -22,6 +22,7 @@ use super::verified::VerifiedBlocks;
 #[cfg(feature = "notify")]
 use super::{
     follower::follow,
+    rows::Rows,
     subscription::Subscription,
     watcher::{Watermark, WriteWatcher},
 };
@@ -42,6 +43,7 @@ pub struct VarveView {
 #[derive(Debug)]
 pub(super) struct Store {
     pub(super) environment: Arc<Environment>,
+    pub(super) sealing: Arc<Sealing>,
     tail: TailSource,
     pub(super) verified: VerifiedBlocks,
     pub(super) validated: ValidatedRuns,
@@ -64,7 +66,11 @@ pub(super) enum TailSource {
 }
 
 impl Store {
-    fn new(environment: Arc<Environment>, tail: TailSource) -> Result<Self, OpenError> {
+    fn new(
+        environment: Arc<Environment>,
+        tail: TailSource,
+        sealing: Arc<Sealing>,
+    ) -> Result<Self, OpenError> {
         #[cfg(feature = "notify")]
         let watermark = match &tail {
             TailSource::Owned(tail) => tail.watermark().clone(),
@@ -73,6 +79,7 @@ impl Store {
         Ok(Self {
             incarnation: environment.incarnation()?,
             environment,
+            sealing,
             tail,
             verified: VerifiedBlocks::new(),
             validated: ValidatedRuns::new(),
@@ -115,7 +122,8 @@ impl VarveView {
     pub(super) fn open(dir: &Path, config: &Config) -> Result<Self, OpenError> {
         let environment = Arc::new(Environment::open_read_only(dir, config)?);
         let mirror = Mirror::open(dir, &environment)?;
-        let store = Store::new(environment, TailSource::Mirrored(mirror))?;
+        let sealing = Arc::new(Sealing::open_read_only(dir, config)?);
+        let store = Store::new(environment, TailSource::Mirrored(mirror), sealing)?;
         #[cfg(feature = "notify")]
         if let Ok((read, tail)) = store.read() {
             // A log whose end is damaged opens all the same, to be read up to there.
@@ -126,8 +134,12 @@ impl VarveView {
     }
 
     /// The readers' half of a store that this process owns.
-    pub(super) fn of_owner(environment: Arc<Environment>, tail: Arc<Tail>) -> Result<Self, OpenError> {
-        Ok(Self { store: Arc::new(Store::new(environment, TailSource::Owned(tail))?) })
+    pub(super) fn of_owner(
+        environment: Arc<Environment>,
+        tail: Arc<Tail>,
+        sealing: Arc<Sealing>,
+    ) -> Result<Self, OpenError> {
+        Ok(Self { store: Arc::new(Store::new(environment, TailSource::Owned(tail), sealing)?) })
     }
 
     /// The number that tells this store from all others. It is drawn when the store is made.

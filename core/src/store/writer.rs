@@ -11,10 +11,13 @@ use super::environment::Environment;
 use super::error::AppendError;
 use super::folder::{Folder, is_map_full};
 use super::rows::Rows;
+use super::sealing::Sealing;
 use super::tables::Tables;
 use super::tail::{RECORD_BODY_LEN_MAX, RecordWriter, Tail};
 use super::transaction::{Changes, Target, Transaction};
 use crate::GlobalSequence;
+#[cfg(feature = "encryption")]
+use {super::catalog, super::encryption::MasterKey, crate::StreamId};
 
 /// The writer, shared by all handles.
 #[derive(Debug)]
@@ -47,6 +50,7 @@ struct State {
     record: RecordWriter,
     folder: Folder,
     domain: OpenDomain,
+    sealing: Arc<Sealing>,
     /// When stale readers and the mapping were last looked after.
     upkeep_us: u64,
 }
@@ -66,6 +70,7 @@ impl Writer {
         tail: Arc<Tail>,
         kept_from: u64,
         domain: OpenDomain,
+        sealing: Arc<Sealing>,
     ) -> Self {
         let folder = Folder::new(environment.clone(), tail.clone(), kept_from);
         let state = State {
@@ -74,6 +79,7 @@ impl Writer {
             record: RecordWriter::new(),
             folder,
             domain,
+            sealing,
             upkeep_us: HostClock.now_us(),
         };
         Self { environment, tail, state: Mutex::new(state) }
@@ -127,6 +133,27 @@ impl Writer {
                 }
             }
         }
+    }
+
+    /// Destroys the key of a stream, once all that it holds is durable: what it takes afterwards gets another.
+    #[cfg(feature = "encryption")]
+    pub(super) fn shred(&self, name: &str, id: StreamId) -> Result<(), AppendError> {
+        let state = self.lock()?;
+        self.tail.wait(self.tail.last_written())?;
+        let (read, view) = self.environment.read_with(self.tail.written())?;
+        let rows = Rows::new(self.environment.tables(), read.txn(), Some(&view), None);
+        let stream = match catalog::name_number(rows, name)? {
+            Some(name) => catalog::stream_number(rows, name, id)?,
+            None => None,
+        };
+        let end = stream.map(|stream| catalog::stream_end(rows, stream)).transpose()?;
+        Ok(state.sealing.shred(name, id, end.unwrap_or_default())?)
+    }
+
+    /// Wraps the keys by another master key.
+    #[cfg(feature = "encryption")]
+    pub(super) fn rotate_master(&self, master: &MasterKey) -> Result<(), AppendError> {
+        Ok(self.lock()?.sealing.rotate_master(master)?)
     }
 
     /// Runs `body` and writes what it does, as the commit whose number it returns.
@@ -195,12 +222,13 @@ impl State {
         tail: &Tail,
         body: &mut impl FnMut(&mut Transaction<'_>) -> Result<R, AppendError>,
     ) -> Result<(R, Committed, u64), AppendError> {
-        let Self { folder, block, encoded, domain, .. } = self;
+        let Self { folder, block, encoded, domain, sealing, .. } = self;
         let tables = environment.tables();
         let txn = folder.begin_direct(environment)?;
         let next = Rows::new(tables, &txn, None, None).log_end()?;
         let moment = Moment { domain: domain.number, now_us: HostClock.now_us() };
-        let mut transaction = Transaction::begin(Target::Direct(txn), tables, block, encoded, moment, next);
+        let mut transaction =
+            Transaction::begin(Target::Direct(txn), tables, block, encoded, sealing.append(), moment, next);
         let result = body(&mut transaction)?;
         transaction.close()?;
         let (committed, changes) = transaction.finish();
@@ -246,7 +274,8 @@ impl State {
         next: GlobalSequence,
     ) -> Transaction<'w> {
         let moment = Moment { domain: self.domain.number, now_us: HostClock.now_us() };
-        Transaction::begin(target, tables, &mut self.block, &mut self.encoded, moment, next)
+        let sealing = self.sealing.append();
+        Transaction::begin(target, tables, &mut self.block, &mut self.encoded, sealing, moment, next)
     }
 
     /// Writes the record as the next commit, whose number it returns.

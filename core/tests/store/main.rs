@@ -15,6 +15,8 @@ mod log;
 mod model;
 mod opening;
 mod processing;
+#[cfg(feature = "encryption")]
+mod sealing;
 mod second_process;
 #[cfg(feature = "notify")]
 mod subscribing;

@@ -334,7 +334,8 @@ fn rebase_device_sequences(entries: &mut [Entry]) {
 /// Stands in for a cipher: flips every bit, and ends with a tag that tells the run.
 fn flip(run: &SealedRun, text: &[u8]) -> Vec<u8> {
     let mut flipped: Vec<u8> = text.iter().map(|byte| !byte).collect();
-    flipped.extend_from_slice(&run.first.0.to_le_bytes());
+    let first_of_lane = run.origin.map_or(0, |origin| origin.first.0);
+    flipped.extend_from_slice(&(run.first.0 ^ first_of_lane).to_le_bytes());
     flipped.extend_from_slice(&run.count.to_le_bytes());
     flipped.extend_from_slice(&run.shape.to_le_bytes());
     flipped

@@ -50,8 +50,11 @@ struct State {
 pub(in crate::store) enum Found {
     /// It is there.
     Key(Arc<StreamKey>),
-    /// The stream was shredded after the event was stored.
-    Shredded,
+    /// The stream was shredded after the event was stored, with all that it held before this one.
+    Shredded {
+        /// The first event that was not.
+        first: StreamSequence,
+    },
     /// It should be there, and is not.
     Missing,
 }
@@ -92,21 +95,24 @@ impl Keyring {
         self.lock().header.ring
     }
 
-    /// The key that seals what a stream holds from `next` on, its end. It is drawn where there is none;
-    /// [`Keyring::store_fresh`] comes before anything that it sealed.
+    /// The key that seals what a stream holds from `next` on, its end. Where there is none it is drawn, if the stream
+    /// `is_asked_for`; [`Keyring::store_fresh`] comes before anything that it sealed.
     pub(in crate::store) fn key_to_seal(
         &self,
         name: &str,
         id: StreamId,
         next: StreamSequence,
-    ) -> Result<Arc<StreamKey>, KeysError> {
+        is_asked_for: bool,
+    ) -> Result<Option<Arc<StreamKey>>, KeysError> {
         let stream = StreamIdentity::new(name, id);
         let mut state = self.lock();
-        match state.entries.get(&stream) {
+        let key = match state.entries.get(&stream) {
+            None if !is_asked_for => return Ok(None),
             // One that begins later, in a log restored from before it, would take the events to come for shredded ones.
             Some(entry) if entry.kind == EntryKind::Key && entry.first <= next => state.key(&stream),
             _ => state.draw(self.suite, stream, next),
-        }
+        };
+        key.map(Some)
     }
 
     /// Writes the keys that were drawn, and flushes them.
@@ -134,7 +140,7 @@ impl Keyring {
             state.refresh(&self.dir)?;
         }
         match state.entries.get(&stream) {
-            Some(entry) if seq < entry.first => Ok(Found::Shredded),
+            Some(entry) if seq < entry.first => Ok(Found::Shredded { first: entry.first }),
             Some(entry) if entry.kind == EntryKind::Key => state.key(&stream).map(Found::Key),
             _ => Ok(Found::Missing),
         }

@@ -15,7 +15,8 @@ pub struct GlobalEventsBack {
     before: Option<GlobalSequence>,
 }
 
-/// Iterates over the log, the last event first. After an error it ends.
+/// Iterates over the log, the last event first. In the place of an event that cannot be had it gives an error that
+/// [is an absence](ReadError::is_absence), and goes on; after any other error it ends.
 ///
 /// The columns of a block can only be read forward. So the iterator keeps views of the events of one block, up to
 /// the place where it is.
@@ -25,8 +26,8 @@ pub struct GlobalIterBack<'s> {
     end: GlobalSequence,
     /// Whether a block was read before, which begins at `end`.
     has_begun: bool,
-    /// Events of one block, in global order: from the back, those to come.
-    events: Vec<EventView<'s>>,
+    /// Events of one block, in global order, and why some cannot be had: from the back, those to come.
+    events: Vec<Result<EventView<'s>, ReadError>>,
 }
 
 impl GlobalReader {
@@ -73,7 +74,7 @@ impl<'s> GlobalIterBack<'s> {
         if self.events.is_empty() {
             self.read_block()?;
         }
-        Ok(self.events.pop())
+        self.events.pop().transpose()
     }
 
     /// Reads the events before `end` of the block that holds the last of them. The block must end where the one after
@@ -86,8 +87,13 @@ impl<'s> GlobalIterBack<'s> {
         }
         let mut cursor = BlockCursor::new(self.snapshot, block)?;
         for place in block.first().0..self.end.0 {
-            let event = cursor.next(self.snapshot, GlobalSequence(place))?;
-            self.events.push(event.ok_or_else(|| block.damage("it lacks an event of its range"))?);
+            let step = cursor.step()?.ok_or_else(|| block.damage("it lacks an event of its range"))?;
+            let event = cursor.view(self.snapshot, GlobalSequence(place), step);
+            self.events.push(if event.as_ref().is_err_and(|error| !error.is_absence()) {
+                Ok(event?)
+            } else {
+                event
+            });
         }
         (self.end, self.has_begun) = (block.first(), true);
         Ok(())
@@ -99,7 +105,7 @@ impl<'s> Iterator for GlobalIterBack<'s> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let event = self.advance();
-        if event.is_err() {
+        if event.as_ref().is_err_and(|error| !error.is_absence()) {
             self.end = GlobalSequence(0);
             self.events.clear();
         }

@@ -130,7 +130,8 @@ impl Transaction<'_> {
                 slot
             }
         };
-        Ok(Destination { stream, slot, descriptor })
+        let sealed = self.sealing.admit(stream, name, id, self.stream_ends[slot])?;
+        Ok(Destination { stream, slot, descriptor, sealed })
     }
 
     fn add_stream(&mut self, number: u32, name: &str, id: StreamId) -> Result<u32, AppendError> {

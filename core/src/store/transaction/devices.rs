@@ -68,7 +68,7 @@ impl Transaction<'_> {
                 epoch: place.epoch,
                 lane: place.lane,
                 timed: event.ticks.is_some(),
-                sealed: false,
+                sealed: target.sealed,
             };
             let (stream_seq, ticks) = (self.stream_next(target), event.ticks.unwrap_or(0));
             let meta = EventMeta { stream_seq, device_seq, ticks, ingest_us };

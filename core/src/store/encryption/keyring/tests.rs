@@ -28,17 +28,22 @@ fn with_keys(streams: u64) -> (TempDir, Keyring) {
     let dir = tempfile::tempdir().unwrap();
     let keyring = open(dir.path()).unwrap();
     for id in 0..streams {
-        keyring.key_to_seal("person", StreamId(id), StreamSequence(0)).unwrap();
+        draw(&keyring, "person", StreamId(id), StreamSequence(0));
     }
     keyring.store_fresh().unwrap();
     (dir, keyring)
+}
+
+/// The key that seals the stream from `next` on.
+fn draw(keyring: &Keyring, name: &str, id: StreamId, next: StreamSequence) -> Arc<StreamKey> {
+    keyring.key_to_seal(name, id, next, true).unwrap().expect("it was asked for")
 }
 
 /// What opens the stream's event at 0: the key's bytes, or why there are none.
 fn key_bytes(keyring: &Keyring, id: u64) -> Result<[u8; 32], &'static str> {
     match keyring.key_of("person", StreamId(id), StreamSequence(0)).unwrap() {
         Found::Key(key) => Ok(key.secret_bytes()),
-        Found::Shredded => Err("shredded"),
+        Found::Shredded { .. } => Err("shredded"),
         Found::Missing => Err("missing"),
     }
 }
@@ -62,7 +67,7 @@ fn keys_are_there_again_when_the_store_is_opened_again() {
 #[test]
 fn a_key_that_was_not_stored_is_not_there_again() {
     let (dir, keyring) = with_keys(1);
-    keyring.key_to_seal("person", StreamId(1), StreamSequence(0)).unwrap();
+    draw(&keyring, "person", StreamId(1), StreamSequence(0));
     drop(keyring);
     assert_eq!(key_bytes(&open(dir.path()).unwrap(), 1), Err("missing"));
 }
@@ -90,7 +95,7 @@ fn a_stream_begins_anew_after_it_was_shredded() {
     keyring.shred("person", id, StreamSequence(9)).unwrap();
     assert_eq!(key_bytes(&keyring, 0), Err("shredded"));
     assert!(matches!(keyring.key_of("person", id, end).unwrap(), Found::Missing));
-    let fresh = keyring.key_to_seal("person", id, end).unwrap().secret_bytes();
+    let fresh = draw(&keyring, "person", id, end).secret_bytes();
     assert_ne!(fresh, before);
     keyring.store_fresh().unwrap();
     drop(keyring);
@@ -104,11 +109,21 @@ fn a_stream_begins_anew_after_it_was_shredded() {
 fn a_log_that_was_restored_from_before_a_shredding_gets_a_key_for_what_comes() {
     let (_dir, keyring) = with_keys(1);
     keyring.shred("person", StreamId(0), StreamSequence(20)).unwrap();
-    keyring.key_to_seal("person", StreamId(0), StreamSequence(20)).unwrap();
-    let fresh = keyring.key_to_seal("person", StreamId(0), StreamSequence(10)).unwrap();
+    draw(&keyring, "person", StreamId(0), StreamSequence(20));
+    let fresh = draw(&keyring, "person", StreamId(0), StreamSequence(10));
     let found = keyring.key_of("person", StreamId(0), StreamSequence(10)).unwrap();
     assert!(matches!(found, Found::Key(key) if key.secret_bytes() == fresh.secret_bytes()));
     assert_eq!(key_bytes(&keyring, 0), Err("shredded"));
+}
+
+#[test]
+fn a_stream_that_has_a_key_keeps_being_sealed_and_no_other_is_unless_it_is_asked_for() {
+    let (_dir, keyring) = with_keys(1);
+    let key = |id| keyring.key_to_seal("person", StreamId(id), StreamSequence(3), false).unwrap();
+    assert!(key(0).is_some());
+    assert!(key(1).is_none());
+    keyring.shred("person", StreamId(0), StreamSequence(3)).unwrap();
+    assert!(key(0).is_some(), "also once it was shredded");
 }
 
 #[test]
@@ -125,7 +140,7 @@ fn after_a_rotation_the_keys_are_the_same_and_the_old_master_key_opens_nothing()
     let new = MasterKey::from_bytes([9; 32]);
     keyring.rotate_master(&new).unwrap();
     assert_eq!(keys(&keyring, 3), before);
-    keyring.key_to_seal("person", StreamId(3), StreamSequence(0)).unwrap();
+    draw(&keyring, "person", StreamId(3), StreamSequence(0));
     keyring.store_fresh().unwrap();
     drop(keyring);
     assert!(matches!(open(dir.path()), Err(KeysError::WrongMasterKey)));
@@ -140,12 +155,12 @@ fn a_reader_sees_what_the_owner_adds_shreds_and_rotates() {
     let (dir, keyring) = with_keys(2);
     let reader = Keyring::open_read_only(dir.path(), &master()).unwrap();
     assert_eq!(keys(&reader, 3), keys(&keyring, 3));
-    keyring.key_to_seal("person", StreamId(2), StreamSequence(0)).unwrap();
+    draw(&keyring, "person", StreamId(2), StreamSequence(0));
     keyring.store_fresh().unwrap();
     assert!(key_bytes(&reader, 2).is_ok());
     keyring.shred("person", StreamId(1), StreamSequence(4)).unwrap();
     assert_eq!(key_bytes(&reader, 1), Err("shredded"));
-    keyring.key_to_seal("person", StreamId(3), StreamSequence(0)).unwrap();
+    draw(&keyring, "person", StreamId(3), StreamSequence(0));
     keyring.store_fresh().unwrap();
     assert_eq!(keys(&reader, 4), keys(&keyring, 4));
     keyring.rotate_master(&MasterKey::from_bytes([9; 32])).unwrap();
@@ -311,7 +326,7 @@ fn an_entry_that_a_crash_has_torn_is_stepped_over_and_costs_no_other() {
         fs::write(dir.path().join(FILE_NAME), &file[..len]).unwrap();
         let keyring = open(dir.path()).unwrap();
         assert_eq!(key_bytes(&keyring, 2), Err("missing"));
-        keyring.key_to_seal("person", StreamId(2), StreamSequence(0)).unwrap();
+        draw(&keyring, "person", StreamId(2), StreamSequence(0));
         keyring.store_fresh().unwrap();
         let stored = keys(&keyring, 3);
         assert_eq!(stored[..2], before);
@@ -325,7 +340,7 @@ fn an_entry_that_a_crash_has_torn_is_stepped_over_and_costs_no_other() {
 fn a_flipped_bit_costs_one_stream_at_most_and_is_told_where_it_costs_all() {
     let (dir, keyring) = with_keys(2);
     keyring.rotate_master(&master()).unwrap();
-    keyring.key_to_seal("person", StreamId(2), StreamSequence(0)).unwrap();
+    draw(&keyring, "person", StreamId(2), StreamSequence(0));
     keyring.store_fresh().unwrap();
     let before = keys(&keyring, 3);
     let file = fs::read(dir.path().join(FILE_NAME)).unwrap();
@@ -398,7 +413,7 @@ fn an_entry_says_nothing_in_another_place() {
 fn a_write_that_fails_is_final_until_the_store_is_opened_again() {
     let (dir, keyring) = with_keys(1);
     keyring.lock().file = File::open(dir.path().join(FILE_NAME)).unwrap();
-    keyring.key_to_seal("person", StreamId(1), StreamSequence(0)).unwrap();
+    draw(&keyring, "person", StreamId(1), StreamSequence(0));
     assert!(matches!(keyring.store_fresh(), Err(KeysError::Io { .. })));
     assert!(matches!(keyring.store_fresh(), Err(KeysError::Poisoned)));
     let shredded = keyring.shred("person", StreamId(0), StreamSequence(1));
@@ -421,10 +436,10 @@ fn a_replacement_that_fails_before_it_touches_anything_is_taken_back() {
 fn a_store_has_so_many_keys_and_no_more() {
     let (_dir, keyring) = with_keys(0);
     keyring.lock().end = (HEADER_LEN + (KEYS_MAX - 1) * ENTRY_LEN) as u64;
-    keyring.key_to_seal("person", StreamId(0), StreamSequence(0)).unwrap();
-    let full = keyring.key_to_seal("person", StreamId(1), StreamSequence(0));
+    draw(&keyring, "person", StreamId(0), StreamSequence(0));
+    let full = keyring.key_to_seal("person", StreamId(1), StreamSequence(0), true);
     assert!(matches!(full, Err(KeysError::Full)));
-    assert!(keyring.key_to_seal("person", StreamId(0), StreamSequence(0)).is_ok());
+    assert!(keyring.key_to_seal("person", StreamId(0), StreamSequence(0), true).is_ok());
 }
 
 /// The bytes of FORMAT.md, worked out there by hand: fields, checksums and what each key is bound to.

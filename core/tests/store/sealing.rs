@@ -1,0 +1,567 @@
+//! Streams that are sealed: what is stored tells nothing, what is read is what was written, and what is shredded is gone.
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::Path;
+
+use tempfile::TempDir;
+use varve_core::{
+    AppendError, Config, Damage, Encryption, Epoch, Event, GlobalSequence, KeysError, MasterKey, OpenError,
+    Place, ReadError, SNAPSHOT_OPENED_LEN_MAX, SealedStreams, StreamId, StreamSequence, Suite, TimeColumn,
+    Varve,
+};
+
+use crate::{DEVICE, Door, LANE, Reading, archived, binding, device_batch, door, new_dir, reading, relaxed};
+
+const MASTER: [u8; 32] = [0x42; 32];
+
+/// What no file may hold.
+const MARKER: &str = "Ada Lovelace was here";
+
+fn sealing(suite: Suite, streams: SealedStreams) -> Config {
+    let mut encryption = Encryption::new(MasterKey::from_bytes(MASTER));
+    encryption.suite = suite;
+    encryption.streams = streams;
+    let mut config = relaxed();
+    config.encryption = Some(encryption);
+    config
+}
+
+fn all_sealed() -> Config {
+    sealing(Suite::Aes256Gcm, SealedStreams::All)
+}
+
+fn open(dir: &TempDir) -> Varve {
+    Varve::with_config(dir.path(), all_sealed()).expect("the store opens")
+}
+
+/// Whether any file of a store holds the marker.
+fn holds_marker(dir: &Path) -> bool {
+    let files = fs::read_dir(dir).unwrap().map(|file| file.unwrap().path());
+    files.filter(|path| path.is_file()).any(|path| {
+        let bytes = fs::read(path).unwrap();
+        bytes.windows(MARKER.len()).any(|window| window == MARKER.as_bytes())
+    })
+}
+
+/// Appends `n` events with the marker to each of three streams, in commits of one, of many, and of several streams at once.
+fn append_marked(varve: &mut Varve, n: usize) {
+    let mut doors = varve.stream::<Door, 128>("doors").unwrap();
+    for index in 0..n {
+        let who = format!("{MARKER} {index}");
+        doors.append(StreamId(1), &door(&who)).unwrap();
+        let many: Vec<Door> = (0..3).map(|_| door(&who)).collect();
+        doors.append_batch(StreamId(2), &many).unwrap();
+    }
+}
+
+fn whos(varve: &Varve, id: u64) -> Vec<String> {
+    let events = varve.stream_reader::<Door>("doors").unwrap().iter_stream(StreamId(id), None).unwrap();
+    events.iter().map(|event| event.unwrap().archived.who.as_str().into()).collect()
+}
+
+#[test]
+fn nothing_plain_is_in_any_file_of_the_tail_or_after_a_fold() {
+    for (config, is_plain) in [(relaxed(), true), (all_sealed(), false)] {
+        let dir = new_dir();
+        let mut varve = Varve::with_config(dir.path(), config).unwrap();
+        append_marked(&mut varve, 20);
+        varve.flush().unwrap();
+        assert_eq!(holds_marker(dir.path()), is_plain, "in the tail");
+        varve.fold().unwrap();
+        append_marked(&mut varve, 20);
+        varve.fold().unwrap();
+        assert_eq!(holds_marker(dir.path()), is_plain, "after a fold");
+        let before: Vec<_> = (0..20).map(|index| format!("{MARKER} {index}")).collect();
+        assert_eq!(whos(&varve, 1), [&before[..], &before[..]].concat());
+        assert_eq!(whos(&varve, 2).len(), 120);
+    }
+}
+
+#[test]
+fn sealed_events_are_read_back_every_way_there_is() {
+    for suite in [Suite::Aes256Gcm, Suite::ChaCha20Poly1305] {
+        let dir = new_dir();
+        let mut varve = Varve::with_config(dir.path(), sealing(suite, SealedStreams::All)).unwrap();
+        append_marked(&mut varve, 5);
+        varve.fold().unwrap();
+        append_marked(&mut varve, 5);
+        check_reads(&varve);
+        drop(varve);
+        let varve = open(&dir);
+        check_reads(&varve);
+        let reader = varve.stream_reader::<Door>("doors").unwrap();
+        assert_eq!(reader.version(StreamId(2)).unwrap(), 30);
+    }
+}
+
+/// Reads ten commits of one event and ten of three, through everything that reads.
+fn check_reads(varve: &Varve) {
+    let who = |index: usize| format!("{MARKER} {}", index % 5);
+    let mut reader = varve.stream_reader::<Door>("doors").unwrap();
+    for seq in 0..10 {
+        let event = reader.get_archived(StreamId(1), StreamSequence(seq)).unwrap().unwrap();
+        assert_eq!(event.who.as_str(), who(seq as usize));
+    }
+    let ones: Vec<_> = (0..10).map(who).collect();
+    assert_eq!(whos(varve, 1), ones);
+    let back = reader.iter_stream_back(StreamId(1), None).unwrap();
+    let back: Vec<_> = back.iter().map(|event| event.unwrap().archived.who.as_str().to_string()).collect();
+    assert_eq!(back, ones.iter().rev().cloned().collect::<Vec<_>>());
+
+    let snapshot = varve.snapshot().unwrap();
+    let views: Vec<_> = snapshot.iter_from(GlobalSequence(0)).unwrap().map(Result::unwrap).collect();
+    assert_eq!(views.len(), 40);
+    let mut log = snapshot.log();
+    let mut global = varve.global_reader();
+    for view in &views {
+        assert!(String::from_utf8_lossy(view.payload).contains(MARKER));
+        let mut json = Vec::new();
+        view.schema().unwrap().unwrap().write_json(view.payload, &mut json).unwrap();
+        assert!(String::from_utf8_lossy(&json).contains(MARKER));
+        assert_eq!(log.get_bytes(view.global_seq).unwrap(), Some(view.payload));
+        assert_eq!(*global.get_bytes(view.global_seq).unwrap().unwrap(), *view.payload);
+        assert_eq!(global.get(view.global_seq).unwrap().unwrap(), view.to_event());
+    }
+    let back: Vec<_> = snapshot.iter_back(None).unwrap().map(|view| view.unwrap().payload).collect();
+    assert_eq!(back, views.iter().rev().map(|view| view.payload).collect::<Vec<_>>());
+    assert_eq!(snapshot.events_of::<Door>(GlobalSequence(0)).count(), 40);
+    let later: Vec<_> =
+        snapshot.iter_from(GlobalSequence(17)).unwrap().map(|view| view.unwrap().payload).collect();
+    assert_eq!(later, views[17..].iter().map(|view| view.payload).collect::<Vec<_>>());
+}
+
+#[test]
+fn only_the_named_streams_are_sealed_and_what_has_a_key_stays_so() {
+    let dir = new_dir();
+    let named = SealedStreams::Named(vec!["doors".into()]);
+    let mut varve = Varve::with_config(dir.path(), sealing(Suite::Aes256Gcm, named)).unwrap();
+    append_marked(&mut varve, 1);
+    let text = Door { open: false, who: "a plain visitor, for all to see".into() };
+    varve.stream::<Door, 128>("plain").unwrap().append(StreamId(1), &text).unwrap();
+    drop(varve);
+    let none = SealedStreams::Named(Vec::new());
+    let mut varve = Varve::with_config(dir.path(), sealing(Suite::Aes256Gcm, none)).unwrap();
+    append_marked(&mut varve, 1);
+    varve.fold().unwrap();
+    assert!(!holds_marker(dir.path()));
+    let data = fs::read(dir.path().join("data.mdb")).unwrap();
+    assert!(data.windows(text.who.len()).any(|window| window == text.who.as_bytes()));
+}
+
+#[test]
+fn a_device_s_events_are_sealed_with_their_ticks() {
+    let dir = new_dir();
+    let mut varve = open(&dir);
+    let mut append = varve.begin();
+    append.open_epoch(DEVICE, Epoch(1)).unwrap();
+    append.descriptor(Reading::DESCRIPTOR).unwrap();
+    append.commit().unwrap();
+    drop(append);
+    let channels = [binding::<Reading>("climate", StreamId(1)), binding::<Reading>("cellar", StreamId(1))];
+    let event = |n: u64| ((n % 2) as u8, 1_000 + 7 * n * n, archived(&reading(n)));
+    for first in [0, 10] {
+        let events: Vec<_> = (first..first + 10).map(event).collect();
+        let batch = crate::sealed(LANE, TimeColumn::DeltaOfDeltas, &events);
+        let mut append = varve.begin();
+        append.device_batch(device_batch(&channels, first, &batch)).unwrap();
+        append.commit().unwrap();
+        drop(append);
+        check_device_events(&varve, first + 10);
+        varve.fold().unwrap();
+        check_device_events(&varve, first + 10);
+        drop(varve);
+        varve = open(&dir);
+    }
+}
+
+/// Reads `n` events of a device, which came on two channels in turn.
+fn check_device_events(varve: &Varve, n: u64) {
+    let snapshot = varve.snapshot().unwrap();
+    let views: Vec<_> = snapshot.iter_from(GlobalSequence(0)).unwrap().map(Result::unwrap).collect();
+    assert_eq!(views.len() as u64, n);
+    for (n, view) in (0..).zip(&views) {
+        assert_eq!(view.archived::<Reading>().unwrap().uptime.to_native(), n);
+        assert_eq!(view.ticks(), Some(1_000 + 7 * n * n));
+        let origin = view.origin().unwrap().unwrap();
+        assert_eq!((origin.device, origin.sequence.0), (DEVICE, n));
+    }
+}
+
+#[test]
+fn a_shredded_stream_says_so_and_the_log_goes_on_past_it() {
+    let dir = new_dir();
+    let mut varve = open(&dir);
+    append_marked(&mut varve, 4);
+    varve.fold().unwrap();
+    append_marked(&mut varve, 4);
+    varve.shred("doors", StreamId(2)).unwrap();
+    let id = StreamId(2);
+    let mut doors = varve.stream::<Door, 128>("doors").unwrap();
+    let (seq, _) = doors.append(id, &door("after")).unwrap();
+    assert_eq!(seq, StreamSequence(24), "the stream keeps its places");
+    drop(doors);
+    for _ in 0..2 {
+        check_shredded(&varve);
+        drop(varve);
+        varve = open(&dir);
+        varve.fold().unwrap();
+    }
+}
+
+/// Reads a log where all of the stream 2 but its last event is gone.
+fn check_shredded(varve: &Varve) {
+    let id = StreamId(2);
+    let mut reader = varve.stream_reader::<Door>("doors").unwrap();
+    let is_shredded = |error: &ReadError| {
+        matches!(error, ReadError::Shredded { stream, stream_id, first }
+            if stream == "doors" && *stream_id == id && *first == StreamSequence(24))
+    };
+    for seq in 0..24 {
+        assert!(is_shredded(&reader.get_archived(id, StreamSequence(seq)).map(|_| ()).unwrap_err()));
+        assert!(is_shredded(&reader.get_bytes(id, StreamSequence(seq)).unwrap_err()));
+    }
+    assert!(is_shredded(reader.iter_stream(id, None).unwrap().iter().next().unwrap().as_ref().unwrap_err()));
+    let rest = reader.iter_stream(id, Some(StreamSequence(24))).unwrap();
+    assert_eq!(rest.iter().map(Result::unwrap).count(), 1);
+    assert_eq!(whos(varve, 1).len(), 8);
+
+    let snapshot = varve.snapshot().unwrap();
+    let mut gone = 0;
+    for (place, event) in snapshot.iter_from(GlobalSequence(0)).unwrap().enumerate() {
+        match event {
+            Ok(event) => assert_eq!(event.global_seq, GlobalSequence(place as u64)),
+            Err(error) => {
+                assert!(is_shredded(&error) && error.is_absence());
+                gone += 1;
+            }
+        }
+    }
+    assert_eq!(gone, 24);
+    let back: Vec<_> = snapshot.iter_back(None).unwrap().map(|event| event.is_ok()).collect();
+    assert_eq!((back.len(), back.iter().filter(|&&is_there| is_there).count()), (33, 9));
+    assert!(snapshot.iter_from(GlobalSequence(3)).unwrap().next().unwrap().is_err());
+    assert_eq!(snapshot.events_of::<Door>(GlobalSequence(0)).map(Result::unwrap).count(), 9);
+    let (mut log, mut global) = (snapshot.log(), varve.global_reader());
+    assert!(is_shredded(&log.get_bytes(GlobalSequence(2)).unwrap_err()));
+    assert!(log.get_bytes(GlobalSequence(4)).unwrap().is_some());
+    assert!(is_shredded(&global.get(GlobalSequence(2)).unwrap_err()));
+    assert!(is_shredded(&global.get_bytes(GlobalSequence(2)).unwrap_err()));
+}
+
+#[test]
+fn a_snapshot_keeps_what_it_has_opened_and_opens_nothing_that_was_shredded() {
+    let dir = new_dir();
+    let mut varve = open(&dir);
+    append_marked(&mut varve, 2);
+    let snapshot = varve.snapshot().unwrap();
+    let mut log = snapshot.log();
+    let lent = log.get_bytes(GlobalSequence(0)).unwrap().unwrap();
+    varve.shred("doors", StreamId(1)).unwrap();
+    varve.shred("doors", StreamId(2)).unwrap();
+    assert!(String::from_utf8_lossy(lent).contains(MARKER));
+    assert!(snapshot.log().get_bytes(GlobalSequence(0)).unwrap().is_some());
+    assert!(matches!(snapshot.log().get_bytes(GlobalSequence(1)), Err(ReadError::Shredded { .. })));
+    let renewed = varve.snapshot().unwrap();
+    assert!(matches!(renewed.log().get_bytes(GlobalSequence(0)), Err(ReadError::Shredded { .. })));
+}
+
+#[test]
+fn a_processor_passes_over_what_was_shredded() {
+    let dir = new_dir();
+    let mut varve = open(&dir);
+    append_marked(&mut varve, 3);
+    varve.shred("doors", StreamId(2)).unwrap();
+    let mut seen = Vec::new();
+    let handler = |event: &varve_core::EventView<'_>, _: &mut varve_core::Effects<'_>| {
+        seen.push(event.stream_id.0);
+        Ok(())
+    };
+    let mut processor = varve_core::Processor::new(&varve, "reader", handler).unwrap().commit_every(2);
+    let mut next = GlobalSequence(0);
+    while let Some(progress) = processor.try_turn().unwrap() {
+        next = progress.next;
+    }
+    drop(processor);
+    assert_eq!(seen, [1, 1, 1]);
+    assert_eq!(next, GlobalSequence(12));
+}
+
+#[test]
+fn what_cannot_be_shredded_is_refused_by_name() {
+    let dir = new_dir();
+    let varve = open(&dir);
+    let error = varve.shred("doors", StreamId(7)).unwrap_err();
+    assert!(matches!(error, AppendError::Keys(KeysError::NotSealed { .. })), "{error}");
+    let plain = new_dir();
+    let varve = crate::open(&plain);
+    let error = varve.shred("doors", StreamId(7)).unwrap_err();
+    assert!(matches!(error, AppendError::Keys(KeysError::NoMasterKey)), "{error}");
+}
+
+#[test]
+fn an_owner_needs_the_master_key_and_a_reader_sees_what_is_plain_without_it() {
+    let dir = new_dir();
+    let named = SealedStreams::Named(vec!["doors".into()]);
+    let mut varve = Varve::with_config(dir.path(), sealing(Suite::Aes256Gcm, named)).unwrap();
+    append_marked(&mut varve, 1);
+    varve.stream::<Door, 128>("plain").unwrap().append(StreamId(1), &door("Grace")).unwrap();
+    drop(varve);
+    assert!(matches!(Varve::with_config(dir.path(), relaxed()), Err(OpenError::Encrypted { .. })));
+    let mut wrong = relaxed();
+    wrong.encryption = Some(Encryption::new(MasterKey::from_bytes([1; 32])));
+    let opened = Varve::with_config(dir.path(), wrong);
+    assert!(matches!(opened, Err(OpenError::Keys(KeysError::WrongMasterKey))));
+
+    let view = Varve::open_read_only_with_config(dir.path(), relaxed()).unwrap();
+    let events: Vec<_> = view
+        .global_reader()
+        .iter_from(GlobalSequence(0))
+        .unwrap()
+        .iter()
+        .unwrap()
+        .map(|event| event.map(|event| event.stream_name == "plain").map_err(|error| error.is_absence()))
+        .collect();
+    assert_eq!(events, [Err(true), Err(true), Err(true), Err(true), Ok(true)]);
+    let got =
+        view.stream_reader::<Door>("doors").unwrap().get_bytes(StreamId(1), StreamSequence(0)).map(|_| ());
+    assert!(matches!(got, Err(ReadError::Sealed { .. })));
+    drop(view);
+    let view = Varve::open_read_only_with_config(dir.path(), all_sealed()).unwrap();
+    assert_eq!(view.snapshot().unwrap().events_of::<Door>(GlobalSequence(0)).count(), 5);
+}
+
+#[test]
+fn a_store_whose_keys_are_gone_or_another_s_does_not_open() {
+    let (dir, other) = (new_dir(), new_dir());
+    for dir in [&dir, &other] {
+        append_marked(&mut open(dir), 1);
+    }
+    let keys = dir.path().join("keys");
+    let own = fs::read(&keys).unwrap();
+    fs::copy(other.path().join("keys"), &keys).unwrap();
+    let opened = Varve::with_config(dir.path(), all_sealed());
+    assert!(matches!(opened, Err(OpenError::Keys(KeysError::OtherStore { .. }))));
+    fs::remove_file(&keys).unwrap();
+    let opened = Varve::with_config(dir.path(), all_sealed());
+    assert!(matches!(opened, Err(OpenError::Keys(KeysError::Missing { .. }))));
+    let opened = Varve::with_config(dir.path(), relaxed());
+    assert!(
+        matches!(opened, Err(OpenError::Encrypted { .. })),
+        "its owner would store plain what is to be sealed"
+    );
+    fs::write(&keys, own).unwrap();
+    assert_eq!(whos(&open(&dir), 1).len(), 1);
+}
+
+#[test]
+fn another_master_key_opens_the_store_after_a_rotation() {
+    let dir = new_dir();
+    let mut varve = open(&dir);
+    append_marked(&mut varve, 2);
+    varve.rotate_master(&MasterKey::from_bytes([9; 32])).unwrap();
+    append_marked(&mut varve, 2);
+    drop(varve);
+    let opened = Varve::with_config(dir.path(), all_sealed());
+    assert!(matches!(opened, Err(OpenError::Keys(KeysError::WrongMasterKey))));
+    let mut config = relaxed();
+    config.encryption = Some(Encryption::new(MasterKey::from_bytes([9; 32])));
+    let varve = Varve::with_config(dir.path(), config).unwrap();
+    assert_eq!(whos(&varve, 1).len(), 4);
+}
+
+/// Where each block of a data file stands: what follows the magic number of one and has its length and checksum.
+fn blocks(data: &[u8]) -> Vec<std::ops::Range<usize>> {
+    let starts = (0..data.len().saturating_sub(64)).filter(|&at| data[at..at + 4] == *b"VRVB");
+    let blocks = starts.filter_map(|at| {
+        let len = u32::from_le_bytes(data[at + 12..at + 16].try_into().unwrap()) as usize;
+        let block = data.get(at..at + len)?;
+        (block[8..12] == crc32c(&block[12..]).to_le_bytes()).then_some(at..at + len)
+    });
+    blocks.collect()
+}
+
+/// The runs of a block: where the header stands, and where the unit.
+fn units(block: &[u8]) -> Vec<(usize, std::ops::Range<usize>)> {
+    let u32_at = |at: usize| u32::from_le_bytes(block[at..at + 4].try_into().unwrap());
+    let runs = u16::from_le_bytes(block[28..30].try_into().unwrap()).into();
+    let headers = (0..runs).map(|run: usize| 64 + 48 * run);
+    let sealed = headers.filter(|&at| u32_at(at + 20) & 1 << 27 != 0);
+    sealed.map(|at| (at, u32_at(at + 24) as usize..u32_at(at + 28) as usize)).collect()
+}
+
+/// CRC-32C, from its definition.
+fn crc32c(bytes: &[u8]) -> u32 {
+    let mut crc = u32::MAX;
+    for byte in bytes {
+        crc ^= u32::from(*byte);
+        for _ in 0..8 {
+            crc = crc >> 1 ^ if crc & 1 == 1 { 0x82f6_3b78 } else { 0 };
+        }
+    }
+    !crc
+}
+
+/// Changes every block of a closed store, and mends its checksum.
+fn tamper(dir: &Path, change: impl Fn(&mut [u8])) {
+    let path = dir.join("data.mdb");
+    let mut data = fs::read(&path).unwrap();
+    for block in blocks(&data) {
+        let block = &mut data[block];
+        change(block);
+        let crc = crc32c(&block[12..]).to_le_bytes();
+        block[8..12].copy_from_slice(&crc);
+    }
+    fs::write(&path, data).unwrap();
+}
+
+#[test]
+fn a_unit_that_was_changed_or_put_elsewhere_is_damage_with_a_place() {
+    let make = || {
+        let dir = new_dir();
+        let mut varve = open(&dir);
+        let mut doors = varve.stream::<Door, 128>("doors").unwrap();
+        for (id, who) in [(1, "aaaaaaaaaaaa"), (2, "bbbbbbbbbbbb"), (1, "cccccccccccc")] {
+            doors.append(StreamId(id), &door(who)).unwrap();
+        }
+        drop(doors);
+        varve.fold().unwrap();
+        dir
+    };
+    let swap = |block: &mut [u8], a: usize, b: usize| {
+        let units = units(block);
+        let (a, b) = (units[a].1.clone(), units[b].1.clone());
+        let (first, second) = (block[a.clone()].to_vec(), block[b.clone()].to_vec());
+        block[a].copy_from_slice(&second);
+        block[b].copy_from_slice(&first);
+    };
+    let header = |block: &mut [u8], field: usize| block[units(block)[0].0 + field] ^= 1;
+    let changes: [(&str, &dyn Fn(&mut [u8])); 6] = [
+        ("units of two streams are swapped", &|block| swap(block, 0, 1)),
+        ("units of one stream are swapped", &|block| swap(block, 0, 2)),
+        ("a nonce is changed", &|block| {
+            let at = units(block)[0].1.start;
+            block[at] ^= 1;
+        }),
+        ("an incarnation is changed", &|block| {
+            let at = units(block)[0].1.start + 12;
+            block[at] ^= 1;
+        }),
+        ("a tag is changed", &|block| {
+            let at = units(block)[0].1.end - 1;
+            block[at] ^= 1;
+        }),
+        ("a stride is given to a run", &|block| header(block, 20)),
+    ];
+    for (case, change) in changes {
+        let dir = make();
+        tamper(dir.path(), change);
+        let varve = open(&dir);
+        let error = varve.global_reader().get(GlobalSequence(0)).unwrap_err();
+        let is_placed =
+            matches!(&error, ReadError::Corrupt(Damage { place: Place::Event(GlobalSequence(0)), .. }));
+        assert!(is_placed, "{case}: {error}");
+    }
+    let dir = make();
+    tamper(dir.path(), |_| {});
+    assert_eq!(whos(&open(&dir), 1), ["aaaaaaaaaaaa", "cccccccccccc"], "what is left as it is opens");
+}
+
+/// The nonce and the writing incarnation of every unit in a store's data file.
+fn fronts(dir: &Path) -> Vec<[u8; 20]> {
+    let data = fs::read(dir.join("data.mdb")).unwrap();
+    let of_block = |block: std::ops::Range<usize>| {
+        let block = &data[block];
+        units(block).into_iter().map(|(_, unit)| block[unit][..20].try_into().unwrap()).collect::<Vec<_>>()
+    };
+    blocks(&data).into_iter().flat_map(of_block).collect()
+}
+
+#[test]
+fn a_restored_store_reads_its_units_and_seals_under_other_keys_and_nonces() {
+    let (dir, copies) = (new_dir(), new_dir());
+    let mut varve = open(&dir);
+    append_marked(&mut varve, 3);
+    let mut backup = Vec::new();
+    varve.snapshot().unwrap().back_up(&mut backup).unwrap();
+    assert!(!String::from_utf8_lossy(&backup).contains(MARKER));
+    let mut incarnations = HashSet::new();
+    for copy in 0..2 {
+        let restored = copies.path().join(copy.to_string());
+        varve_core::restore(backup.as_slice(), &restored).unwrap();
+        let opened = Varve::with_config(&restored, all_sealed());
+        assert!(matches!(opened, Err(OpenError::Keys(KeysError::Missing { .. }))), "a backup has no keys");
+        fs::copy(dir.path().join("keys"), restored.join("keys")).unwrap();
+        let mut varve = Varve::with_config(&restored, all_sealed()).unwrap();
+        append_marked(&mut varve, 3);
+        varve.fold().unwrap();
+        assert_eq!(whos(&varve, 1).len(), 6);
+        let fronts = fronts(&restored);
+        let nonces: HashSet<_> = fronts.iter().map(|front| &front[..12]).collect();
+        assert_eq!(nonces.len(), fronts.iter().collect::<HashSet<_>>().len());
+        incarnations.extend(fronts.iter().map(|front| front[12..].to_vec()));
+    }
+    assert_eq!(incarnations.len(), 3, "the store's own and one for each copy");
+}
+
+#[test]
+fn what_was_shredded_stays_so_in_a_store_restored_with_the_newer_keys() {
+    let (dir, copy) = (new_dir(), new_dir());
+    let mut varve = open(&dir);
+    append_marked(&mut varve, 2);
+    let mut backup = Vec::new();
+    varve.snapshot().unwrap().back_up(&mut backup).unwrap();
+    append_marked(&mut varve, 2);
+    varve.shred("doors", StreamId(1)).unwrap();
+    append_marked(&mut varve, 1);
+    let restored = copy.path().join("restored");
+    varve_core::restore(backup.as_slice(), &restored).unwrap();
+    fs::copy(dir.path().join("keys"), restored.join("keys")).unwrap();
+    let mut varve = Varve::with_config(&restored, all_sealed()).unwrap();
+    let mut reader = varve.stream_reader::<Door>("doors").unwrap();
+    let gone = reader.get_bytes(StreamId(1), StreamSequence(1)).map(|_| ());
+    assert!(matches!(gone, Err(ReadError::Shredded { .. })));
+    let mut doors = varve.stream::<Door, 128>("doors").unwrap();
+    let (seq, _) = doors.append(StreamId(1), &door("anew")).unwrap();
+    assert_eq!(seq, StreamSequence(2));
+    assert_eq!(reader.get_archived(StreamId(1), seq).unwrap().unwrap().who.as_str(), "anew");
+    assert_eq!(whos(&varve, 2).len(), 6);
+}
+
+#[test]
+fn a_crash_before_the_first_record_leaves_a_key_and_no_event_without_one() {
+    let dir = new_dir();
+    let mut varve = open(&dir);
+    append_marked(&mut varve, 1);
+    varve.flush().unwrap();
+    let copy = new_dir();
+    for file in fs::read_dir(dir.path()).unwrap().map(|file| file.unwrap().path()) {
+        fs::copy(&file, copy.path().join(file.file_name().unwrap())).unwrap();
+    }
+    // The tail is as the crash left it, and the keys were there before it.
+    assert_eq!(whos(&open(&copy), 1), [format!("{MARKER} 0")]);
+}
+
+/// In a plain run the events are a tenth as many, and fit one snapshot.
+#[test]
+fn a_snapshot_that_has_opened_too_much_says_so_and_another_goes_on() {
+    let scale = std::env::var("VARVE_TEST_SCALE").ok().and_then(|scale| scale.parse().ok()).unwrap_or(1);
+    let n = 140 * 10.min(scale);
+    let dir = new_dir();
+    let mut varve = open(&dir);
+    let mut texts = varve.stream::<Door, 60_000>("texts").unwrap();
+    texts.append_batch(StreamId(0), &vec![door(&"x".repeat(50_000)); n]).unwrap();
+    let (mut next, mut snapshots) = (0, 0);
+    while next < n as u64 {
+        let snapshot = varve.snapshot().unwrap();
+        snapshots += 1;
+        for event in snapshot.iter_from(GlobalSequence(next)).unwrap() {
+            match event {
+                Ok(event) => next = event.global_seq.0 + 1,
+                Err(ReadError::SnapshotFull) => break,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+    assert_eq!(snapshots, 1 + n * 50_000 / SNAPSHOT_OPENED_LEN_MAX);
+}
