@@ -2,7 +2,6 @@
 //! committed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::path::Path;
 
 use tempfile::TempDir;
@@ -134,7 +133,10 @@ impl Log for StoreLog {
 
     fn fork(&self) -> Self {
         let dir = directory();
-        fs::copy(self.dir.path().join(DATA_FILE), dir.path().join(DATA_FILE)).expect("there is room");
+        let mut backup = Vec::new();
+        let snapshot = self.varve().snapshot().expect("a sound store is read");
+        snapshot.back_up(&mut backup).expect("a sound store is backed up");
+        varve_core::restore(backup.as_slice(), dir.path()).expect("what was backed up is restored");
         Self::open(self.incarnation, dir)
     }
 
@@ -229,6 +231,3 @@ fn directory() -> TempDir {
 
 /// More than a run stores.
 const MAP_SIZE: usize = 256 << 20;
-
-/// LMDB's name for it.
-const DATA_FILE: &str = "data.mdb";
