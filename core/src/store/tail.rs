@@ -8,7 +8,7 @@
 //! ```
 //!
 //! One commit is one record, one write and one flush. A full generation is folded into LMDB while the next one takes
-//! the commits. FORMAT.md, section 5, specifies every byte.
+//! the commits. FORMAT.md, section 7, specifies every byte.
 
 mod flusher;
 mod fold;

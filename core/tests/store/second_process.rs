@@ -6,10 +6,13 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use varve_core::{AppendError, Config, GlobalSequence, OpenError, Processor, ReadError, StreamId, Varve};
+use varve_core::{
+    Append, AppendError, Committed, Config, GlobalSequence, OpenError, Processor, ReadError, StreamId,
+    TAIL_LEN_MIN, Varve, VarveView,
+};
 
 use crate::processing::{copies, copy_to};
-use crate::{Door, door, new_dir, open};
+use crate::{Door, door, new_dir, open, relaxed};
 
 const ROLE: &str = "VARVE_TEST_ROLE";
 const STORE: &str = "VARVE_TEST_STORE";
@@ -33,6 +36,7 @@ fn second_process() {
             let error = Varve::new(&path).unwrap_err();
             assert!(matches!(error, OpenError::Owned { .. }), "{error}");
         }
+        "tell the end" => tell_the_end(Path::new(&path)),
         "see the map grow" => see_the_map_grow(Path::new(&path)),
         "fill the disk" => fill_the_disk(Path::new(&path)),
         "live in a small address space" => {
@@ -95,6 +99,14 @@ fn follow(path: &Path) {
     }
 }
 
+/// Tells where the log ends, for each line of its standard input.
+fn tell_the_end(path: &Path) {
+    let view = Varve::open_read_only(path).unwrap();
+    for _ in io::stdin().lines() {
+        tell(&format!("end {}", view.next_global_seq().unwrap()));
+    }
+}
+
 /// Reads with a map of the size that the store has now, while the owner makes it grow.
 fn see_the_map_grow(path: &Path) {
     let mut config = Config::default();
@@ -109,10 +121,12 @@ fn see_the_map_grow(path: &Path) {
     assert!(view.next_global_seq().unwrap() > GlobalSequence(1));
 }
 
-/// Appends until no file may grow any more. What the system failed to write may be lost though a later flush
-/// succeeds: the store takes nothing more, and is read as before.
+/// Appends until no file may grow any more, and so no fold succeeds. What the system failed to write may be lost though
+/// a later flush succeeds: the store takes nothing more, and is read as before.
 fn fill_the_disk(path: &Path) {
-    let mut varve = Varve::new(path).unwrap();
+    let mut config = Config::default();
+    config.tail_len = TAIL_LEN_MIN;
+    let mut varve = Varve::with_config(path, config).unwrap();
     let mut stream = varve.stream::<[u8; 4000], 4000>("blobs").unwrap();
     let mut stored = 0;
     let error = loop {
@@ -121,7 +135,7 @@ fn fill_the_disk(path: &Path) {
             Err(error) => break error,
         }
     };
-    assert!(matches!(&error, AppendError::Storage(error) if !error.is_disk_full()), "{error}");
+    assert!(!matches!(&error, AppendError::Storage(error) if error.is_disk_full()), "{error}");
     assert!(matches!(stream.append(StreamId(0), &[7; 4000]), Err(AppendError::Poisoned)));
     assert!(stored > 10);
     assert_eq!(varve.next_global_seq().unwrap(), GlobalSequence(stored));
@@ -132,7 +146,7 @@ fn fill_the_disk(path: &Path) {
 
 /// Copies the numbers, a few in each commit, and is killed long before the end.
 fn process(path: &Path) {
-    let mut varve = Varve::with_config(path, crate::relaxed()).unwrap();
+    let mut varve = Varve::with_config(path, relaxed()).unwrap();
     let copies = varve.stream::<u64, 8>("copies").unwrap();
     let mut processor = Processor::new(&varve, "copies", copy_to(&copies)).unwrap().commit_every(3);
     for turn in 0.. {
@@ -198,9 +212,12 @@ fn a_subscription_in_another_process_sees_every_event() {
     follow_in("subscribe");
 }
 
+/// Every event fills a sector of a tail that is as short as one may be: it is written over again and again meanwhile.
 fn follow_in(role: &str) {
     let dir = new_dir();
-    let mut varve = open(&dir);
+    let mut config = relaxed();
+    config.tail_len = TAIL_LEN_MIN;
+    let mut varve = Varve::with_config(dir.path(), config).unwrap();
     let mut stream = varve.stream::<Door, 64>("doors").unwrap();
     stream.append(StreamId(0), &door("0")).unwrap();
     let mut child = start(role, dir.path());
@@ -209,6 +226,56 @@ fn follow_in(role: &str) {
         stream.append(StreamId(n % 5), &door(&n.to_string())).unwrap();
     }
     assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn a_reader_in_another_process_sees_nothing_that_a_power_cut_could_take_back() {
+    let dir = new_dir();
+    let mut varve = Varve::new(dir.path()).unwrap();
+    let doors = varve.stream::<Door, 64>("doors").unwrap();
+    let mut reader = start("tell the end", dir.path());
+    let mut input = reader.stdin.take().unwrap();
+    let mut lines = BufReader::new(reader.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut end = || {
+        writeln!(input, "look").unwrap();
+        let told = lines.find_map(|line| line.split("end ").nth(1)?.parse::<u64>().ok());
+        told.expect("it tells where the log ends")
+    };
+    let append = |commit: fn(&mut Append) -> Result<Committed, AppendError>| {
+        let mut append = varve.begin();
+        append.event(&doors, StreamId(0), &door("Ada")).unwrap();
+        commit(&mut append).unwrap();
+    };
+    assert_eq!(end(), 0);
+    append(Append::commit);
+    assert_eq!(end(), 1);
+    append(Append::commit_relaxed);
+    append(Append::commit_relaxed);
+    assert_eq!(
+        (end(), varve.next_global_seq().unwrap()),
+        (1, GlobalSequence(1)),
+        "nothing of it was flushed"
+    );
+    varve.flush().unwrap();
+    assert_eq!((end(), varve.next_global_seq().unwrap()), (3, GlobalSequence(3)));
+    drop(input);
+    assert!(reader.wait().unwrap().success());
+}
+
+#[test]
+fn a_store_without_an_owner_is_read_with_its_tail() {
+    let dir = new_dir();
+    let mut view = None::<VarveView>;
+    for owners in 1..=3 {
+        let mut owner = start("own", dir.path());
+        wait_for(&mut owner, "ready");
+        owner.kill().unwrap();
+        owner.wait().unwrap();
+        let beside = view.get_or_insert_with(|| Varve::open_read_only(dir.path()).unwrap());
+        assert_eq!(beside.next_global_seq().unwrap(), GlobalSequence(owners), "it sees what each owner left");
+        let events = beside.snapshot().unwrap().iter_from(GlobalSequence(0)).unwrap().count();
+        assert_eq!(events as u64, owners);
+    }
 }
 
 #[test]
@@ -245,8 +312,8 @@ fn a_reader_maps_as_much_as_the_owner_once_nothing_is_open() {
 #[test]
 fn a_commit_that_does_not_reach_the_disk_is_the_last() {
     let dir = new_dir();
-    // A signal would tell of the limit; ignored, the write fails.
-    let mut owner = start_under("trap '' XFSZ; ulimit -f 400;", "fill the disk", dir.path());
+    // A signal would tell of the limit; ignored, the write fails. The limit, in 512 bytes, leaves room for the tail.
+    let mut owner = start_under("trap '' XFSZ; ulimit -f 2000;", "fill the disk", dir.path());
     assert!(owner.wait().unwrap().success());
 }
 

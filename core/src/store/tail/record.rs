@@ -104,21 +104,6 @@ impl RecordWriter {
         self.chunk(KIND_ROW, table, key, value);
     }
 
-    /// Whether nothing was added since [`RecordWriter::begin`].
-    pub(in crate::store) fn is_empty(&self) -> bool {
-        self.chunks == 0
-    }
-
-    /// The length of the body so far, in bytes.
-    pub(in crate::store) fn body_len(&self) -> usize {
-        self.body_len
-    }
-
-    /// The finished record without the zeros after it.
-    pub(in crate::store) fn unpadded(&self) -> &[u8] {
-        &self.bytes[..HEADER_LEN + self.body_len]
-    }
-
     /// The record in whole sectors, filled up with zeros. The body may have [`RECORD_BODY_LEN_MAX`] bytes.
     pub(in crate::store) fn finish(&mut self, head: RecordHead, seed: RecordSeed) -> &[u8] {
         assert!(self.body_len <= RECORD_BODY_LEN_MAX, "the caller bounds the body");
@@ -131,8 +116,8 @@ impl RecordWriter {
         &self.bytes
     }
 
-    /// The record that was finished, without the zeros: what [`Record::parse`] takes.
-    pub(in crate::store) fn bytes(&self) -> &[u8] {
+    /// The finished record without the zeros after it: what [`Record::parse`] takes.
+    pub(in crate::store) fn unpadded(&self) -> &[u8] {
         &self.bytes[..HEADER_LEN + self.body_len]
     }
 

@@ -598,8 +598,8 @@ fn record_of(block: &[u8]) -> Option<Record> {
 
 fn parse_record(record: &mut RecordWriter, head: RecordHead) -> Result<Record, &'static str> {
     let seed = RecordSeed::new(1, head.generation);
-    let len = 64 + record.body_len();
-    Record::parse(record.finish(head, seed)[..len].into(), seed)
+    record.finish(head, seed);
+    Record::parse(record.unpadded().into(), seed)
 }
 
 fn local(stream: u32) -> RunKey {
