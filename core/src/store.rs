@@ -55,6 +55,7 @@ mod stream;
 mod stream_reader;
 #[cfg(feature = "notify")]
 mod subscription;
+mod sync;
 mod tables;
 mod tail;
 mod transaction;

@@ -1,10 +1,10 @@
 //! Waiting for events, on any async runtime.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use event_listener::{Event, Listener};
 
+use super::sync::{AtomicU64, Ordering};
 use crate::GlobalSequence;
 
 /// Waits for events to be committed by this process.

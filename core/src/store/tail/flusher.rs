@@ -1,6 +1,8 @@
 //! Group commit: one flush makes durable whatever was written before it began.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
+
+use crate::store::sync::{Condvar, Mutex, MutexGuard};
 
 /// Which commits are written, and which are durable. Commits have numbers, each the one before plus 1.
 #[derive(Debug)]
@@ -66,19 +68,34 @@ impl Flusher {
             state.is_flushing = true;
             let target = state.written;
             drop(state);
-            let is_flushed = flush(target);
+            let mut turn = Turn { flusher: self, flushed: None };
+            turn.flushed = flush(target).then_some(target);
+            drop(turn);
             state = self.lock();
-            state.is_flushing = false;
-            if is_flushed {
-                state.durable = target;
-            } else {
-                state.has_failed = true;
-            }
-            self.flushed.notify_all();
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The turn of the one thread that flushes. However it ends, by a panic too, the others hear of it.
+struct Turn<'f> {
+    flusher: &'f Flusher,
+    /// The last commit that it made durable; `None` where the flush failed.
+    flushed: Option<u64>,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut state = self.flusher.lock();
+        state.is_flushing = false;
+        match self.flushed {
+            Some(commit) => state.durable = commit,
+            None => state.has_failed = true,
+        }
+        drop(state);
+        self.flusher.flushed.notify_all();
     }
 }

@@ -1,0 +1,119 @@
+//! Many threads commit, and share flushes: who returns is durable, and readers see what is durable alone.
+
+use std::sync::Arc;
+
+use loom::sync::Mutex;
+use loom::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use loom::thread;
+
+use super::flusher::{FlushFailed, Flusher};
+use super::model;
+
+/// A tail on a disk that counts.
+struct Tail {
+    flusher: Flusher,
+    /// The last commit that is written; who holds it is the writer.
+    written: Mutex<u64>,
+    /// The last commit that the disk has flushed.
+    durable: AtomicU64,
+    /// The last commit that readers see.
+    shown: AtomicU64,
+    is_flushing: AtomicBool,
+    flushes: AtomicU64,
+    /// The flush that fails, from 0.
+    failing: Option<u64>,
+}
+
+impl Tail {
+    fn new(failing: Option<u64>) -> Arc<Self> {
+        Arc::new(Self {
+            flusher: Flusher::new(0),
+            written: Mutex::new(0),
+            durable: AtomicU64::new(0),
+            shown: AtomicU64::new(0),
+            is_flushing: AtomicBool::new(false),
+            flushes: AtomicU64::new(0),
+            failing,
+        })
+    }
+
+    /// Writes a record, then waits until it is durable, as the store's writer does.
+    fn commit(&self) -> Result<u64, FlushFailed> {
+        let mut written = self.written.lock().unwrap();
+        *written += 1;
+        let commit = *written;
+        self.flusher.written(commit);
+        drop(written);
+        self.flusher.wait(commit, |target| self.flush(target))?;
+        assert!(self.durable.load(Ordering::SeqCst) >= commit, "it returned before it was durable");
+        assert!(self.shown.load(Ordering::SeqCst) >= commit, "it returned before a reader sees it");
+        Ok(commit)
+    }
+
+    fn flush(&self, target: u64) -> bool {
+        assert!(!self.is_flushing.swap(true, Ordering::SeqCst), "one thread flushes at a time");
+        let is_failing = self.failing == Some(self.flushes.fetch_add(1, Ordering::SeqCst));
+        if !is_failing {
+            self.durable.store(target, Ordering::SeqCst);
+            self.shown.store(target, Ordering::SeqCst);
+        }
+        self.is_flushing.store(false, Ordering::SeqCst);
+        !is_failing
+    }
+}
+
+#[test]
+fn who_returns_is_durable_and_nobody_waits_for_ever() {
+    check(None, |tail, outcomes| {
+        let mut commits: Vec<_> = outcomes.into_iter().map(|outcome| outcome.unwrap()).collect();
+        commits.sort_unstable();
+        assert_eq!(commits, [1, 2, 3]);
+        assert_eq!(tail.flusher.durable(), 3);
+        assert!(tail.flushes.load(Ordering::SeqCst) <= 3, "a flush serves one commit at least");
+    });
+}
+
+#[test]
+fn after_a_failed_flush_only_what_was_durable_before_returns() {
+    for failing in 0..2 {
+        check(Some(failing), move |tail, outcomes| {
+            let durable = tail.durable.load(Ordering::SeqCst);
+            let returned = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+            assert!(returned as u64 <= durable);
+            let flushes = tail.flushes.load(Ordering::SeqCst);
+            assert!(flushes <= failing + 1, "nothing is flushed after a flush that failed");
+            assert_eq!(tail.flusher.has_failed(), flushes == failing + 1);
+            assert_eq!(tail.flusher.has_failed(), returned < COMMITTERS);
+        });
+    }
+}
+
+#[test]
+fn a_reader_never_sees_what_is_not_durable() {
+    model(|| {
+        let tail = Tail::new(None);
+        let committer = spawn(&tail);
+        let shown = tail.shown.load(Ordering::SeqCst);
+        assert!(shown <= tail.durable.load(Ordering::SeqCst));
+        tail.commit().unwrap();
+        committer.join().unwrap().unwrap();
+    });
+}
+
+/// Lets three threads commit once each, and hands over how it came out.
+fn check(failing: Option<u64>, check: impl Fn(&Tail, Vec<Result<u64, FlushFailed>>) + Send + Sync + 'static) {
+    model(move || {
+        let tail = Tail::new(failing);
+        let committers: Vec<_> = (1..COMMITTERS).map(|_| spawn(&tail)).collect();
+        let mut outcomes = vec![tail.commit()];
+        outcomes.extend(committers.into_iter().map(|committer| committer.join().unwrap()));
+        check(&tail, outcomes);
+    });
+}
+
+fn spawn(tail: &Arc<Tail>) -> thread::JoinHandle<Result<u64, FlushFailed>> {
+    let tail = tail.clone();
+    thread::spawn(move || tail.commit())
+}
+
+const COMMITTERS: usize = 3;
