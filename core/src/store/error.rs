@@ -230,6 +230,11 @@ pub enum ReadError {
     Keys(KeysError),
     /// What is stored is damaged.
     Corrupt(Damage),
+    /// More streams than can be merged at once: merge fewer, or read the whole log.
+    TooManyStreams {
+        /// How many can be.
+        max: usize,
+    },
     /// Every reader slot is taken: drop snapshots and iterators, or raise `Config::readers_max`.
     TooManyReaders,
     /// The owner grew the map beyond what this process has mapped, and open snapshots keep it from being mapped
@@ -463,6 +468,7 @@ impl fmt::Display for ReadError {
             #[cfg(feature = "encryption")]
             Self::Keys(error) => error.fmt(f),
             Self::Corrupt(damage) => damage.fmt(f),
+            Self::TooManyStreams { max } => write!(f, "at most {max} streams can be merged at once"),
             Self::TooManyReaders => f.write_str("every reader slot is taken; drop snapshots and iterators"),
             Self::MapGrown => f.write_str("the owner grew the store; drop open snapshots and try again"),
             Self::Overtaken => {

@@ -3,7 +3,9 @@
 use std::fmt;
 
 use super::block::{Block, RunEvents};
+use super::block_cursor::BlockCursor;
 use super::error::{Damage, ReadError};
+use super::event_view::EventView;
 use super::snapshot::Snapshot;
 use crate::GlobalSequence;
 
@@ -31,6 +33,8 @@ pub struct LogView<'s> {
     /// The stretches of the block, in order.
     stretches: Vec<Stretch>,
     at_hand: StretchEvents<'s>,
+    /// The place behind the event that was last told of in full.
+    cursor: Option<BlockCursor<'s>>,
 }
 
 /// Neighbours in the log that are neighbours in their run.
@@ -58,7 +62,8 @@ impl Snapshot {
     pub fn log(&self) -> LogView<'_> {
         let first = GlobalSequence::default();
         let at_hand = StretchEvents { first, len: 0, events: RunEvents::default(), index: 0 };
-        LogView { snapshot: self, block: None, runs: Vec::new(), stretches: Vec::new(), at_hand }
+        let (runs, stretches) = (Vec::new(), Vec::new());
+        LogView { snapshot: self, block: None, runs, stretches, at_hand, cursor: None }
     }
 }
 
@@ -74,6 +79,30 @@ impl<'s> LogView<'s> {
             None => self.seek(global_seq),
             bytes => Ok(bytes),
         }
+    }
+
+    /// The event at `global_seq`, with all that the store knows of it; `None` where there is none yet.
+    ///
+    /// The columns of a block are read from the front: what lies behind the event before costs less than what lies
+    /// before it.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Corrupt`] where it is damaged.
+    pub fn get(&mut self, global_seq: GlobalSequence) -> Result<Option<EventView<'s>>, ReadError> {
+        let is_ahead =
+            |cursor: &BlockCursor<'_>| cursor.next_place() <= global_seq && cursor.block().holds(global_seq);
+        let mut cursor = match self.cursor.take().filter(is_ahead) {
+            Some(cursor) => cursor,
+            None => match self.snapshot.block_at(global_seq)? {
+                Some(block) => BlockCursor::new(block)?,
+                None => return Ok(None),
+            },
+        };
+        cursor.skip(global_seq.0 - cursor.next_place().0)?;
+        let event = cursor.next(self.snapshot)?;
+        self.cursor = Some(cursor);
+        Ok(event)
     }
 
     /// Takes the stretch to hand that holds the event at `global_seq`, if there is one, and lends the event.

@@ -17,7 +17,7 @@ use super::error::{Damage, Place, ReadError};
 use super::global_reader::{GlobalIter, GlobalIterBack};
 use super::rows::Rows;
 use super::run_index::RunIndex;
-use super::tables::{RowError, Tables, key12, long_number, number};
+use super::tables::{RowError, Tables, array, key12, long_number, number};
 use super::tail::{TailRun, TailView};
 use super::validated::ValidatedRuns;
 use super::view::Store;
@@ -165,6 +165,26 @@ impl Snapshot {
         }
     }
 
+    /// The numbers of all streams of a name.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::TooManyStreams`] past `max`.
+    pub(super) fn stream_numbers(&self, name: &str, max: usize) -> Result<Vec<u32>, ReadError> {
+        let Some(name) = catalog::name_number(self.rows(), name)? else { return Ok(Vec::new()) };
+        let table = &self.tables().stream_id;
+        let mut numbers = Vec::new();
+        for row in self.rows().within(table, &name.to_be_bytes())? {
+            let (key, value) = row?;
+            if numbers.len() == max {
+                return Err(ReadError::TooManyStreams { max });
+            }
+            let number = array(value, 0).filter(|_| value.len() == 4).map(u32::from_le_bytes);
+            numbers.push(number.ok_or_else(|| table.damage(key, "it is no number"))?);
+        }
+        Ok(numbers)
+    }
+
     /// The place after the last event of a stream.
     pub(super) fn stream_end(&self, stream: u32) -> Result<StreamSequence, ReadError> {
         Ok(catalog::stream_end(self.rows(), stream)?)
@@ -214,12 +234,30 @@ impl Snapshot {
         if let Some((run, block)) = self.rows().tail_run(stream, seq) {
             return if seq < run.end() { self.tail_run(&run, block).map(Some) } else { Ok(None) };
         }
+        let index = self.stored_run_index_at(stream, seq)?;
+        index.map(|index| self.run(&index)).transpose()
+    }
+
+    /// Where the run is that holds the event at `seq` of a stream; `None` past the stream's end.
+    pub(super) fn run_index_at(
+        &self,
+        stream: u32,
+        seq: StreamSequence,
+    ) -> Result<Option<RunIndex>, ReadError> {
+        let Some((run, _)) = self.rows().tail_run(stream, seq) else {
+            return self.stored_run_index_at(stream, seq);
+        };
+        let TailRun { first, count, run: number, first_of_block: block, .. } = run;
+        Ok((seq < run.end()).then_some(RunIndex { stream, first, block, run: number, count }))
+    }
+
+    fn stored_run_index_at(&self, stream: u32, seq: StreamSequence) -> Result<Option<RunIndex>, ReadError> {
         let table = &self.tables().stream;
         let wanted = key12(stream, seq.0);
         if let Some((key, value)) = table.at_or_before(self.txn(), &wanted)? {
             let index = self.run_index(key, value)?;
             if index.stream == stream && index.end().is_some_and(|end| seq < end) {
-                return self.run(&index).map(Some);
+                return Ok(Some(index));
             }
         }
         if seq >= self.stream_end(stream)? {

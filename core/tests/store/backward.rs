@@ -2,7 +2,7 @@
 
 use varve_core::{
     DeviceGap, DeviceSequence, EVENT_LEN_MAX, Epoch, Event, EventView, GlobalSequence, Place, ReadError,
-    StreamEvent, StreamId, StreamSequence, TimeColumn,
+    StreamEvent, StreamId, StreamSequence, TimeColumn, Varve,
 };
 
 use crate::damage::{break_block, large_door};
@@ -41,16 +41,15 @@ fn typed(event: &StreamEvent<'_, Reading>) -> (u64, u64) {
 }
 
 /// All that is known of an event.
-fn told(event: Result<EventView<'_>, ReadError>) -> String {
+pub(crate) fn told(event: Result<EventView<'_>, ReadError>) -> String {
     let event = event.unwrap();
     let (time, ingest) = (event.time().unwrap(), event.ingest_time().unwrap());
     format!("{event:?} {time:?} {ingest:?} {:?} {:?}", event.ticks(), event.origin().unwrap())
 }
 
-#[test]
-fn an_event_of_interleaved_streams_is_told_alike_in_both_directions() {
-    let dir = new_dir();
-    let mut varve = open(&dir);
+/// Streams of this host and of a device, with ticks and gaps.
+pub(crate) fn interleaved_with_a_device(dir: &tempfile::TempDir) -> Varve {
+    let mut varve = open(dir);
     let mut doors = varve.stream::<Door, 4_000>("doors").unwrap();
     let channels = [binding::<Reading>("climate", ID), binding::<Door>("doors", ID)];
     let mut append = varve.begin();
@@ -84,6 +83,15 @@ fn an_event_of_interleaved_streams_is_told_alike_in_both_directions() {
         }
     }
     append.commit().unwrap();
+    drop(doors);
+    varve
+}
+
+#[test]
+fn an_event_of_interleaved_streams_is_told_alike_in_both_directions() {
+    let dir = new_dir();
+    let varve = interleaved_with_a_device(&dir);
+    let doors = varve.stream_reader::<Door>("doors").unwrap();
     let snapshot = varve.snapshot().unwrap();
     let forward: Vec<_> = snapshot.iter_from(GlobalSequence(0)).unwrap().map(told).collect();
     assert_eq!(forward.len(), 60 * 7);
@@ -97,8 +105,8 @@ fn an_event_of_interleaved_streams_is_told_alike_in_both_directions() {
     events.reverse();
     assert_eq!(events, varve.global_reader().iter_from(GlobalSequence(0)).unwrap().collect_all().unwrap());
     for id in 0..6 {
-        let events = doors.reader().iter_stream(StreamId(id), None).unwrap().collect_bytes().unwrap();
-        let back = doors.reader().iter_stream_back(StreamId(id), None).unwrap();
+        let events = doors.iter_stream(StreamId(id), None).unwrap().collect_bytes().unwrap();
+        let back = doors.iter_stream_back(StreamId(id), None).unwrap();
         let mut typed: Vec<_> =
             back.iter().map(Result::unwrap).map(|event| (event.stream_seq, event.bytes.to_vec())).collect();
         let mut bytes = back.collect_bytes().unwrap();

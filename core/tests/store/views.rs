@@ -3,10 +3,11 @@
 use rkyv::{Archive, Serialize};
 use varve_core::descriptor::LayoutDifference;
 use varve_core::{
-    DeviceId, Epoch, Event, GlobalSequence, Place, ReadError, Snapshot, StreamId, StreamSequence, TimeColumn,
-    Varve,
+    DeviceId, Epoch, Event, GlobalSequence, MERGED_STREAMS_MAX, Place, ReadError, Snapshot, StreamId,
+    StreamSequence, TimeColumn, Varve,
 };
 
+use crate::backward::{interleaved_with_a_device, told};
 use crate::{
     DEVICE, Door, LANE, Reading, archived, binding, device_batch, door, new_dir, open, reading, sealed,
 };
@@ -111,6 +112,94 @@ fn a_log_view_lends_every_event_in_any_order() {
     for past in [expected.len() as u64, u64::MAX] {
         assert!(log.get_bytes(GlobalSequence(past)).unwrap().is_none());
     }
+}
+
+#[test]
+fn a_log_view_tells_of_an_event_what_an_iterator_tells() {
+    let dir = new_dir();
+    let varve = interleaved_with_a_device(&dir);
+    let snapshot = varve.snapshot().unwrap();
+    let expected: Vec<_> = snapshot.iter_from(GlobalSequence(0)).unwrap().map(told).collect();
+    let mut log = snapshot.log();
+    let mut places: Vec<_> = (0..expected.len()).collect();
+    for shuffled in [false, true] {
+        if shuffled {
+            fastrand::Rng::with_seed(7).shuffle(&mut places);
+        }
+        for &place in &places {
+            let event = log.get(GlobalSequence(place as u64)).unwrap();
+            assert_eq!(told(Ok(event.unwrap())), expected[place], "{place}");
+        }
+    }
+    assert!(log.get(GlobalSequence(expected.len() as u64)).unwrap().is_none());
+    for from in 0..expected.len() {
+        let event = snapshot.iter_from(GlobalSequence(from as u64)).unwrap().next().unwrap();
+        assert_eq!(told(event), expected[from], "from {from}");
+    }
+}
+
+#[test]
+fn many_streams_are_merged_in_global_order_from_any_place() {
+    let dir = new_dir();
+    let varve = interleaved_with_a_device(&dir);
+    let snapshot = varve.snapshot().unwrap();
+    let climate = ("climate", ID);
+    let door = |id| ("doors", StreamId(id));
+    let sets = [
+        vec![],
+        vec![climate],
+        vec![climate, door(5), ("varve.gap", StreamId(DEVICE.0 << 8))],
+        vec![door(0), door(2), door(0), ("nobody's", ID)],
+    ];
+    let log = || snapshot.iter_from(GlobalSequence(0)).unwrap().map(Result::unwrap);
+    for set in &sets {
+        for from in [0, 1, 7, 100, 210, 211, 419, 420, u64::MAX] {
+            let wanted = log().filter(|event| set.contains(&(event.stream_name, event.stream_id)));
+            let expected = wanted.filter(|event| event.global_seq.0 >= from).map(|event| told(Ok(event)));
+            let merged = snapshot.iter_streams(set.iter().copied(), GlobalSequence(from)).unwrap();
+            assert!(merged.map(told).eq(expected), "{set:?} from {from}");
+        }
+    }
+    let expected = log().filter(|event| event.stream_name == "doors").map(|event| told(Ok(event)));
+    assert!(snapshot.iter_name("doors", GlobalSequence(0)).unwrap().map(told).eq(expected));
+    assert_eq!(snapshot.iter_name("nobody's", GlobalSequence(0)).unwrap().count(), 0);
+}
+
+#[test]
+fn streams_of_many_blocks_are_merged() {
+    let dir = new_dir();
+    let varve = interleaved(&dir, 60);
+    let snapshot = varve.snapshot().unwrap();
+    let set = [("readings", ID), ("readings", StreamId(1)), ("doors", ID)];
+    for from in [0, 1_000, 4_800, 4_801, 8_000, 13_000] {
+        let events = snapshot.iter_from(GlobalSequence(from)).unwrap().map(Result::unwrap);
+        let expected = events.filter(|event| set.contains(&(event.stream_name, event.stream_id)));
+        let merged = snapshot.iter_streams(set, GlobalSequence(from)).unwrap().map(Result::unwrap);
+        assert!(
+            merged.map(|event| event.global_seq).eq(expected.map(|event| event.global_seq)),
+            "from {from}"
+        );
+    }
+}
+
+#[test]
+fn more_streams_than_can_be_merged_are_refused() {
+    let dir = new_dir();
+    let mut varve = open(&dir);
+    let doors = varve.stream::<Door, 64>("doors").unwrap();
+    let mut append = varve.begin();
+    let ids = 0..=MERGED_STREAMS_MAX as u64;
+    ids.clone().for_each(|id| append.event(&doors, StreamId(id), &door("Ada")).unwrap());
+    append.commit().unwrap();
+    let snapshot = varve.snapshot().unwrap();
+    let merge = |n: usize| {
+        let streams = ids.clone().map(|id| ("doors", StreamId(id))).take(n);
+        snapshot.iter_streams(streams, GlobalSequence(0)).map(Iterator::count)
+    };
+    assert_eq!(merge(MERGED_STREAMS_MAX).unwrap(), MERGED_STREAMS_MAX);
+    let refused = |error| matches!(error, Err(ReadError::TooManyStreams { max: MERGED_STREAMS_MAX }));
+    assert!(refused(merge(MERGED_STREAMS_MAX + 1)));
+    assert!(refused(snapshot.iter_name("doors", GlobalSequence(0)).map(Iterator::count)));
 }
 
 #[test]

@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use super::{BlockCursor, GlobalReader};
+use super::GlobalReader;
 use crate::GlobalSequence;
+use crate::store::block_cursor::BlockCursor;
 use crate::store::error::ReadError;
 use crate::store::event_view::{EventView, GlobalEvent};
 use crate::store::snapshot::Snapshot;
@@ -85,15 +86,13 @@ impl<'s> GlobalIterBack<'s> {
         if self.has_begun && block.end()? != self.end {
             return Err(block.damage("the block after it does not follow").into());
         }
-        let mut cursor = BlockCursor::new(self.snapshot, block)?;
-        for place in block.first().0..self.end.0 {
-            let step = cursor.step()?.ok_or_else(|| block.damage("it lacks an event of its range"))?;
-            let event = cursor.view(self.snapshot, GlobalSequence(place), step);
-            self.events.push(if event.as_ref().is_err_and(|error| !error.is_absence()) {
-                Ok(event?)
-            } else {
-                event
-            });
+        let mut cursor = BlockCursor::new(block)?;
+        for _ in block.first().0..self.end.0 {
+            let event = match cursor.next(self.snapshot) {
+                Err(error) if !error.is_absence() => return Err(error),
+                event => event.transpose(),
+            };
+            self.events.push(event.ok_or_else(|| block.damage("it lacks an event of its range"))?);
         }
         (self.end, self.has_begun) = (block.first(), true);
         Ok(())
