@@ -6,7 +6,7 @@
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 
 use heed::{Env, EnvFlags, EnvOpenOptions, MdbError, RoTxn, RwTxn, WithoutTls};
 
@@ -30,6 +30,8 @@ pub(super) struct Environment {
     dir: PathBuf,
     /// How many snapshots of this process are open: while there is one, the map stays where it is.
     snapshots: Mutex<usize>,
+    /// Held for writing while LMDB shows what the tail has yet to confirm.
+    unconfirmed: RwLock<()>,
     /// Freed after the environment is closed; `None` in a process that only reads.
     _owner: Option<OwnerLock>,
 }
@@ -57,7 +59,14 @@ impl Environment {
             return Err(OpenError::NotAStore { path: dir.to_path_buf(), reason });
         };
         let tables = tables.complete(&env)?;
-        Ok(Self { env, tables, dir: dir.to_path_buf(), snapshots: Mutex::new(0), _owner: Some(owner) })
+        Ok(Self {
+            env,
+            tables,
+            dir: dir.to_path_buf(),
+            snapshots: Mutex::new(0),
+            unconfirmed: RwLock::new(()),
+            _owner: Some(owner),
+        })
     }
 
     /// Opens the environment in `dir` for reading beside its owner.
@@ -70,7 +79,14 @@ impl Environment {
         let env = map(dir, config, EnvFlags::READ_ONLY)?;
         let tables = Tables::open(&env, format::check_version)?
             .ok_or(OpenError::NotAStore { path: dir.to_path_buf(), reason: "its tables are missing" })?;
-        Ok(Self { env, tables, dir: dir.to_path_buf(), snapshots: Mutex::new(0), _owner: None })
+        Ok(Self {
+            env,
+            tables,
+            dir: dir.to_path_buf(),
+            snapshots: Mutex::new(0),
+            unconfirmed: RwLock::new(()),
+            _owner: None,
+        })
     }
 
     /// The number that tells the store from all others.
@@ -130,7 +146,10 @@ impl Environment {
         self: &Arc<Self>,
         tail: TailView,
     ) -> Result<(ReadTransaction, TailView), ReadError> {
-        let read = self.read()?;
+        let read = {
+            let _confirmed = self.unconfirmed.read().unwrap_or_else(PoisonError::into_inner);
+            self.read()?
+        };
         if tail.is_empty() {
             return Ok((read, tail));
         }
@@ -138,12 +157,19 @@ impl Environment {
         Ok((read, tail.without_folded(folded.generation)))
     }
 
+    /// Keeps snapshots from beginning until the guard is dropped. What LMDB commits ahead of the tail counts once a record
+    /// confirms it: until then a power cut takes it back, and nobody may have seen it.
+    pub(super) fn hold_snapshots(&self) -> RwLockWriteGuard<'_, ()> {
+        self.unconfirmed.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The checksum of LMDB's newest meta page.
     pub(super) fn meta_checksum(&self) -> std::io::Result<u32> {
         data_file::newest_checksum(&self.dir)
     }
 
-    /// Doubles the map. The caller holds the writer's lock and no transaction.
+    /// Doubles the map. The caller is the one that writes to LMDB, the writer or the fold that it waits for, and has no
+    /// transaction.
     pub(super) fn grow(&self) -> Result<(), AppendError> {
         let snapshots = self.lock_snapshots();
         let map_size = self.env.info().map_size;
@@ -151,8 +177,8 @@ impl Environment {
         if *snapshots > 0 || grown <= map_size {
             return Err(AppendError::MapFull { map_size, snapshots: *snapshots });
         }
-        // SAFETY: `resize` asks that no transaction of this process is open. The writer's lock, which the caller
-        // holds, keeps writers out; `snapshots` is 0 and stays locked, which keeps readers out.
+        // SAFETY: `resize` asks that no transaction of this process is open. The caller is the one thread that writes to
+        // LMDB, and has no transaction; `snapshots` is 0 and stays locked, which keeps readers out.
         unsafe { self.env.resize(grown)? };
         Ok(())
     }

@@ -125,12 +125,7 @@ impl Writer {
         loop {
             match state.maintain(&self.environment, &self.tail, &mut body) {
                 Err(AppendError::Storage(error)) if is_map_full(&error.0) => self.environment.grow()?,
-                Err(error) => return Err(error),
-                Ok((result, commit)) => {
-                    drop(state);
-                    self.tail.wait(commit)?;
-                    return Ok(result);
-                }
+                maintained => return maintained,
             }
         }
     }
@@ -231,6 +226,7 @@ impl State {
             Transaction::begin(Target::Direct(txn), tables, block, encoded, sealing.append(), moment, next);
         let result = body(&mut transaction)?;
         transaction.close()?;
+        let _held = environment.hold_snapshots();
         let (committed, changes) = transaction.finish();
         let Changes::Committed(stored) = changes else { unreachable!("its target is LMDB") };
         let next = GlobalSequence(committed.first.0 + committed.events);
@@ -243,15 +239,17 @@ impl State {
         environment: &Arc<Environment>,
         tail: &Tail,
         body: &mut impl FnMut(&mut RwTxn<'_>, &Tables) -> Result<R, AppendError>,
-    ) -> Result<(R, u64), AppendError> {
+    ) -> Result<R, AppendError> {
         let mut txn = self.folder.begin_direct(environment)?;
         let result = body(&mut txn, environment.tables())?;
         let next = Rows::new(environment.tables(), &txn, None, None).log_end()?;
-        let commit = self.confirm(txn.commit(), tail, next)?;
-        Ok((result, commit))
+        let _held = environment.hold_snapshots();
+        self.confirm(txn.commit(), tail, next)?;
+        Ok(result)
     }
 
-    /// Confirms what LMDB stored behind the whole tail by a record: only then does a power cut leave it as it is.
+    /// Confirms what LMDB stored behind the whole tail by a record, and returns once that is durable: only then does a
+    /// power cut leave it as it is.
     fn confirm(
         &mut self,
         stored: heed::Result<()>,
@@ -264,7 +262,9 @@ impl State {
         }
         self.folder.end_direct(next)?;
         self.record.begin();
-        self.write_record(tail, 0)
+        let commit = self.write_record(tail, 0)?;
+        tail.wait(commit)?;
+        Ok(commit)
     }
 
     fn begin<'w>(

@@ -159,6 +159,30 @@ fn one_commit_too_large_for_the_tail_takes_the_tail_with_it() {
     check_uptimes(&open(dir.path()).stream::<Reading, 32>("climate").unwrap(), 50_001);
 }
 
+/// What LMDB takes ahead of the tail is seen there before a record of the tail confirms it.
+#[cfg(feature = "notify")]
+#[test]
+fn nobody_sees_a_large_commit_before_it_is_confirmed() {
+    let dir = new_dir();
+    let mut config = small();
+    config.durability = varve_core::Durability::Durable;
+    let mut varve = Varve::with_config(dir.path(), config).unwrap();
+    let mut readings = varve.stream::<Reading, 32>("climate").unwrap();
+    let bulk: Vec<_> = (0..20_000).map(reading).collect();
+    let (view, watcher) = (varve.view(), varve.watcher());
+    let end = GlobalSequence(scaled(100) * bulk.len() as u64);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut seen = GlobalSequence(0);
+            while seen < end {
+                seen = view.next_global_seq().unwrap();
+                assert!(seen <= watcher.committed_next_global_seq(), "{seen} is seen, and not confirmed");
+            }
+        });
+        while readings.append_batch(StreamId(1), &bulk).unwrap().get(0).unwrap().1.0 + 20_000 < end.0 {}
+    });
+}
+
 #[test]
 fn a_fold_that_finds_no_room_is_repeated_and_loses_nothing() {
     let dir = new_dir();

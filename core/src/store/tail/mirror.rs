@@ -21,6 +21,7 @@ use super::view::TailView;
 use crate::store::environment::{Environment, ReadTransaction};
 use crate::store::error::{OpenError, ReadError};
 use crate::store::owner_lock::OwnerLock;
+use crate::store::rows::Rows;
 use copies::Copies;
 
 /// The tail of a store that another process owns, or none.
@@ -69,7 +70,8 @@ impl Mirror {
             };
             let (read, folded) = begin(environment)?;
             match copies.and_then(|copies| copies.view_from(folded)) {
-                Some(view) => return Ok((read, view)),
+                Some(view) if self.is_confirmed(environment, &read)? => return Ok((read, view)),
+                Some(_) => {}
                 None => self.lock().copies = None,
             }
         }
@@ -100,6 +102,16 @@ impl Mirror {
             state.copies = Some(copies);
         }
         Ok(state.copies.clone())
+    }
+
+    /// Whether a transaction shows no events but such as the owner says are durable. What LMDB took ahead of the tail is
+    /// seen there a moment before a record confirms it. Where nobody owns the store, whatever LMDB holds counts.
+    fn is_confirmed(&self, environment: &Environment, read: &ReadTransaction) -> Result<bool, ReadError> {
+        let rows = Rows::new(environment.tables(), read.txn(), None, None);
+        // A log whose end is damaged is read up to there.
+        let stored = rows.log_end().unwrap_or_default();
+        let told = self.told(&mut self.lock())?;
+        Ok(told.is_none_or(|told| stored <= told.next) || OwnerLock::keep_free(&self.dir)?.is_some())
     }
 
     /// Copies what the tail holds of a store that nobody owns, and flushes it; `None` where somebody does.
