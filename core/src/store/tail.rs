@@ -216,10 +216,13 @@ impl Tail {
         }
     }
 
-    /// Seals the current generation, whose records are durable, and begins the next one.
+    /// Seals the current generation, whose records are durable, and begins the next one. One without records goes on.
     pub(in crate::store) fn seal(&self) {
         let mut generations = self.generations.write().unwrap_or_else(PoisonError::into_inner);
         assert_eq!(generations.durable, generations.current.len(), "what is sealed was flushed");
+        if generations.durable == 0 {
+            return;
+        }
         let next = new_generation(&self.journal, generations.current.number() + 1);
         let sealed = std::mem::replace(&mut generations.current, next);
         generations.sealed.push(sealed);

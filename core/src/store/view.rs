@@ -31,9 +31,9 @@ use crate::{DescriptorHash, DeviceId, Event, GlobalSequence};
 
 /// A store to read: the half of [`Varve`](crate::Varve) that takes no ownership.
 ///
-/// [`Varve::open_read_only`](crate::Varve::open_read_only) opens one beside the owner, in another process. It sees
-/// what was committed when it looks; [`VarveView::last_commit`] tells cheaply whether there is more to see. It
-/// needs to write the file `lock.mdb`, where LMDB keeps its readers.
+/// [`Varve::open_read_only`](crate::Varve::open_read_only) opens one beside the owner, in another process, or where
+/// there is none. It sees what is durable when it looks; [`VarveView::last_commit`] tells cheaply whether there is more to
+/// see. It needs to write the file `lock.mdb`, where LMDB keeps its readers, and to read all others.
 #[derive(Clone, Debug)]
 pub struct VarveView {
     store: Arc<Store>,

@@ -1,6 +1,7 @@
 //! A second process reads while the owner writes. The test binary runs itself again to be that process.
 
 use std::env;
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -260,6 +261,19 @@ fn a_reader_in_another_process_sees_nothing_that_a_power_cut_could_take_back() {
     assert_eq!((end(), varve.next_global_seq().unwrap()), (3, GlobalSequence(3)));
     drop(input);
     assert!(reader.wait().unwrap().success());
+}
+
+#[test]
+fn an_owner_that_says_nothing_is_not_waited_for_without_end() {
+    let dir = new_dir();
+    open(&dir).stream::<Door, 64>("doors").unwrap().append(StreamId(0), &door("Ada")).unwrap();
+    std::fs::write(dir.path().join("watermark"), [0; 64]).unwrap();
+    let owner = File::open(dir.path().join("owner.lock")).unwrap();
+    owner.lock().unwrap();
+    let view = Varve::open_read_only(dir.path()).unwrap();
+    assert!(matches!(view.snapshot(), Err(ReadError::Overtaken)));
+    owner.unlock().unwrap();
+    assert_eq!(view.next_global_seq().unwrap(), GlobalSequence(1), "it is no owner any more");
 }
 
 #[test]

@@ -141,6 +141,16 @@ impl Journal {
         }
     }
 
+    /// The generations that have a first record in the file, the earliest first: one a segment at most.
+    pub(in crate::store) fn generations(&self) -> io::Result<Vec<u64>> {
+        let mut generations = Vec::new();
+        for segment in 0..SEGMENTS {
+            generations.extend(self.header_at(segment, 0)?.map(|header| header.head.generation));
+        }
+        generations.sort_unstable();
+        Ok(generations)
+    }
+
     /// Whether the machine was started anew since [`Journal::note_boot`], so that what was not flushed may be lost.
     pub(in crate::store) fn boot_changed(&self) -> Result<bool, OpenError> {
         Ok(self.note()?.is_none_or(|note| note.boot_id != HostClock.boot_id()))

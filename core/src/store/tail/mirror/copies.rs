@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::store::error::{Damage, OpenError, ReadError};
 use crate::store::tail::fold::Folded;
 use crate::store::tail::generation::Generation;
-use crate::store::tail::journal::{Journal, Recovered, SEGMENTS};
+use crate::store::tail::journal::{Journal, Recovered};
 use crate::store::tail::published::Published;
 use crate::store::tail::record::Record;
 use crate::store::tail::view::{TailView, VisibleGeneration};
@@ -81,19 +81,18 @@ impl Copies {
         folded: Folded,
     ) -> Result<bool, ReadError> {
         self.generations.retain(|copy| copy.number() > folded.generation);
-        let first = told.generation.saturating_sub(SEGMENTS - 1).max(folded.generation.saturating_add(1));
         let mut commit = folded.commit;
-        for number in first..=told.generation {
-            let is_current = number == told.generation;
-            let records_max = if is_current { told.records } else { u32::MAX };
+        for number in journal.generations().map_err(heed::Error::Io)? {
+            if number <= folded.generation || number > told.generation {
+                continue;
+            }
+            // All records of an earlier generation were flushed before the next one began.
+            let records_max = if number == told.generation { told.records } else { u32::MAX };
             let copy = self.copy(number, journal);
             if copy.records > 0 && copy.first_commit != commit.wrapping_add(1) {
                 return Ok(false);
             }
             commit = copy.extend(journal, commit, records_max)?;
-            if is_current && copy.records < records_max {
-                return Ok(false);
-            }
         }
         self.generations.retain(|copy| copy.records > 0);
         self.commit = told.commit.max(folded.commit);

@@ -3,6 +3,7 @@
 use super::*;
 use crate::GlobalSequence;
 use crate::store::config::Durability;
+use crate::store::tail::journal::SEGMENTS;
 use crate::store::tail::record::Chunk;
 use crate::store::tail::{RecordHead, RecordWriter, SECTOR_LEN, TableNumber};
 
@@ -58,6 +59,9 @@ impl Owner {
         if self.sector + sectors > self.journal.sectors_per_segment() {
             self.turn();
         }
+        if self.generation() > self.folded.generation + SEGMENTS {
+            self.fold();
+        }
         let mut writer = RecordWriter::new();
         let commit = self.commit + 1;
         let mut value = vec![0; (sectors as usize - 1) * SECTOR_LEN + 8];
@@ -83,14 +87,12 @@ impl Owner {
         };
     }
 
-    /// Seals the current generation. Three may wait to be folded, the current one among them.
+    /// Seals the current generation, and publishes it. Three may wait to be folded.
     fn turn(&mut self) {
         self.flush();
         self.ends.push(self.commit);
         self.sector = 0;
-        if self.generation() > self.folded.generation + SEGMENTS {
-            self.fold();
-        }
+        self.flush();
     }
 
     /// Folds all sealed generations, or all there is.
@@ -162,6 +164,18 @@ fn an_owner_that_goes_on_meanwhile_costs_another_look_and_never_a_gap() {
 }
 
 #[test]
+fn all_segments_may_wait_to_be_folded_before_the_next_generation_begins() {
+    let mut owner = Owner::new(1);
+    for _ in 0..SEGMENTS {
+        owner.write();
+        owner.turn();
+    }
+    let mut copies = Copies::default();
+    assert!(copies.advance(&owner.journal, &owner.told, owner.folded).unwrap());
+    assert_eq!(commits(&copies.view_from(owner.folded).unwrap()), [1, 2, 3]);
+}
+
+#[test]
 fn a_record_beyond_what_was_told_stays_unseen() {
     let mut owner = Owner::new(1);
     owner.write();
@@ -200,7 +214,7 @@ fn a_watermark_that_the_tail_does_not_bear_out_is_not_followed() {
     for told in [
         Published { records: 2, commit: 2, ..owner.told },
         Published { commit: 2, ..owner.told },
-        Published { generation: 2, ..owner.told },
+        Published { records: 0, ..owner.told },
         Published { generation: u64::MAX, commit: u64::MAX, records: u32::MAX, ..owner.told },
     ] {
         let mut copies = Copies::default();
