@@ -10,6 +10,8 @@
 //! overwrite the old one: what LMDB or the tail still hold of its events, freed pages included, then opens to nobody.
 //! FORMAT.md, section 8, specifies every byte, and tells what is beyond a store's reach.
 
+#[cfg(test)]
+mod attacker;
 mod error;
 mod key_file;
 mod keyring;
@@ -27,7 +29,6 @@ pub(super) use keyring::{Found, Keyring};
 pub use master_key::{MasterKey, MasterKeyError};
 pub use opened_units::SNAPSHOT_OPENED_LEN_MAX;
 pub(super) use opened_units::{Full, OpenedUnits};
-pub(super) use replacement::has_keys;
 pub(super) use stream_key::{Meaning, StreamKey};
 pub use suite::Suite;
 
@@ -73,3 +74,6 @@ impl SealedStreams {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 
 use tempfile::TempDir;
@@ -11,6 +12,7 @@ use varve_core::{
     Varve,
 };
 
+use crate::second_process::{start, tell, wait_for};
 use crate::{DEVICE, Door, LANE, Reading, archived, binding, device_batch, door, new_dir, reading, relaxed};
 
 const MASTER: [u8; 32] = [0x42; 32];
@@ -528,8 +530,34 @@ fn what_was_shredded_stays_so_in_a_store_restored_with_the_newer_keys() {
     assert_eq!(whos(&varve, 2).len(), 6);
 }
 
+/// What the second process does: it reads, is told that the owner has added a stream and shredded another, and reads again.
+pub(crate) fn read_beside_the_owner(path: &Path) {
+    let view = Varve::open_read_only_with_config(path, all_sealed()).unwrap();
+    let mut reader = view.stream_reader::<Door>("doors").unwrap();
+    let mut got = |id| reader.get_archived(StreamId(id), StreamSequence(0)).map(|event| event.is_some());
+    assert!(got(1).unwrap() && got(2).unwrap() && !got(3).unwrap());
+    tell("ready");
+    std::io::stdin().read_line(&mut String::new()).unwrap();
+    assert!(got(1).unwrap() && got(3).unwrap());
+    assert!(matches!(got(2), Err(ReadError::Shredded { .. })));
+}
+
 #[test]
-fn a_crash_before_the_first_record_leaves_a_key_and_no_event_without_one() {
+fn a_reader_in_another_process_gets_keys_that_were_added_and_none_that_were_shredded() {
+    let dir = new_dir();
+    let mut varve = open(&dir);
+    append_marked(&mut varve, 1);
+    varve.flush().unwrap();
+    let mut reader = start("read sealed", dir.path());
+    wait_for(&mut reader, "ready");
+    varve.stream::<Door, 128>("doors").unwrap().append(StreamId(3), &door("Grace")).unwrap();
+    varve.shred("doors", StreamId(2)).unwrap();
+    reader.stdin.take().unwrap().write_all(b"read again\n").unwrap();
+    assert!(reader.wait().unwrap().success());
+}
+
+#[test]
+fn what_a_killed_owner_had_acknowledged_is_opened_by_keys_that_it_stored_before() {
     let dir = new_dir();
     let mut varve = open(&dir);
     append_marked(&mut varve, 1);
@@ -538,8 +566,8 @@ fn a_crash_before_the_first_record_leaves_a_key_and_no_event_without_one() {
     for file in fs::read_dir(dir.path()).unwrap().map(|file| file.unwrap().path()) {
         fs::copy(&file, copy.path().join(file.file_name().unwrap())).unwrap();
     }
-    // The tail is as the crash left it, and the keys were there before it.
     assert_eq!(whos(&open(&copy), 1), [format!("{MARKER} 0")]);
+    assert_eq!(whos(&open(&copy), 2).len(), 3);
 }
 
 /// In a plain run the events are a tenth as many, and fit one snapshot.

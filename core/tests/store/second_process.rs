@@ -31,6 +31,8 @@ fn second_process() {
         "watch" => watch(Path::new(&path)),
         #[cfg(feature = "notify")]
         "subscribe" => subscribe(Path::new(&path)),
+        #[cfg(feature = "encryption")]
+        "read sealed" => crate::sealing::read_beside_the_owner(Path::new(&path)),
         "own" => own(Path::new(&path)),
         "process" => process(Path::new(&path)),
         "try to own" => {
@@ -162,7 +164,7 @@ fn process(path: &Path) {
 }
 
 /// Tells the first process.
-fn tell(text: &str) {
+pub(crate) fn tell(text: &str) {
     io::stdout().write_all(format!("{text}\n").as_bytes()).unwrap();
 }
 
@@ -191,7 +193,7 @@ fn start_under(limits: &str, role: &str, path: &Path) -> Child {
         .unwrap()
 }
 
-fn wait_for(child: &mut Child, text: &str) {
+pub(crate) fn wait_for(child: &mut Child, text: &str) {
     let mut lines = BufReader::new(child.stdout.as_mut().unwrap()).lines();
     assert!(lines.any(|line| line.unwrap().contains(text)), "it ended before it said {text:?}");
 }

@@ -224,8 +224,8 @@ impl Entry {
 
     /// Reads an entry; `None` where it was torn or damaged.
     pub(super) fn parse(bytes: &[u8; ENTRY_LEN]) -> Option<Self> {
-        let crc = crc32c::crc32c(&bytes[..field::ENTRY_CRC]).to_le_bytes();
         let kind = EntryKind::of_id(bytes[field::KIND])?;
+        let crc = crc32c::crc32c(&bytes[..field::ENTRY_CRC]).to_le_bytes();
         if bytes[field::ENTRY_CRC..] != crc || bytes[field::ENTRY_RESERVED..field::STREAM] != [0; 2] {
             return None;
         }

@@ -11,12 +11,11 @@ use std::{fmt, io, thread};
 use super::error::KeysError;
 use super::key_file::{ENTRY_LEN, Entry, EntryKind, HEADER_LEN, Header, StreamIdentity, entries_of};
 use super::master_key::MasterKey;
-use super::replacement::{
-    FILE_NAME, NEW_FILE_NAME, Replacement, at, discard, exists, is_old_given_up, read, read_from, settle,
-};
+use super::replacement::{Replacement, at, discard, exists, is_old_given_up, read, read_from, settle};
 use super::secret::{Secret, random};
 use super::stream_key::StreamKey;
 use super::suite::{Cipher, Suite};
+use crate::store::sealing::{KEYS_FILE, NEW_KEYS_FILE};
 use crate::{StreamId, StreamSequence};
 
 /// The keys of an open store.
@@ -69,7 +68,7 @@ impl Keyring {
         ring: Option<u64>,
     ) -> Result<Self, KeysError> {
         settle(dir)?;
-        let path = dir.join(FILE_NAME);
+        let path = dir.join(KEYS_FILE);
         if !exists(&path)? {
             if ring.is_some() {
                 return Err(KeysError::Missing { path });
@@ -124,7 +123,7 @@ impl Keyring {
         state.refuse_if_poisoned()?;
         let stored = state.append_fresh();
         state.is_poisoned = stored.is_err();
-        at(&self.dir.join(FILE_NAME), |_| stored)
+        at(&self.dir.join(KEYS_FILE), |_| stored)
     }
 
     /// The key of the event at `seq` of a stream, which is stored sealed.
@@ -219,7 +218,7 @@ impl State {
     /// Reads the file of keys, or the one that is about to take its place, whichever counts at the moment.
     fn load_beside_owner(dir: &Path, master: &MasterKey) -> Result<Self, KeysError> {
         let load = || {
-            let path = dir.join(if is_old_given_up(dir)? { NEW_FILE_NAME } else { FILE_NAME });
+            let path = dir.join(if is_old_given_up(dir)? { NEW_KEYS_FILE } else { KEYS_FILE });
             Self::load(at(&path, |path| File::open(path))?, &path, master)
         };
         for _ in 1..LOAD_ATTEMPTS_MAX {
@@ -234,7 +233,7 @@ impl State {
 
     /// Takes up what the owner has written since.
     fn refresh(&mut self, dir: &Path) -> Result<(), KeysError> {
-        let path = dir.join(FILE_NAME);
+        let path = dir.join(KEYS_FILE);
         let metadata = at(&path, |_| self.file.metadata())?;
         if metadata.nlink() == 0 {
             *self = Self::load_beside_owner(dir, &self.master)?;
@@ -328,7 +327,7 @@ impl State {
             return Err(error);
         }
         self.is_poisoned = true;
-        let path = dir.join(FILE_NAME);
+        let path = dir.join(KEYS_FILE);
         *self = Self::load(open_for_writing(&path)?, &path, master)?;
         Ok(())
     }

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use super::error::KeysError;
 use super::key_file::{ENTRY_LEN, HEADER_LEN, Header, entries_of};
 use super::keyring::KEYS_MAX;
+use crate::store::sealing::{KEYS_FILE, NEW_KEYS_FILE};
 
 /// The replacement of a store's file of keys, step by step.
 pub(super) struct Replacement<'a> {
@@ -72,7 +73,7 @@ impl Step {
     }
 
     fn take(self, dir: &Path, bytes: &[u8]) -> Result<(), KeysError> {
-        let (old, new) = (dir.join(FILE_NAME), dir.join(NEW_FILE_NAME));
+        let (old, new) = (dir.join(KEYS_FILE), dir.join(NEW_KEYS_FILE));
         match self {
             Self::WriteNew => at(&new, |path| {
                 let mut options = OpenOptions::new();
@@ -95,7 +96,7 @@ impl Step {
 ///
 /// [`KeysError::Corrupt`] where neither file is whole; both are left as they are.
 pub(super) fn settle(dir: &Path) -> Result<(), KeysError> {
-    let (old, new) = (dir.join(FILE_NAME), dir.join(NEW_FILE_NAME));
+    let (old, new) = (dir.join(KEYS_FILE), dir.join(NEW_KEYS_FILE));
     if !exists(&new)? {
         return Ok(());
     }
@@ -117,23 +118,17 @@ pub(super) fn is_old_given_up(dir: &Path) -> Result<bool, KeysError> {
         let path = dir.join(name);
         Ok::<_, KeysError>(exists(&path)? && check(&at(&path, |path| read(&File::open(path)?))?))
     };
-    Ok(!holds(FILE_NAME, is_intact)? && holds(NEW_FILE_NAME, is_whole)?)
+    Ok(!holds(KEYS_FILE, is_intact)? && holds(NEW_KEYS_FILE, is_whole)?)
 }
 
 /// Takes back a replacement that has not touched the old file: what it wrote is overwritten as well, since it holds the
 /// keys of streams that may yet be shredded.
 pub(super) fn discard(dir: &Path) -> Result<(), KeysError> {
-    let new = dir.join(NEW_FILE_NAME);
+    let new = dir.join(NEW_KEYS_FILE);
     at(&new, overwrite)?;
     at(&new, sync)?;
     at(&new, |path| fs::remove_file(path))?;
     at(dir, sync)
-}
-
-/// Whether a store has keys, or is about to.
-pub(in crate::store) fn has_keys(dir: &Path) -> bool {
-    // A file that cannot be looked at is there.
-    [FILE_NAME, NEW_FILE_NAME].iter().any(|name| exists(&dir.join(name)).unwrap_or(true))
 }
 
 /// The content of a file of keys, which is no longer than the largest.
@@ -188,10 +183,6 @@ pub(super) fn exists(path: &Path) -> Result<bool, KeysError> {
 pub(super) fn at<R>(path: &Path, operation: impl FnOnce(&Path) -> io::Result<R>) -> Result<R, KeysError> {
     operation(path).map_err(|error| KeysError::Io { path: PathBuf::from(path), error })
 }
-
-/// The keys, beside LMDB's file and never in it.
-pub(in crate::store) const FILE_NAME: &str = "keys";
-pub(super) const NEW_FILE_NAME: &str = "keys.new";
 
 /// Nobody but the owner of the store's files reads them.
 const OWNER_ONLY: u32 = 0o600;

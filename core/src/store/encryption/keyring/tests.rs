@@ -5,7 +5,7 @@ use std::fs;
 use tempfile::TempDir;
 
 use super::*;
-use crate::store::encryption::replacement::has_keys;
+use crate::store::encryption::attacker::{all_bytes, attack};
 use crate::store::encryption::suite::TAG_LEN;
 
 const MASTER: [u8; 32] = [0x5a; 32];
@@ -80,10 +80,9 @@ fn another_master_key_another_ring_and_no_file_are_told_apart() {
     let open = |master: &MasterKey, ring| Keyring::open(dir.path(), master, Suite::Aes256Gcm, ring);
     assert!(matches!(open(&other, None), Err(KeysError::WrongMasterKey)));
     assert!(matches!(open(&master(), Some(ring + 1)), Err(KeysError::OtherStore { .. })));
-    assert!(has_keys(dir.path()));
-    fs::remove_file(dir.path().join(FILE_NAME)).unwrap();
+    fs::remove_file(dir.path().join(KEYS_FILE)).unwrap();
     assert!(matches!(open(&master(), Some(ring)), Err(KeysError::Missing { .. })));
-    assert!(!has_keys(dir.path()), "a file that is gone is not made anew in silence");
+    assert!(!dir.path().join(KEYS_FILE).exists(), "a file that is gone is not made anew in silence");
 }
 
 #[test]
@@ -168,46 +167,20 @@ fn a_reader_sees_what_the_owner_adds_shreds_and_rotates() {
     assert!(matches!(found, Err(KeysError::WrongMasterKey)));
 }
 
-/// Every byte of every file in a directory.
-fn all_bytes(dir: &Path) -> Vec<u8> {
-    let files = fs::read_dir(dir).unwrap().map(|file| file.unwrap().path());
-    files.flat_map(|path| fs::read(path).unwrap()).collect()
-}
-
-/// Every key that can be had from `bytes` with the master key: whatever could be a header is taken for one, and whatever
-/// could be an entry is tried under each of them. Checksums do not stop this attacker.
-fn attack(bytes: &[u8], master: &MasterKey) -> Vec<[u8; 32]> {
-    let header = |at: usize| {
-        Header::parse(bytes.get(at..at + HEADER_LEN)?).ok()?.open(master).ok().map(|kek| (at, kek))
-    };
-    let headers: Vec<_> = (0..bytes.len()).filter_map(header).collect();
-    let mut found = Vec::new();
-    for (at, kek) in &headers {
-        let header = Header::parse(&bytes[*at..]).unwrap();
-        let wrapping = Cipher::new(header.suite, kek);
-        for window in bytes.windows(ENTRY_LEN) {
-            let entry = Entry::parse(window.try_into().unwrap()).filter(|entry| entry.kind == EntryKind::Key);
-            let key = entry.and_then(|entry| entry.open(header.ring, &wrapping).ok());
-            found.extend(key.map(|key| *key.bytes()));
-        }
-    }
-    found
-}
-
 #[test]
 fn an_attacker_with_the_master_key_and_every_byte_finds_a_key_before_its_shredding_and_not_after() {
     let (dir, keyring) = with_keys(5);
     let victim = key_bytes(&keyring, 2).unwrap();
     assert!(attack(&all_bytes(dir.path()), &master()).contains(&victim), "the attack works");
     keyring.rotate_master(&master()).unwrap();
-    let old_file = File::open(dir.path().join(FILE_NAME)).unwrap();
+    let old_file = File::open(dir.path().join(KEYS_FILE)).unwrap();
     // The control: a store that only forgets where the key is.
     let naive = dir.path().join("naive");
     fs::create_dir(&naive).unwrap();
-    let mut rest = fs::read(dir.path().join(FILE_NAME)).unwrap();
+    let mut rest = fs::read(dir.path().join(KEYS_FILE)).unwrap();
     fs::write(naive.join("freed"), &rest).unwrap();
     rest.truncate(HEADER_LEN);
-    fs::write(naive.join(FILE_NAME), &rest).unwrap();
+    fs::write(naive.join(KEYS_FILE), &rest).unwrap();
     assert!(attack(&all_bytes(&naive), &master()).contains(&victim), "the attack works on what is freed");
     fs::remove_dir_all(&naive).unwrap();
 
@@ -238,7 +211,7 @@ fn begun_shredding() -> (TempDir, Vec<Result<[u8; 32], &'static str>>, Vec<u8>) 
     let before = keys(&keyring, 3);
     let after = copy_of(dir.path());
     open(after.path()).unwrap().shred("person", StreamId(1), StreamSequence(9)).unwrap();
-    let file = fs::read(after.path().join(FILE_NAME)).unwrap();
+    let file = fs::read(after.path().join(KEYS_FILE)).unwrap();
     (dir, before, file)
 }
 
@@ -251,7 +224,7 @@ fn check_settled(dir: &Path, before: &[Result<[u8; 32], &'static str>], case: &s
     assert_eq!((settled[0], settled[2]), (before[0], before[2]), "{case}");
     assert!(settled[1] == before[1] || settled[1] == Err("shredded"), "{case}");
     assert_eq!(seen, settled, "{case}: a reader sees what the owner makes of it");
-    assert!(!dir.join(NEW_FILE_NAME).exists(), "{case}");
+    assert!(!dir.join(NEW_KEYS_FILE).exists(), "{case}");
     let is_done = settled[1].is_err();
     let found = attack(&all_bytes(dir), &master());
     assert_eq!(found.contains(&before[1].unwrap()), !is_done, "{case}");
@@ -279,14 +252,14 @@ fn a_crash_in_the_midst_of_writing_or_wiping_leaves_one_whole_file() {
     let (dir, before, file) = begun_shredding();
     for len in (0..file.len()).step_by(11 / scale().min(11)) {
         let dir = copy_of(dir.path());
-        fs::write(dir.path().join(NEW_FILE_NAME), &file[..len]).unwrap();
+        fs::write(dir.path().join(NEW_KEYS_FILE), &file[..len]).unwrap();
         assert!(!check_settled(dir.path(), &before, &format!("{len} bytes are written")));
     }
-    let old = fs::read(dir.path().join(FILE_NAME)).unwrap();
+    let old = fs::read(dir.path().join(KEYS_FILE)).unwrap();
     let mut random = fastrand::Rng::with_seed(0x5eed);
     for case in 0..20 * scale() {
         let dir = copy_of(dir.path());
-        fs::write(dir.path().join(NEW_FILE_NAME), &file).unwrap();
+        fs::write(dir.path().join(NEW_KEYS_FILE), &file).unwrap();
         // Any of its parts may have reached the disk, in any order.
         let mut torn = old.clone();
         let part_len = [1, 16, 116, 512][random.usize(..4)];
@@ -297,7 +270,7 @@ fn a_crash_in_the_midst_of_writing_or_wiping_leaves_one_whole_file() {
                 part.fill(0);
             }
         }
-        fs::write(dir.path().join(FILE_NAME), &torn).unwrap();
+        fs::write(dir.path().join(KEYS_FILE), &torn).unwrap();
         let is_done = check_settled(dir.path(), &before, &format!("case {case} of seed 0x5eed"));
         assert_eq!(is_done, is_touched, "case {case} of seed 0x5eed");
     }
@@ -306,10 +279,10 @@ fn a_crash_in_the_midst_of_writing_or_wiping_leaves_one_whole_file() {
 #[test]
 fn a_first_file_that_a_crash_cuts_is_begun_anew() {
     let (dir, _keyring) = with_keys(0);
-    let file = fs::read(dir.path().join(FILE_NAME)).unwrap();
+    let file = fs::read(dir.path().join(KEYS_FILE)).unwrap();
     for len in (0..=file.len()).step_by(8) {
         let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join(NEW_FILE_NAME), &file[..len]).unwrap();
+        fs::write(dir.path().join(NEW_KEYS_FILE), &file[..len]).unwrap();
         let ring = open(dir.path()).unwrap().ring();
         let whole = u64::from_le_bytes(file[8..16].try_into().unwrap());
         assert_eq!(ring == whole, len == file.len());
@@ -320,10 +293,10 @@ fn a_first_file_that_a_crash_cuts_is_begun_anew() {
 fn an_entry_that_a_crash_has_torn_is_stepped_over_and_costs_no_other() {
     let (dir, keyring) = with_keys(3);
     let before = keys(&keyring, 2);
-    let file = fs::read(dir.path().join(FILE_NAME)).unwrap();
+    let file = fs::read(dir.path().join(KEYS_FILE)).unwrap();
     for len in (HEADER_LEN + 2 * ENTRY_LEN..file.len()).step_by(11 / scale().min(11)) {
         let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join(FILE_NAME), &file[..len]).unwrap();
+        fs::write(dir.path().join(KEYS_FILE), &file[..len]).unwrap();
         let keyring = open(dir.path()).unwrap();
         assert_eq!(key_bytes(&keyring, 2), Err("missing"));
         draw(&keyring, "person", StreamId(2), StreamSequence(0));
@@ -331,7 +304,7 @@ fn an_entry_that_a_crash_has_torn_is_stepped_over_and_costs_no_other() {
         let stored = keys(&keyring, 3);
         assert_eq!(stored[..2], before);
         assert_eq!(keys(&open(dir.path()).unwrap(), 3), stored);
-        let written = fs::read(dir.path().join(FILE_NAME)).unwrap();
+        let written = fs::read(dir.path().join(KEYS_FILE)).unwrap();
         assert_eq!(written[..len], file[..len], "what was torn stays as it was");
     }
 }
@@ -343,12 +316,12 @@ fn a_flipped_bit_costs_one_stream_at_most_and_is_told_where_it_costs_all() {
     draw(&keyring, "person", StreamId(2), StreamSequence(0));
     keyring.store_fresh().unwrap();
     let before = keys(&keyring, 3);
-    let file = fs::read(dir.path().join(FILE_NAME)).unwrap();
+    let file = fs::read(dir.path().join(KEYS_FILE)).unwrap();
     for bit in (0..file.len() * 8).step_by(11 / scale().min(11)) {
         let dir = tempfile::tempdir().unwrap();
         let mut flipped = file.clone();
         flipped[bit / 8] ^= 1 << (bit % 8);
-        fs::write(dir.path().join(FILE_NAME), &flipped).unwrap();
+        fs::write(dir.path().join(KEYS_FILE), &flipped).unwrap();
         let opened = open(dir.path());
         // Two of the three entries were written with the header.
         if bit / 8 < HEADER_LEN + 2 * ENTRY_LEN {
@@ -362,7 +335,7 @@ fn a_flipped_bit_costs_one_stream_at_most_and_is_told_where_it_costs_all() {
             assert_eq!(found[..2], before[..2]);
             assert_eq!(found[2], Err("missing"), "bit {bit}");
         }
-        assert_eq!(fs::read(dir.path().join(FILE_NAME)).unwrap(), flipped, "damage is left as it is");
+        assert_eq!(fs::read(dir.path().join(KEYS_FILE)).unwrap(), flipped, "damage is left as it is");
     }
 }
 
@@ -370,25 +343,25 @@ fn a_flipped_bit_costs_one_stream_at_most_and_is_told_where_it_costs_all() {
 fn random_bytes_are_an_error() {
     let mut random = fastrand::Rng::with_seed(0x5eed);
     let (_dir, keyring) = with_keys(2);
-    let file = fs::read(keyring.dir.join(FILE_NAME)).unwrap();
+    let file = fs::read(keyring.dir.join(KEYS_FILE)).unwrap();
     for _ in 0..500 {
         let dir = tempfile::tempdir().unwrap();
         let mut bytes: Vec<u8> = (0..random.usize(..1000)).map(|_| random.u8(..)).collect();
         // All of the header at most, but for its checksum.
         let kept = random.usize(..=HEADER_LEN - 4).min(bytes.len());
         bytes[..kept].copy_from_slice(&file[..kept]);
-        for name in [FILE_NAME, NEW_FILE_NAME] {
+        for name in [KEYS_FILE, NEW_KEYS_FILE] {
             fs::write(dir.path().join(name), &bytes).unwrap();
         }
         assert!(open(dir.path()).is_err());
-        assert!(dir.path().join(NEW_FILE_NAME).exists(), "neither file is touched where none is whole");
+        assert!(dir.path().join(NEW_KEYS_FILE).exists(), "neither file is touched where none is whole");
     }
 }
 
 #[test]
 fn an_entry_says_nothing_in_another_place() {
     let (dir, keyring) = with_keys(2);
-    let file = fs::read(dir.path().join(FILE_NAME)).unwrap();
+    let file = fs::read(dir.path().join(KEYS_FILE)).unwrap();
     let state = keyring.lock();
     let entry = |at: usize| Entry::parse(file[at..at + ENTRY_LEN].try_into().unwrap()).unwrap();
     let (first, second) = (entry(HEADER_LEN), entry(HEADER_LEN + ENTRY_LEN));
@@ -412,7 +385,7 @@ fn an_entry_says_nothing_in_another_place() {
 #[test]
 fn a_write_that_fails_is_final_until_the_store_is_opened_again() {
     let (dir, keyring) = with_keys(1);
-    keyring.lock().file = File::open(dir.path().join(FILE_NAME)).unwrap();
+    keyring.lock().file = File::open(dir.path().join(KEYS_FILE)).unwrap();
     draw(&keyring, "person", StreamId(1), StreamSequence(0));
     assert!(matches!(keyring.store_fresh(), Err(KeysError::Io { .. })));
     assert!(matches!(keyring.store_fresh(), Err(KeysError::Poisoned)));
@@ -425,10 +398,10 @@ fn a_write_that_fails_is_final_until_the_store_is_opened_again() {
 fn a_replacement_that_fails_before_it_touches_anything_is_taken_back() {
     let (dir, keyring) = with_keys(2);
     let before = keys(&keyring, 2);
-    fs::create_dir(dir.path().join(NEW_FILE_NAME)).unwrap();
+    fs::create_dir(dir.path().join(NEW_KEYS_FILE)).unwrap();
     assert!(keyring.shred("person", StreamId(0), StreamSequence(1)).is_err());
     assert_eq!(keys(&keyring, 2), before);
-    fs::remove_dir(dir.path().join(NEW_FILE_NAME)).unwrap();
+    fs::remove_dir(dir.path().join(NEW_KEYS_FILE)).unwrap();
     assert_eq!(keys(&open(dir.path()).unwrap(), 2), before);
 }
 
@@ -446,7 +419,7 @@ fn a_store_has_so_many_keys_and_no_more() {
 #[test]
 fn the_file_is_what_the_format_says() {
     let (dir, keyring) = with_keys(1);
-    let file = fs::read(dir.path().join(FILE_NAME)).unwrap();
+    let file = fs::read(dir.path().join(KEYS_FILE)).unwrap();
     assert_eq!(file.len(), 96 + 116);
     assert_eq!(file[..8], *b"VRVK\x00\x00\x01\x00");
     assert_eq!(file[8..16], keyring.ring().to_le_bytes());
