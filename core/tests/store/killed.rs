@@ -2,6 +2,7 @@
 //! everything else is there whole or not at all.
 
 use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -74,6 +75,12 @@ fn an_owner_that_acknowledges_too_early_is_caught() {
 
 /// Appends until it is killed, and tells what is stored; one that lies tells it before.
 pub(crate) fn endure(path: &Path, lies: bool) {
+    // Whatever goes wrong ends the process, and the one that is to kill it finds it dead.
+    let tell_of = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        tell_of(panic);
+        std::process::abort();
+    }));
     let mut config = config();
     // What is not flushed survives the process all the same, and more happens in a round.
     let is_durable = std::process::id().is_multiple_of(2);
@@ -178,7 +185,8 @@ fn kill_once(role: &str, path: &Path, random: &mut fastrand::Rng, acknowledged: 
     }
     child.kill().unwrap();
     lines.for_each(|line| acknowledged.note(&line));
-    child.wait().unwrap();
+    let status = child.wait().unwrap();
+    assert_eq!(status.signal(), Some(SIGKILL), "it ended by itself: {status}");
 }
 
 impl Acknowledged {
@@ -268,6 +276,8 @@ fn scaled(cases: u64) -> u64 {
     let scale = std::env::var("VARVE_TEST_SCALE").ok().and_then(|scale| scale.parse().ok()).unwrap_or(1);
     (cases * scale).div_ceil(10)
 }
+
+const SIGKILL: i32 = 9;
 
 /// How many streams of numbers there are, each with a thread of its own.
 const STREAMS: u64 = 3;

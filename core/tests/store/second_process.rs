@@ -18,6 +18,7 @@ use crate::{Door, door, new_dir, open, relaxed};
 const ROLE: &str = "VARVE_TEST_ROLE";
 const STORE: &str = "VARVE_TEST_STORE";
 const EVENTS: u64 = 400;
+const NUMBERS_TOLD: u64 = 20 * 40_000;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What the second process does; in a plain run of the tests, nothing.
@@ -46,6 +47,7 @@ fn second_process() {
             let mut varve = Varve::new(&path).unwrap();
             varve.stream::<Door, 64>("doors").unwrap().append(StreamId(0), &door("Ada")).unwrap();
         }
+        "see what is told" => see_what_is_told(Path::new(&path)),
         "endure" => crate::killed::endure(Path::new(&path), false),
         "endure and lie" => crate::killed::endure(Path::new(&path), true),
         role => panic!("{role} is no role"),
@@ -145,6 +147,20 @@ fn fill_the_disk(path: &Path) {
     drop((varve, stream));
     let varve = Varve::open_read_only(path).unwrap();
     assert_eq!(varve.next_global_seq().unwrap(), GlobalSequence(stored), "what was acknowledged is there");
+}
+
+/// Looks at the log until it has seen [`NUMBERS_TOLD`] numbers, and never sees more than the owner says are durable.
+fn see_what_is_told(path: &Path) {
+    let view = Varve::open_read_only(path).unwrap();
+    tell("ready");
+    let mut seen = 0;
+    while seen < NUMBERS_TOLD {
+        seen = view.next_global_seq().unwrap().0;
+        let watermark = std::fs::read(path.join("watermark")).unwrap();
+        // It may be written just now, and then holds no less than before.
+        let told = u64::from_le_bytes(watermark[32..40].try_into().unwrap());
+        assert!(seen <= told, "{seen} events are seen, and {told} told");
+    }
 }
 
 /// Copies the numbers, a few in each commit, and is killed long before the end.
@@ -331,6 +347,21 @@ fn a_commit_that_does_not_reach_the_disk_is_the_last() {
     // A signal would tell of the limit; ignored, the write fails. The limit, in 512 bytes, leaves room for the tail.
     let mut owner = start_under("trap '' XFSZ; ulimit -f 2000;", "fill the disk", dir.path());
     assert!(owner.wait().unwrap().success());
+}
+
+/// LMDB takes a commit that is too large for the tail before a record of the tail confirms it.
+#[test]
+fn a_reader_in_another_process_sees_no_large_commit_before_it_is_told() {
+    let dir = new_dir();
+    let mut varve = Varve::new(dir.path()).unwrap();
+    let mut stream = varve.stream::<u64, 8>("numbers").unwrap();
+    let mut reader = start("see what is told", dir.path());
+    wait_for(&mut reader, "ready");
+    let numbers = vec![7; 40_000];
+    for _ in 0..NUMBERS_TOLD / numbers.len() as u64 {
+        stream.append_batch(StreamId(0), &numbers).unwrap();
+    }
+    assert!(reader.wait().unwrap().success());
 }
 
 #[test]
