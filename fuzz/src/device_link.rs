@@ -69,8 +69,8 @@ impl Device<'_> {
         self.hear(&encode(Seal::Handshake, &body(Kind::Discover, &discover)));
         let sent = self.sent(4 * HOST_FRAME_LEN_MAX);
         let frames = decode::<{ 4 * HOST_FRAME_LEN_MAX }>(&sent);
-        let views = frames.iter().filter_map(|frame| Frame::new_checked(frame));
-        let Some(view) = views.filter(|view| view.kind_byte() == Kind::Hello as u8).last() else { return };
+        let mut views = frames.iter().filter_map(|frame| Frame::new_checked(frame));
+        let Some(view) = views.rfind(|view| view.kind_byte() == Kind::Hello as u8) else { return };
         let hello = postcard::from_bytes::<Hello<'_>>(view.body()).expect("it sends what it means");
         let welcome = Welcome {
             nonce: hello.nonce,

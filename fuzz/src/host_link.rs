@@ -108,8 +108,8 @@ impl Host {
         self.check_events();
         wire.extend(self.sent(2 * FRAME_LEN_MAX));
         let frames = decode::<FRAME_LEN_MAX>(&wire);
-        let views = frames.iter().filter_map(|frame| Frame::new_checked(frame));
-        views.filter(|view| view.kind_byte() == kind as u8).map(|view| view.body().to_vec()).last()
+        let mut views = frames.iter().filter_map(|frame| Frame::new_checked(frame));
+        views.rfind(|view| view.kind_byte() == kind as u8).map(|view| view.body().to_vec())
     }
 
     /// Holds each event against what may come next, decides on a hello, and returns how many there were.

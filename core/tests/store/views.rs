@@ -132,9 +132,9 @@ fn a_log_view_tells_of_an_event_what_an_iterator_tells() {
         }
     }
     assert!(log.get(GlobalSequence(expected.len() as u64)).unwrap().is_none());
-    for from in 0..expected.len() {
+    for (from, expected) in expected.iter().enumerate() {
         let event = snapshot.iter_from(GlobalSequence(from as u64)).unwrap().next().unwrap();
-        assert_eq!(told(event), expected[from], "from {from}");
+        assert_eq!(told(event), *expected, "from {from}");
     }
 }
 
@@ -300,7 +300,7 @@ fn visits_of_both_versions(dir: &tempfile::TempDir) -> Varve {
     let varve = open(dir);
     let old = |n: u16| archived(&v1::Visit { who: format!("visitor {n}"), doors: (0..n).collect() });
     let new = |n: u16| {
-        let badge = (n % 2 == 0).then(|| "b".repeat(n.into()));
+        let badge = n.is_multiple_of(2).then(|| "b".repeat(n.into()));
         archived(&v2::Visit {
             who: format!("visitor {n}"),
             doors: (0..n).collect(),
