@@ -438,7 +438,8 @@ fn a_unit_that_was_changed_or_put_elsewhere_is_damage_with_a_place() {
         block[b].copy_from_slice(&first);
     };
     let header = |block: &mut [u8], field: usize| block[units(block)[0].0 + field] ^= 1;
-    let changes: [(&str, &dyn Fn(&mut [u8])); 6] = [
+    type Change<'c> = &'c dyn Fn(&mut [u8]);
+    let changes: [(&str, Change<'_>); 6] = [
         ("units of two streams are swapped", &|block| swap(block, 0, 1)),
         ("units of one stream are swapped", &|block| swap(block, 0, 2)),
         ("a nonce is changed", &|block| {

@@ -23,9 +23,8 @@ fn master() -> MasterKey {
 }
 
 fn open(dir: &Path) -> Varve {
-    let mut config = Config::default();
-    config.tail_len = TAIL_LEN_MIN;
-    config.encryption = Some(Encryption::new(master()));
+    let encryption = Some(Encryption::new(master()));
+    let config = Config { tail_len: TAIL_LEN_MIN, encryption, ..Config::default() };
     Varve::with_config(dir, config).unwrap()
 }
 

@@ -10,6 +10,9 @@ use crate::store::encryption::suite::TAG_LEN;
 
 const MASTER: [u8; 32] = [0x5a; 32];
 
+/// A key, or why there is none.
+type Seen = Result<[u8; 32], &'static str>;
+
 /// How many times as many cases as in a plain run.
 fn scale() -> usize {
     std::env::var("VARVE_TEST_SCALE").ok().and_then(|scale| scale.parse().ok()).unwrap_or(1)
@@ -40,7 +43,7 @@ fn draw(keyring: &Keyring, name: &str, id: StreamId, next: StreamSequence) -> Ar
 }
 
 /// What opens the stream's event at 0: the key's bytes, or why there are none.
-fn key_bytes(keyring: &Keyring, id: u64) -> Result<[u8; 32], &'static str> {
+fn key_bytes(keyring: &Keyring, id: u64) -> Seen {
     match keyring.key_of("person", StreamId(id), StreamSequence(0)).unwrap() {
         Found::Key(key) => Ok(key.secret_bytes()),
         Found::Shredded { .. } => Err("shredded"),
@@ -48,7 +51,7 @@ fn key_bytes(keyring: &Keyring, id: u64) -> Result<[u8; 32], &'static str> {
     }
 }
 
-fn keys(keyring: &Keyring, streams: u64) -> Vec<Result<[u8; 32], &'static str>> {
+fn keys(keyring: &Keyring, streams: u64) -> Vec<Seen> {
     (0..streams).map(|id| key_bytes(keyring, id)).collect()
 }
 
@@ -206,7 +209,7 @@ fn copy_of(dir: &Path) -> TempDir {
 }
 
 /// The file that shreds the stream 1 of three, and a directory with the file before.
-fn begun_shredding() -> (TempDir, Vec<Result<[u8; 32], &'static str>>, Vec<u8>) {
+fn begun_shredding() -> (TempDir, Vec<Seen>, Vec<u8>) {
     let (dir, keyring) = with_keys(3);
     let before = keys(&keyring, 3);
     let after = copy_of(dir.path());
@@ -216,7 +219,7 @@ fn begun_shredding() -> (TempDir, Vec<Result<[u8; 32], &'static str>>, Vec<u8>) 
 }
 
 /// Opens what a crash has left: the shredding is done, or never was, and nothing else has changed.
-fn check_settled(dir: &Path, before: &[Result<[u8; 32], &'static str>], case: &str) -> bool {
+fn check_settled(dir: &Path, before: &[Seen], case: &str) -> bool {
     let reader = Keyring::open_read_only(dir, &master()).unwrap_or_else(|error| panic!("{case}: {error}"));
     let seen = keys(&reader, 3);
     let keyring = open(dir).unwrap_or_else(|error| panic!("{case}: {error}"));
