@@ -65,6 +65,11 @@ impl ArmedFault {
         Self { fault, met: 0, struck: 0 }
     }
 
+    /// How many calls of its kind there were.
+    pub(crate) fn met(&self) -> u64 {
+        self.met
+    }
+
     /// How many calls it made fail.
     pub(crate) fn struck(&self) -> u64 {
         self.struck
@@ -75,11 +80,11 @@ impl ArmedFault {
         if self.fault.call.is_some_and(|kind| kind != call) {
             return None;
         }
-        self.met += 1;
         let strikes = match self.fault.lasting {
-            Lasting::Once => self.met == self.fault.after + 1,
-            Lasting::FromThenOn => self.met > self.fault.after,
+            Lasting::Once => self.met == self.fault.after,
+            Lasting::FromThenOn => self.met >= self.fault.after,
         };
+        self.met += 1;
         self.struck += u64::from(strikes);
         strikes.then_some(self.fault.failure)
     }

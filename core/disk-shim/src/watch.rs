@@ -121,6 +121,11 @@ impl Watch {
         self.directory.lock().fault.take().map_or(0, |fault| fault.struck())
     }
 
+    /// How many calls of the kind that is to fail there were since [`Watch::fail`].
+    pub fn met(&self) -> u64 {
+        self.directory.lock().fault.as_ref().map_or(0, ArmedFault::met)
+    }
+
     /// How many calls failed since [`Watch::fail`].
     pub fn struck(&self) -> u64 {
         self.directory.lock().fault.as_ref().map_or(0, ArmedFault::struck)

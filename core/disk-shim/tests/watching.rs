@@ -119,6 +119,7 @@ fn the_nth_call_fails_once_or_from_then_on() {
     let mut outcomes = |fault| {
         watch.fail(fault);
         let outcomes = [(); 4].map(|()| file.write(b"12").map_err(|error| error.raw_os_error().unwrap()));
+        assert_eq!(watch.met(), 4);
         (outcomes, watch.heal())
     };
     assert_eq!(outcomes(write), ([Ok(2), Err(5), Ok(2), Ok(2)], 1));

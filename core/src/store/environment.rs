@@ -12,7 +12,7 @@ use heed::{Env, EnvFlags, EnvOpenOptions, MdbError, RoTxn, RwTxn, WithoutTls};
 
 use super::config::{Config, Durability, MAP_SIZE_MAX, MAP_SIZE_MIN};
 use super::data_file;
-use super::error::{AppendError, OpenError, ReadError};
+use super::error::{AppendError, OpenError, ReadError, is_disk_full};
 use super::file_system::refuse_network;
 use super::format;
 use super::founding;
@@ -28,6 +28,8 @@ pub(super) struct Environment {
     env: Env<WithoutTls>,
     tables: Tables,
     dir: PathBuf,
+    /// LMDB's data file, to be flushed; `None` where nothing is.
+    flushed: Option<File>,
     /// How many snapshots of this process are open: while there is one, the map stays where it is.
     snapshots: Mutex<usize>,
     /// Held for writing while LMDB shows what the tail has yet to confirm.
@@ -48,10 +50,10 @@ impl Environment {
         refuse_network(dir)?;
         refuse_foreign_data_file(dir)?;
         founding::found(dir, config)?;
-        let mut flags = EnvFlags::empty();
-        if config.durability == Durability::Relaxed {
-            flags |= EnvFlags::NO_SYNC;
-        }
+        let (flags, flushed) = match config.durability {
+            Durability::Durable => (EnvFlags::NO_META_SYNC, Some(open_data_file(dir)?)),
+            Durability::Relaxed => (EnvFlags::NO_SYNC, None),
+        };
         let env = map(dir, config, flags)?;
         env.clear_stale_readers()?;
         let Some(tables) = Tables::open(&env, format::check_version)? else {
@@ -63,6 +65,7 @@ impl Environment {
             env,
             tables,
             dir: dir.to_path_buf(),
+            flushed,
             snapshots: Mutex::new(0),
             unconfirmed: RwLock::new(()),
             _owner: Some(owner),
@@ -83,6 +86,7 @@ impl Environment {
             env,
             tables,
             dir: dir.to_path_buf(),
+            flushed: None,
             snapshots: Mutex::new(0),
             unconfirmed: RwLock::new(()),
             _owner: None,
@@ -115,6 +119,34 @@ impl Environment {
     /// Begins a transaction that writes; the writer's lock lets one at a time.
     pub(super) fn write(&self) -> Result<RwTxn<'_>, heed::Error> {
         self.env.write_txn()
+    }
+
+    /// Commits a transaction: readers see it, and once [`Environment::flush`] has returned it is durable.
+    ///
+    /// Where it fails, the disk counts as it was, and the commit may be repeated: nothing names the pages that were
+    /// written, and LMDB writes every one of them anew, whatever the system has dropped of them.
+    pub(super) fn commit(&self, txn: RwTxn<'_>) -> Result<(), heed::Error> {
+        match txn.commit() {
+            // LMDB says so too where the system took but a part of its pages, as it does when the disk is full.
+            Err(heed::Error::Io(error)) if error.raw_os_error() == Some(EIO) => {
+                Err(heed::Error::Io(self.full_disk().unwrap_or(error)))
+            }
+            committed => committed,
+        }
+    }
+
+    /// Makes durable what was committed. LMDB itself flushes its pages before it names them; what this adds is the meta
+    /// page, so that a failure leaves LMDB as able to read as it was.
+    pub(super) fn flush(&self) -> std::io::Result<()> {
+        self.flushed.as_ref().map_or(Ok(()), File::sync_data)
+    }
+
+    /// What the system says where the disk is full: it takes no more bytes.
+    fn full_disk(&self) -> Option<std::io::Error> {
+        let probe = self.dir.join(PROBE_FILE);
+        let written = fs::write(&probe, [0; PROBE_LEN]);
+        let _ = fs::remove_file(&probe);
+        written.err().filter(is_disk_full)
     }
 
     /// Begins a transaction that reads the last committed state.
@@ -225,8 +257,8 @@ pub(super) fn map(dir: &Path, config: &Config, flags: EnvFlags) -> Result<Env<Wi
     loop {
         let mut options = EnvOpenOptions::new().read_txn_without_tls();
         options.map_size(map_size).max_dbs(Tables::COUNT).max_readers(config.readers_max);
-        // SAFETY: the only unsafe flag is NO_SYNC, which gives up durability and which `Durability::Relaxed` asks
-        // for. The map is read-only memory (no WRITEMAP). The files are changed by LMDB alone, under its own
+        // SAFETY: two of the flags are unsafe. NO_SYNC gives up durability, which `Durability::Relaxed` asks for and a
+        // store that is being made does not have yet; for NO_META_SYNC, `Environment::flush` makes up. The map is read-only memory (no WRITEMAP). The files are changed by LMDB alone, under its own
         // locks: the owner's lock keeps other writers out, and the documentation of `Varve` tells users not to
         // touch them.
         let opened = unsafe { options.flags(flags).open(dir) };
@@ -263,6 +295,11 @@ fn open_error(dir: &Path, error: heed::Error) -> OpenError {
         heed::Error::Io(error) => OpenError::Io { path, error },
         error => error.into(),
     }
+}
+
+fn open_data_file(dir: &Path) -> Result<File, OpenError> {
+    let path = dir.join(DATA_FILE);
+    File::open(&path).map_err(|error| OpenError::Io { path, error })
 }
 
 /// Tells a data file of another word size from damage, which LMDB cannot: the magic number of its first page
@@ -302,6 +339,14 @@ pub(super) fn sync_directory(dir: &Path) -> Result<(), OpenError> {
 }
 
 pub(super) const DATA_FILE: &str = "data.mdb";
+
+/// Written and removed again, to tell whether the disk is full.
+const PROBE_FILE: &str = "probe";
+
+/// A short write has taken what room there was: a little more will not fit.
+const PROBE_LEN: usize = 64 * 1024;
+
+const EIO: i32 = 5;
 
 /// The largest page of the hosts that Varve meets: a map of whole pages of this size suits all of them.
 const PAGE_SIZE_MAX: usize = 64 * 1024;

@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use heed::MdbError;
+
 #[cfg(feature = "encryption")]
 use super::encryption::KeysError;
 use super::expected_version::ExpectedVersion;
@@ -325,8 +327,7 @@ pub struct StorageError(pub(super) heed::Error);
 impl StorageError {
     /// Whether the disk is full: free some space and try again.
     pub fn is_disk_full(&self) -> bool {
-        let is_full = |kind| matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
-        matches!(&self.0, heed::Error::Io(error) if is_full(error.kind()))
+        matches!(&self.0, heed::Error::Io(error) if is_disk_full(error))
     }
 }
 
@@ -336,6 +337,11 @@ impl ReadError {
     pub fn is_absence(&self) -> bool {
         matches!(self, Self::Shredded { .. } | Self::Sealed { .. })
     }
+}
+
+/// Whether the system has no room for what was to be written.
+pub(super) fn is_disk_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 impl AppendError {
@@ -631,6 +637,8 @@ impl From<heed::Error> for AppendError {
     fn from(error: heed::Error) -> Self {
         match StorageError(error) {
             error if error.is_disk_full() => Self::DiskFull,
+            // LMDB could not write a meta page, and does nothing more until it is opened again.
+            StorageError(heed::Error::Mdb(MdbError::Panic)) => Self::Poisoned,
             error => Self::Storage(error),
         }
     }

@@ -8,7 +8,7 @@ use heed::{MdbError, RwTxn};
 use super::block::BlockWriter;
 use super::environment::Environment;
 use super::error::AppendError;
-use super::tail::{SEGMENTS, Tail, fold};
+use super::tail::{Folded, SEGMENTS, Tail, TailView, fold};
 use crate::GlobalSequence;
 
 /// Folds the tail, for the thread that holds the writer's lock.
@@ -28,10 +28,10 @@ pub(super) struct Folder {
 /// Why a fold did not end well.
 #[derive(Debug)]
 pub(super) enum FoldError {
-    /// Before anything reached the disk, or with the disk as it was.
+    /// The disk is as it was: the fold is repeated with the next.
     Append(AppendError),
-    /// While it was written to the disk, which may hold anything of it.
-    Commit(heed::Error),
+    /// What was written could not be flushed: the disk may hold anything of it.
+    Flush(std::io::Error),
 }
 
 impl Folder {
@@ -90,19 +90,18 @@ impl Folder {
         Ok(txn)
     }
 
-    /// Forgets what a transaction took that [`Folder::begin_direct`] began and that is committed. The log goes on at
-    /// `next`.
+    /// Makes a transaction durable that [`Folder::begin_direct`] began and that is committed, and forgets what it took. The
+    /// log goes on at `next`.
     pub(super) fn end_direct(&mut self, next: GlobalSequence) -> Result<(), AppendError> {
+        if let Err(error) = self.environment.flush() {
+            self.is_poisoned = true;
+            return Err(error.into());
+        }
         let (view, folded) = self.tail.sealed();
         self.kept_from = view.first_generation().unwrap_or(folded.generation + 1);
         self.tail.skip_to(next);
         self.tail.forget(folded.generation, self.environment.meta_checksum()?);
         Ok(())
-    }
-
-    /// Notes that a commit of LMDB failed.
-    pub(super) fn note_failure(&mut self, error: &heed::Error) {
-        self.is_poisoned |= !leaves_the_disk_as_it_was(error);
     }
 
     fn fold_now(&mut self) -> Result<(), AppendError> {
@@ -126,8 +125,8 @@ impl Folder {
                 Ok(())
             }
             Err(FoldError::Append(error)) => Err(error),
-            Err(FoldError::Commit(error)) => {
-                self.note_failure(&error);
+            Err(FoldError::Flush(error)) => {
+                self.is_poisoned = true;
                 Err(error.into())
             }
         }
@@ -154,39 +153,24 @@ impl<E: Into<AppendError>> From<E> for FoldError {
 /// current one. Where the map is full it grows.
 fn fold_sealed(environment: &Environment, tail: &Tail) -> Result<u64, FoldError> {
     let (view, folded) = tail.sealed();
-    let (mut block, mut encoded) = (BlockWriter::new(), Vec::new());
     loop {
-        let mut txn = environment.write()?;
-        let tables = environment.tables();
-        let is_full = match fold(&mut txn, tables, view.records(), folded, &mut block, &mut encoded) {
-            Ok(()) => match txn.commit() {
-                Ok(()) => break,
-                Err(error) if is_map_full(&error) => true,
-                Err(error) => return Err(FoldError::Commit(error)),
-            },
-            Err(AppendError::Storage(error)) if is_map_full(&error.0) => {
-                drop(txn);
-                true
-            }
-            Err(error) => return Err(error.into()),
-        };
-        assert!(is_full);
-        environment.grow()?;
+        match fold_once(environment, &view, folded) {
+            Err(AppendError::Storage(error)) if is_map_full(&error.0) => environment.grow()?,
+            done => break done?,
+        }
     }
+    environment.flush().map_err(FoldError::Flush)?;
     tail.forget(folded.generation, environment.meta_checksum()?);
     Ok(view.first_generation().unwrap_or(folded.generation + 1))
 }
 
-pub(super) fn is_map_full(error: &heed::Error) -> bool {
-    matches!(error, heed::Error::Mdb(MdbError::MapFull))
+fn fold_once(environment: &Environment, view: &TailView, folded: Folded) -> Result<(), AppendError> {
+    let mut txn = environment.write()?;
+    let (mut block, mut encoded) = (BlockWriter::new(), Vec::new());
+    fold(&mut txn, environment.tables(), view.records(), folded, &mut block, &mut encoded)?;
+    Ok(environment.commit(txn)?)
 }
 
-/// Whether a commit that failed like this wrote nothing that counts: it found no room. After any other failure the
-/// system may have dropped what it could not write, and a later flush would not tell.
-fn leaves_the_disk_as_it_was(error: &heed::Error) -> bool {
-    match error {
-        heed::Error::Mdb(error) => matches!(error, MdbError::MapFull | MdbError::TxnFull),
-        heed::Error::Io(error) => error.kind() == std::io::ErrorKind::StorageFull,
-        _ => false,
-    }
+pub(super) fn is_map_full(error: &heed::Error) -> bool {
+    matches!(error, heed::Error::Mdb(MdbError::MapFull))
 }

@@ -34,16 +34,12 @@ pub(super) fn found(dir: &Path, config: &Config) -> Result<(), OpenError> {
     }
 }
 
-/// Makes a data file that holds the tables and the identity of a store, twice: both meta pages name them. After a power
-/// cut one of the two may have to give way to the other.
+/// Makes a data file that holds the tables and the identity of a store.
 fn make(dir: &Path, config: &Config) -> Result<(), OpenError> {
     let config = Config { map_size: Some(MAP_SIZE_MIN), ..config.clone() };
     let env = map(dir, &config, EnvFlags::NO_SYNC)?;
     let identity = format::new_identity();
-    let identity = identity.each_ref().map(|(key, value)| (*key, value.as_slice()));
-    for _ in 0..2 {
-        Tables::create(&env, &identity)?;
-    }
+    Tables::create(&env, &identity.each_ref().map(|(key, value)| (*key, value.as_slice())))?;
     env.prepare_for_closing().wait();
     let sync = || File::open(dir.join(DATA_FILE))?.sync_all();
     match config.durability {

@@ -89,7 +89,8 @@ fn try_fold_all(
     let (mut block, mut encoded) = (BlockWriter::new(), Vec::new());
     fold(&mut txn, tables, records.iter(), folded, &mut block, &mut encoded)?;
     let domain = open_domain(tables, &mut txn)?;
-    txn.commit()?;
+    environment.commit(txn)?;
+    environment.flush()?;
     Ok(domain)
 }
 

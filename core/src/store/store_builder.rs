@@ -86,6 +86,7 @@ impl StoreBuilder {
         let txn = environment.write()?;
         let incarnation = read_incarnation(environment.tables(), &txn)?;
         drop(txn);
+        environment.flush().map_err(io_error(&self.partial.0))?;
         self.environment = None;
         refuse_filled(&self.dir)?;
         fs::rename(&self.partial.0, &self.dir).map_err(io_error(&self.dir))?;
@@ -99,7 +100,7 @@ impl StoreBuilder {
         for (table, key, value) in &batch.rows {
             table.put(&mut txn, key, value)?;
         }
-        Ok(txn.commit()?)
+        Ok(self.environment().commit(txn)?)
     }
 
     fn environment(&self) -> &Environment {

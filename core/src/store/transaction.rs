@@ -11,6 +11,7 @@ use super::append::Committed;
 use super::block::{BlockWriter, EVENT_LEN_MAX, EventMeta, PushError, RunKey};
 use super::consumer;
 use super::delta::Delta;
+use super::environment::Environment;
 use super::environment::ReadTransaction;
 use super::error::AppendError;
 use super::rows::Rows;
@@ -45,14 +46,6 @@ pub(super) enum Target<'w> {
     Tail { read: ReadTransaction, tail: TailView, delta: Delta, len_max: usize },
     /// To LMDB, which has taken the whole tail in the same transaction.
     Direct(RwTxn<'w>),
-}
-
-/// What an append has come to.
-pub(super) enum Changes {
-    /// What is to be written to the tail.
-    Delta(Delta),
-    /// Whether LMDB stored it.
-    Committed(heed::Result<()>),
 }
 
 /// Where an event goes: a stream and the descriptor of its bytes.
@@ -108,14 +101,16 @@ impl<'w> Transaction<'w> {
         if self.has_outgrown_the_tail() { Err(AppendError::Full) } else { Ok(()) }
     }
 
-    /// Hands over what a closed append is to change, or commits it where LMDB is its target; nothing has happened
-    /// before.
-    pub(super) fn finish(self) -> (Committed, Changes) {
-        let changes = match self.target {
-            Target::Tail { delta, .. } => Changes::Delta(delta),
-            Target::Direct(txn) => Changes::Committed(txn.commit()),
-        };
-        (self.committed, changes)
+    /// Hands over what a closed append is to change; nothing has happened before. Where its target is LMDB, that commits
+    /// it, and there is nothing to hand over.
+    pub(super) fn finish(self, environment: &Environment) -> Result<(Committed, Option<Delta>), AppendError> {
+        match self.target {
+            Target::Tail { delta, .. } => Ok((self.committed, Some(delta))),
+            Target::Direct(txn) => {
+                environment.commit(txn)?;
+                Ok((self.committed, None))
+            }
+        }
     }
 
     /// Whether the append holds more than the tail takes, and is to begin anew with LMDB as its target. Until it does,

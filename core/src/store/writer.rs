@@ -14,7 +14,7 @@ use super::rows::Rows;
 use super::sealing::Sealing;
 use super::tables::Tables;
 use super::tail::{RECORD_BODY_LEN_MAX, RecordWriter, Tail};
-use super::transaction::{Changes, Target, Transaction};
+use super::transaction::{Target, Transaction};
 use crate::GlobalSequence;
 #[cfg(feature = "encryption")]
 use {super::catalog, super::encryption::MasterKey, crate::StreamId};
@@ -198,8 +198,8 @@ impl State {
             Err(_) if transaction.has_outgrown_the_tail() => return Ok(Attempt::Outgrown),
             result => result?,
         };
-        let (committed, changes) = transaction.finish();
-        let Changes::Delta(delta) = changes else { unreachable!("its target is the tail") };
+        let (committed, delta) = transaction.finish(environment)?;
+        let delta = delta.expect("its target is the tail");
         if delta.is_empty() {
             // What it read may be written and not yet durable: whoever waits for this commit waits for that.
             return Ok(Attempt::Written(result, committed, tail.last_written()));
@@ -227,10 +227,9 @@ impl State {
         let result = body(&mut transaction)?;
         transaction.close()?;
         let _held = environment.hold_snapshots();
-        let (committed, changes) = transaction.finish();
-        let Changes::Committed(stored) = changes else { unreachable!("its target is LMDB") };
+        let (committed, _) = transaction.finish(environment)?;
         let next = GlobalSequence(committed.first.0 + committed.events);
-        let commit = self.confirm(stored, tail, next)?;
+        let commit = self.confirm(tail, next)?;
         Ok((result, committed, commit))
     }
 
@@ -244,22 +243,14 @@ impl State {
         let result = body(&mut txn, environment.tables())?;
         let next = Rows::new(environment.tables(), &txn, None, None).log_end()?;
         let _held = environment.hold_snapshots();
-        self.confirm(txn.commit(), tail, next)?;
+        environment.commit(txn)?;
+        self.confirm(tail, next)?;
         Ok(result)
     }
 
     /// Confirms what LMDB stored behind the whole tail by a record, and returns once that is durable: only then does a
     /// power cut leave it as it is.
-    fn confirm(
-        &mut self,
-        stored: heed::Result<()>,
-        tail: &Tail,
-        next: GlobalSequence,
-    ) -> Result<u64, AppendError> {
-        if let Err(error) = stored {
-            self.folder.note_failure(&error);
-            return Err(error.into());
-        }
+    fn confirm(&mut self, tail: &Tail, next: GlobalSequence) -> Result<u64, AppendError> {
         self.folder.end_direct(next)?;
         self.record.begin();
         let commit = self.write_record(tail, 0)?;

@@ -22,49 +22,46 @@ fn no_failing_call_costs_what_was_acknowledged() {
                 continue;
             }
             for lasting in [Lasting::Once, Lasting::FromThenOn] {
-                fail_each(Fault { call: Some(call), after: 0, failure, lasting });
+                fail_one_after_the_other(Fault { call: Some(call), after: 0, failure, lasting });
             }
         }
     }
 }
 
-/// Fails the first call of the kind, then the second, and so on, until the workload makes no more.
-fn fail_each(fault: Fault) {
-    for seed in 0..scale() {
-        for after in 0.. {
-            let fault = Fault { after, ..fault };
-            match Trial::new(seed).run(fault) {
-                Ok(true) => {}
-                Ok(false) => break,
-                Err(reason) => panic!("seed {seed}, {fault:?}: {reason}"),
-            }
+/// Fails the calls of the kind, each in a trial of its own: all of them, or as many as there is time for.
+fn fail_one_after_the_other(fault: Fault) {
+    let calls = Trial::new(Fault { after: u64::MAX, ..fault }).run().expect("nothing fails");
+    assert!(calls > 0, "{fault:?} meets no call");
+    let step = calls.div_ceil(TRIALS * scale());
+    for after in (0..calls).step_by(step as usize) {
+        let fault = Fault { after, ..fault };
+        if let Err(reason) = Trial::new(fault).run() {
+            panic!("{fault:?}: {reason}");
         }
     }
 }
 
-/// A workload on a disk that fails once in a while.
+/// A workload on a disk that fails.
 struct Trial {
+    fault: Fault,
     random: Rng,
     history: History,
     progress: Progress,
+    /// How many calls of the store failed: with the first of them the disk began to.
     failures: usize,
 }
 
 impl Trial {
-    fn new(seed: u64) -> Self {
-        Self {
-            random: Rng::with_seed(seed),
-            history: History::default(),
-            progress: Progress::default(),
-            failures: 0,
-        }
+    fn new(fault: Fault) -> Self {
+        let (history, progress) = (History::default(), Progress::default());
+        Self { fault, random: Rng::with_seed(fault.after), history, progress, failures: 0 }
     }
 
-    /// Tells whether the fault was met.
-    fn run(mut self, fault: Fault) -> Result<bool, String> {
+    /// Tells how many calls there were that could have failed.
+    fn run(mut self) -> Result<u64, String> {
         let dir = new_dir();
         let watch = Watch::recording(dir.path()).map_err(|error| error.to_string())?;
-        watch.fail(fault);
+        watch.fail(self.fault);
         let mut open_store = None;
         for _ in 0..COMMITS {
             if self.failures == FAILURES {
@@ -80,31 +77,26 @@ impl Trial {
             };
         }
         drop(open_store);
-        let met = watch.struck() > 0 || self.failures > 0;
+        let met = watch.met();
         watch.heal();
-        let varve = open(dir.path())?;
-        self.settle(&varve)?;
-        drop(varve);
-        // What a failed flush has dropped is still read, but a power cut takes it.
+        self.settle(&open(dir.path())?)?;
+        // What a failed flush has dropped is read all the same, but a power cut takes it.
         let mut disk = Disk::new();
         watch.take_operations().iter().for_each(|operation| disk.apply(operation));
         power_cuts::check(disk.power_cut(&mut self.random), &self.history, self.progress)?;
         Ok(met)
     }
 
-    /// Opens the store; `None` where the fault kept it from opening.
+    /// Opens the store; `None` where the fault kept it from opening, or from being read.
     fn reopen(&mut self, dir: &Path, watch: &Watch) -> Result<Option<Varve>, String> {
         let struck = watch.struck();
-        match open(dir) {
-            Ok(varve) => match self.settle(&varve) {
-                Err(_) if watch.struck() > struck => Ok(None),
-                settled => settled.map(|()| Some(varve)),
-            },
+        let opened = open(dir).and_then(|varve| self.settle(&varve).map(|()| varve));
+        match opened {
             Err(_) if watch.struck() > struck => {
                 self.failures += 1;
                 Ok(None)
             }
-            Err(reason) => Err(reason),
+            opened => opened.map(Some),
         }
     }
 
@@ -115,38 +107,53 @@ impl Trial {
         Ok(())
     }
 
-    /// Commits; where that fails, readers go on, and the same handle takes the same commit again or says why it does
-    /// not. Gives back the store where it can be used further.
+    /// Commits. Where that fails, readers go on, and the same handle takes the same commit once more or says that it takes
+    /// none. Gives the store back where it can be used further.
     fn commit(&mut self, mut varve: Varve, watch: &Watch) -> Result<Option<Varve>, String> {
         let before = self.history.contents().clone();
-        let commit = Commit::draw(&mut self.random, &before);
-        let commit = self.history.begin(commit).clone();
+        let commit = self.history.begin(Commit::draw(&mut self.random, &before)).clone();
         self.progress.begun += 1;
         for _ in 0..ATTEMPTS {
-            let struck = watch.struck();
             match commit.perform(&mut varve) {
                 Ok(()) => {
                     self.progress.acknowledged = self.progress.begun;
                     return Ok(Some(varve));
                 }
-                Err(AppendError::Poisoned) if self.failures > 0 => {}
-                Err(AppendError::Storage(_)) if watch.struck() > struck => self.failures += 1,
-                Err(error) => return Err(format!("a commit failed: {error}")),
+                Err(error) => self.expect_failure(&error, watch)?,
             }
-            let found = Contents::read(&varve)?;
-            if found != before {
-                return Err(format!("a commit failed, and yet {}", found.difference(&before)));
+            match Contents::read(&varve) {
+                Ok(found) if found == before => {}
+                Ok(found) => return Err(format!("a commit failed, and yet {}", found.difference(&before))),
+                // LMDB reads no more once it could not write where it begins to read. The store says so.
+                Err(_) if self.fault.call == Some(Call::Write) => return Ok(None),
+                Err(reason) => return Err(reason),
             }
         }
         Ok(None)
     }
+
+    /// A commit fails for what failed below it, and has the right name for that.
+    fn expect_failure(&mut self, error: &AppendError, watch: &Watch) -> Result<(), String> {
+        let is_met = watch.struck() > 0 || self.failures > 0;
+        let is_named = match error {
+            AppendError::Poisoned => true,
+            AppendError::DiskFull => self.fault.failure == Failure::Full,
+            AppendError::Storage(_) => self.fault.failure != Failure::Full,
+            _ => false,
+        };
+        self.failures += 1;
+        if is_met && is_named { Ok(()) } else { Err(format!("a commit failed: {error}")) }
+    }
 }
 
-/// How many commits a trial has.
+/// How many trials a plain run makes of each fault.
+const TRIALS: u64 = 12;
+
+/// How many commits a trial has: enough for two that outgrow the tail or fill a third of it.
 const COMMITS: usize = 30;
 
 /// How often one commit is tried before the store is closed.
 const ATTEMPTS: usize = 2;
 
-/// After how many failures a disk that fails from then on is healed.
+/// After how many failures a disk that fails from then on works again.
 const FAILURES: usize = 4;

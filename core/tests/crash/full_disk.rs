@@ -1,5 +1,6 @@
 //! A disk that is full at every step of a store's growth, and has room again later.
 
+use std::cmp::Ordering;
 use std::path::Path;
 
 use fastrand::Rng;
@@ -15,16 +16,20 @@ fn a_full_disk_refuses_commits_until_there_is_room() {
     if !is_supported() {
         return;
     }
-    for seed in 0..scale() {
-        let (made, grown) = Filling::new(seed).growth();
-        let rooms = (0..made).step_by(MAKING_STEP).chain((made..grown + STEP as u64).step_by(STEP));
-        // The first time whole pages, then what breaks off within one.
-        let offset = Rng::with_seed(seed).u64(..STEP as u64) * u64::from(seed > 0);
-        for room in rooms.map(|room| room + offset) {
-            if let Err(reason) = Filling::new(seed).run(room) {
-                panic!("seed {seed}, with room for {room} bytes: {reason}");
+    let mut random = Rng::with_seed(1);
+    let (made, grown) = Filling::new().growth();
+    for growth in [0..made, made..grown + STEP] {
+        // Room for whole pages, and for what breaks off within one.
+        let steps = (growth.end - growth.start) / STEP;
+        let mut refused = 0;
+        let stride = steps.div_ceil(RUNS * scale()).max(1) * STEP;
+        for room in growth.step_by(stride as usize).map(|room| room + random.u64(..2) * random.u64(..STEP)) {
+            match Filling::new().run(room) {
+                Ok(times) => refused += times,
+                Err(reason) => panic!("with room for {room} bytes: {reason}"),
             }
         }
+        assert!(refused > 0, "the disk was never full");
     }
 }
 
@@ -36,8 +41,8 @@ struct Filling {
 }
 
 impl Filling {
-    fn new(seed: u64) -> Self {
-        Self { random: Rng::with_seed(seed), history: History::default(), progress: Progress::default() }
+    fn new() -> Self {
+        Self { random: Rng::with_seed(1), history: History::default(), progress: Progress::default() }
     }
 
     /// By how many bytes the files grow where there is room: until the store is made, and in the end.
@@ -54,19 +59,21 @@ impl Filling {
         (made, watch.grown())
     }
 
-    fn run(mut self, room: u64) -> Result<(), String> {
+    /// Tells how often the full disk was met.
+    fn run(mut self, room: u64) -> Result<usize, String> {
         let dir = new_dir();
         let watch = Watch::new(dir.path()).map_err(|error| error.to_string())?;
         watch.set_room(Some(room));
+        let mut refused = 0;
         let mut varve = match Varve::with_config(dir.path(), config()) {
             Ok(varve) => varve,
             Err(error) => {
                 expect_full(is_full_open(&error), &error)?;
                 watch.set_room(None);
+                refused = FREED_AFTER;
                 self.reopen(dir.path())?
             }
         };
-        let mut refused = 0;
         for _ in 0..COMMITS {
             let commit = Commit::draw(&mut self.random, self.history.contents());
             let before = self.history.contents().clone();
@@ -79,17 +86,18 @@ impl Filling {
                     return Err(format!("a commit was refused, and yet {}", found.difference(&before)));
                 }
                 refused += 1;
-                match refused {
-                    1 => {}
-                    2 => watch.set_room(None),
-                    _ => return Err("there is room again, and commits are refused still".into()),
+                match refused.cmp(&FREED_AFTER) {
+                    Ordering::Less => {}
+                    Ordering::Equal => watch.set_room(None),
+                    Ordering::Greater => return Err("there is room, and yet a commit is refused".into()),
                 }
             }
             self.progress.acknowledged = self.progress.begun;
         }
         drop(varve);
         watch.set_room(None);
-        self.reopen(dir.path()).map(drop)
+        self.reopen(dir.path())?;
+        Ok(refused)
     }
 
     fn reopen(&mut self, dir: &Path) -> Result<Varve, String> {
@@ -118,8 +126,11 @@ fn expect_full(is_full: bool, error: &impl std::fmt::Display) -> Result<(), Stri
 /// How many commits there are: some of them fold the tail, and one or two outgrow it.
 const COMMITS: usize = 100;
 
-/// By how much the room differs from one run to the next, in bytes.
-const STEP: usize = 4096;
+/// After how many refusals there is room again.
+const FREED_AFTER: usize = 2;
 
-/// The same, for as long as the store is made: mostly zeros are written then.
-const MAKING_STEP: usize = 16 * STEP;
+/// How much more room one run has than the one before, in bytes: a page.
+const STEP: u64 = 4096;
+
+/// In how many runs a plain test fills the disk while the store is made, and as often while it grows.
+const RUNS: u64 = 20;

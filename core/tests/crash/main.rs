@@ -6,6 +6,8 @@
 
 mod boot;
 mod contents;
+mod failing;
+mod full_disk;
 mod history;
 mod lineage;
 mod power_cuts;

@@ -53,7 +53,7 @@ impl Sealing {
         if ring.is_none() {
             let mut txn = environment.write()?;
             environment.tables().meta.put(&mut txn, RING_KEY, &keyring.ring().to_le_bytes())?;
-            txn.commit()?;
+            environment.commit(txn)?;
         }
         let incarnation = environment.incarnation()?;
         Ok(Self { keys: Some(Keys { keyring, streams: encryption.streams.clone(), incarnation }) })
