@@ -4,6 +4,7 @@
 //! events go through a typed [`Stream`]; events of devices, with everything that must land with them, through an
 //! [`Append`]. FORMAT.md, section 5, specifies every stored byte.
 
+mod absence;
 mod append;
 mod backup;
 mod block;
@@ -49,6 +50,7 @@ mod restore;
 mod retention;
 mod rows;
 mod run_index;
+mod salvage;
 mod schema_cache;
 mod sealing;
 mod snapshot;
@@ -101,6 +103,7 @@ pub use poison_event::{ArchivedPoisonEvent, POISON_REASON_LEN_MAX, PoisonEvent};
 pub use processor::{HANDLER_ATTEMPTS_MAX, PROCESSOR_TURN_EVENTS_MAX, Processor, Progress};
 pub use restore::{RestoreError, Restored, restore};
 pub use retention::{RetentionPolicy, Retired};
+pub use salvage::{SalvageError, SalvageReport, salvage};
 pub use snapshot::{Snapshot, StreamInfo};
 pub use stream::{Appended, STREAM_NAME_LEN_MAX, Stream};
 pub use stream_reader::{

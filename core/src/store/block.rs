@@ -11,7 +11,6 @@
 //! gap, so that a block has one form only. FORMAT.md, section 5, specifies every byte.
 
 mod columns;
-#[cfg_attr(not(test), allow(dead_code, reason = "a salvage makes such blocks"))]
 mod quarantine;
 mod run;
 mod run_events;
@@ -20,9 +19,7 @@ mod stretch;
 mod writer;
 
 pub(super) use columns::{IngestTimes, Pairs, Ticks};
-use quarantine::LostRun;
-#[cfg(any(test, feature = "fuzzing"))]
-pub(super) use quarantine::quarantined;
+pub(super) use quarantine::{LOST_RUNS_MAX, LostRun, quarantined};
 pub(super) use run::{Origin, Run};
 pub(super) use run_events::{RunEvents, RunEventsIter};
 #[cfg(feature = "encryption")]
@@ -99,6 +96,13 @@ impl<'a> Block<'a> {
             Ok(header) => Ok(Self { bytes, header }),
             Err(reason) => Err(Damage { place: Place::Block(first), reason }),
         }
+    }
+
+    /// The length and the first event that bytes claim which may begin with a block; `None` where they cannot.
+    pub(super) fn claims(bytes: &[u8]) -> Option<(usize, u64)> {
+        let len = array(bytes, field::LEN).map(u32::from_le_bytes)? as usize;
+        let first = array(bytes, field::FIRST).map(u64::from_le_bytes)?;
+        (bytes.starts_with(&MAGIC) && len >= field::RUNS).then_some((len, first))
     }
 
     /// Its bytes.

@@ -9,7 +9,8 @@ use super::snapshot::Snapshot;
 use super::tables::long_number;
 use crate::GlobalSequence;
 
-/// Gives each block of the log that a snapshot shows, checked. Each begins where the one before it ends.
+/// Gives each block of the log that a snapshot shows, checked, be it of events or in the place of lost ones. Each begins
+/// where the one before it ends.
 pub(super) struct BlockWalk<'s> {
     snapshot: &'s Snapshot,
     /// What LMDB still has; `None` once only the tail is left.
@@ -45,7 +46,7 @@ impl<'s> BlockWalk<'s> {
         let first = long_number(key, 0).map(GlobalSequence);
         let first =
             first.ok_or_else(|| self.snapshot.tables().block.damage(key, "its key is no sequence"))?;
-        let block = self.snapshot.checked(first, value)?;
+        let block = self.snapshot.verified(first, value)?;
         if first != self.next {
             return Err(block.damage("it does not follow the block before it").into());
         }

@@ -103,6 +103,11 @@ impl Domain {
         Self { boot_id: [0; 16], utc_offset_us, uncertainty_us }
     }
 
+    /// The domain of times of which nobody knows when they were.
+    pub(super) fn unknown() -> Self {
+        Self { boot_id: [0; 16], utc_offset_us: 0, uncertainty_us: UNKNOWN_US }
+    }
+
     /// Whether `measured` tells something else: the clock was set, or became plausible.
     pub(super) fn differs(&self, measured: &Self) -> bool {
         let moved = self.utc_offset_us.abs_diff(measured.utc_offset_us);

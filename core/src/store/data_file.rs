@@ -15,6 +15,8 @@
 //! transaction counts. LMDB gives a meta no checksum: one that a power cut tore may pass for whole, and name pages that
 //! hold anything. The tail tells which meta became durable, and still holds what the last one brought.
 
+mod tree;
+
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -22,6 +24,7 @@ use std::path::Path;
 
 use super::error::{Damage, OpenError, Place};
 use super::tables::array;
+pub(super) use tree::{DataTree, ValueAt};
 
 /// The checksum of the meta that counts in the data file of `dir`: never 0, which confirms none.
 ///
@@ -191,6 +194,9 @@ mod field {
     pub(super) const VERSION: usize = 4;
     pub(super) const PAGE_LEN: usize = FREE_PAGES;
     pub(super) const TRANSACTION: usize = FREE_PAGES + 2 * TABLE_LEN + WORD;
+
+    /// The root of the list of tables.
+    pub(super) const MAIN_ROOT: usize = TRANSACTION - 2 * WORD;
 
     const FREE_PAGES: usize = 8 + 2 * WORD;
     const TABLE_LEN: usize = 8 + 5 * WORD;

@@ -50,7 +50,8 @@ pub(super) const META_TABLE: &str = "meta";
 /// The row of the format's version, which stays where it is in every version.
 pub(super) const FORMAT_KEY: &[u8] = b"format";
 
-const INCARNATION_KEY: &[u8] = b"incarnation";
+/// The row of the number that tells the store from all others.
+pub(super) const INCARNATION_KEY: &[u8] = b"incarnation";
 
 /// The row that tells which generations of the tail LMDB holds.
 pub(super) const FOLDED_KEY: &[u8] = b"folded";

@@ -10,7 +10,7 @@ use super::block_walk::BlockWalk;
 use super::error::ReadError;
 use super::event_view::{EventView, GlobalEvent};
 use super::pinned::Pinned;
-use super::snapshot::Snapshot;
+use super::snapshot::{Snapshot, present};
 use super::view::Store;
 use crate::{GlobalSequence, StreamSequence};
 pub use backward::{GlobalEventsBack, GlobalIterBack};
@@ -125,7 +125,7 @@ impl<'s> GlobalIter<'s> {
                 return Ok(Some(event));
             }
             let Some(block) = self.blocks.as_mut().and_then(Iterator::next) else { return Ok(None) };
-            self.cursor = Some(BlockCursor::new(block?)?);
+            self.cursor = Some(BlockCursor::new(present(block?)?)?);
         }
     }
 }

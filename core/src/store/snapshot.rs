@@ -13,7 +13,7 @@ use super::device::{DeviceRecord, LaneRecord, read_device_row};
 #[cfg(feature = "encryption")]
 use super::encryption::OpenedUnits;
 use super::environment::ReadTransaction;
-use super::error::{Damage, Place, ReadError};
+use super::error::ReadError;
 use super::global_reader::{GlobalIter, GlobalIterBack};
 use super::rows::Rows;
 use super::run_index::RunIndex;
@@ -190,8 +190,17 @@ impl Snapshot {
         Ok(catalog::stream_end(self.rows(), stream)?)
     }
 
-    /// Checks a block, unless it was checked before.
+    /// A block of events: checks it, unless it was checked before.
     pub(super) fn checked<'s>(&self, first: GlobalSequence, value: &'s [u8]) -> Result<Block<'s>, ReadError> {
+        self.verified(first, value).and_then(present)
+    }
+
+    /// A block of events, or one that stands in for them: checks it, unless it was checked before.
+    pub(super) fn verified<'s>(
+        &self,
+        first: GlobalSequence,
+        value: &'s [u8],
+    ) -> Result<Block<'s>, ReadError> {
         let block = Block::new_trusted(first, value)?;
         if !self.store.verified.contains(first, block.crc()) {
             Block::new_checked(first, value)?;
@@ -214,7 +223,7 @@ impl Snapshot {
         if global >= self.next_global_seq()? {
             return Ok(None);
         }
-        Err(Damage { place: Place::Event(global), reason: "no block holds it" }.into())
+        Err(self.why_absent(global))
     }
 
     /// The block that begins at `first` in the tail.
@@ -263,7 +272,7 @@ impl Snapshot {
         if seq >= self.stream_end(stream)? {
             return Ok(None);
         }
-        Err(table.damage(&wanted, "no run holds it").into())
+        Err(self.why_absent_of(stream, seq))
     }
 
     /// The run at `index` of a block with its events, which are opened where they are sealed.
@@ -281,8 +290,11 @@ impl Snapshot {
     pub(super) fn run(&self, index: &RunIndex) -> Result<LocatedRun<'_>, ReadError> {
         let key = index.block.0.to_be_bytes();
         let value = self.tables().block.get(self.txn(), &key)?;
-        let value = value.ok_or_else(|| self.tables().block.damage(&key, "it is missing"))?;
-        let block = self.checked(index.block, value)?;
+        let value = value.ok_or_else(|| self.why_missing(index))?;
+        let block = self.checked(index.block, value).map_err(|error| match (error, index.end()) {
+            (ReadError::Quarantined { .. }, Some(end)) => ReadError::StreamQuarantined { end },
+            (error, _) => error,
+        })?;
         let run = self.open_run(&block, index.run.into())?;
         if (run.stream(), run.first(), run.count()) != (index.stream, index.first, index.count) {
             return Err(block.damage("a run is not what the index says").into());
@@ -365,6 +377,11 @@ impl Snapshot {
         });
         Ok(DeviceRecord { device: id, epoch, history: history.collect::<Result<_, _>>()? })
     }
+}
+
+/// Refuses a block that stands in for lost events.
+pub(super) fn present(block: Block<'_>) -> Result<Block<'_>, ReadError> {
+    if block.is_quarantined() { Err(ReadError::Quarantined { end: block.end()? }) } else { Ok(block) }
 }
 
 impl fmt::Debug for Snapshot {

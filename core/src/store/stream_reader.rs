@@ -130,7 +130,7 @@ impl<T: Event> StreamReader<T> {
         Ok(snapshot.stream_end(stream)?.0)
     }
 
-    /// The events of the stream `id` from `from` on, or from the first.
+    /// The events of the stream `id` from `from` on, or from the first that retention left.
     pub fn iter_stream(
         &self,
         id: StreamId,
@@ -138,7 +138,12 @@ impl<T: Event> StreamReader<T> {
     ) -> Result<StreamEvents<T>, ReadError> {
         let snapshot = self.snapshot()?;
         let stream = snapshot.stream_number(&self.name, id)?;
-        Ok(StreamEvents { snapshot, stream, from: from.unwrap_or_default(), event_type: PhantomData })
+        let from = match (from, stream) {
+            (Some(from), _) => from,
+            (None, Some(stream)) => snapshot.first_of(stream)?,
+            (None, None) => StreamSequence(0),
+        };
+        Ok(StreamEvents { snapshot, stream, from, event_type: PhantomData })
     }
 
     /// Waits for commits to the store, of whichever process.

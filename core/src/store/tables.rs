@@ -166,11 +166,6 @@ impl Table {
         self.rows.last(txn)
     }
 
-    /// Every row.
-    pub(super) fn all<'t>(&self, txn: &'t RoTxn<'_>) -> heed::Result<heed::RoRange<'t, Bytes, Bytes>> {
-        self.from(txn, &[])
-    }
-
     /// The rows from `key` on; all of them where it is empty, which no key is.
     pub(super) fn from<'t>(
         &self,

@@ -129,7 +129,7 @@ impl<'s> Verification<'s> {
         mut check: impl FnMut(&mut Self, Row<'s>) -> Result<(), &'static str>,
     ) {
         let mut before: Option<&[u8]> = None;
-        let rows = match table.all(self.snapshot.txn()) {
+        let rows = match self.snapshot.rows().all(&table) {
             Ok(rows) => rows,
             Err(error) => return self.add_error(table, error.into()),
         };
@@ -152,7 +152,7 @@ impl<'s> Verification<'s> {
 
     /// The value at `key`; `None` where there is none, or it cannot be read, which is then a finding.
     fn get(&mut self, table: Table, key: &[u8]) -> Option<&'s [u8]> {
-        match table.get(self.snapshot.txn(), key) {
+        match self.snapshot.rows().get(&table, key) {
             Ok(value) => value,
             Err(error) => {
                 self.add_error(table, error.into());
@@ -167,7 +167,7 @@ impl<'s> Verification<'s> {
 
     /// How many rows a table has.
     fn rows_of(&mut self, table: Table) -> u64 {
-        table.all(self.snapshot.txn()).map_or(0, |rows| rows.count() as u64)
+        self.snapshot.rows().all(&table).map_or(0, |rows| rows.count() as u64)
     }
 
     fn add_error(&mut self, table: Table, error: ReadError) {

@@ -7,7 +7,7 @@ use varve_core::{
     StreamId, StreamSequence, Varve, restore,
 };
 
-use crate::whole::{Whole, fill};
+use crate::whole::{Whole, fill, filled};
 use crate::{
     DEVICE, LANE, Reading, binding, damage::break_block, device_batch, new_dir, open, reading, readings,
     relaxed,
@@ -116,8 +116,7 @@ fn a_backup_that_is_damaged_or_cut_leaves_no_store() {
 
 #[test]
 fn a_damaged_store_is_not_backed_up_as_if_it_were_whole() {
-    let dir = new_dir();
-    fill(&mut open(&dir));
+    let dir = filled();
     break_block(dir.path(), 0);
     let varve = Varve::open_read_only(dir.path()).unwrap();
     let error = varve.snapshot().unwrap().back_up(&mut Vec::new()).unwrap_err();

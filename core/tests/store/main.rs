@@ -15,6 +15,7 @@ mod log;
 mod model;
 mod opening;
 mod processing;
+mod salvaging;
 #[cfg(feature = "encryption")]
 mod sealing;
 mod second_process;

@@ -1,11 +1,17 @@
 //! All that a store holds, to be compared.
 
+use std::cell::RefCell;
+use std::path::Path;
+
 use varve_core::{
     ClockMapping, DeviceGap, DeviceRecord, DeviceSequence, Epoch, Event, GapReason, GlobalSequence, StreamId,
     StreamInfo, TimeColumn, Varve, VarveView,
 };
 
-use crate::{DEVICE, Door, LANE, Reading, archived, binding, device_batch, door, reading, sealed};
+use crate::damage::edit;
+use crate::{
+    DEVICE, Door, LANE, Reading, archived, binding, device_batch, door, new_dir, open, reading, sealed,
+};
 
 /// What a store holds, as its readers see it.
 pub(crate) struct Whole {
@@ -54,16 +60,20 @@ impl Whole {
     }
 }
 
-/// Fills a store with one of each thing: local events of two types, events of a device with ticks and a clock, a gap,
-/// a closed epoch, and consumers. Returns how many events it has then.
+/// Fills a store with one of each thing: local events of two types, enough for several blocks, events of a device with
+/// ticks and a clock, a gap, and consumers. Returns how many events it has then.
 pub(crate) fn fill(varve: &mut Varve) -> u64 {
     let mut readings = varve.stream::<Reading, 32>("readings").unwrap();
     for round in 0..20 {
         let batch: Vec<_> = (0..40).map(|n| reading(round * 40 + n)).collect();
         readings.append_batch(StreamId(round % 3), &batch).unwrap();
     }
-    let mut doors = varve.stream::<Door, 64>("doors").unwrap();
+    let mut doors = varve.stream::<Door, 2048>("doors").unwrap();
     doors.append_batch(StreamId(1), &[door("Ada"), door("Bartholomew the second")]).unwrap();
+    for round in 0..10 {
+        let crowd = door(&"everybody ".repeat(150 + round));
+        doors.append_batch(StreamId(1), &vec![crowd; 16]).unwrap();
+    }
     let mut append = varve.begin();
     append.open_epoch(DEVICE, Epoch(1)).unwrap();
     append.descriptor(Reading::DESCRIPTOR).unwrap();
@@ -88,6 +98,22 @@ pub(crate) fn fill(varve: &mut Varve) -> u64 {
     append.consumer(CONSUMERS[1], GlobalSequence(0)).unwrap();
     append.commit().unwrap();
     varve.next_global_seq().unwrap().0
+}
+
+/// A store that is filled, with all of it in LMDB.
+pub(crate) fn filled() -> tempfile::TempDir {
+    let dir = new_dir();
+    let mut varve = open(&dir);
+    fill(&mut varve);
+    varve.fold().unwrap();
+    dir
+}
+
+/// The first events of the blocks that LMDB holds.
+pub(crate) fn blocks(dir: &Path) -> Vec<u64> {
+    let blocks = RefCell::new(Vec::new());
+    edit(dir, "block", |key, _| blocks.borrow_mut().push(u64::from_be_bytes(key.try_into().unwrap())));
+    blocks.into_inner()
 }
 
 fn gap() -> DeviceGap {

@@ -82,7 +82,12 @@ impl<'s> GlobalIterBack<'s> {
     /// it begins.
     fn read_block(&mut self) -> Result<(), ReadError> {
         let Some(last) = self.end.0.checked_sub(1).map(GlobalSequence) else { return Ok(()) };
-        let Some(block) = self.snapshot.block_at(last)? else { return Ok(()) };
+        let block = match self.snapshot.block_at(last) {
+            Ok(Some(block)) => block,
+            // The log begins here.
+            Ok(None) | Err(ReadError::Retired { .. }) => return Ok(()),
+            Err(error) => return Err(error),
+        };
         if self.has_begun && block.end()? != self.end {
             return Err(block.damage("the block after it does not follow").into());
         }

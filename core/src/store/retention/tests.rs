@@ -48,14 +48,14 @@ impl Log {
 
     fn blocks(&self) -> Vec<u64> {
         let txn = self.environment.write().unwrap();
-        let rows = self.environment.tables().block.all(&txn).unwrap();
+        let rows = self.environment.tables().block.from(&txn, &[]).unwrap();
         rows.map(|row| long_number(row.unwrap().0, 0).unwrap()).collect()
     }
 
     /// The rows of the index: the stream, the first sequence and the block.
     fn runs(&self) -> Vec<(u32, u64, u64)> {
         let txn = self.environment.write().unwrap();
-        let rows = self.environment.tables().stream.all(&txn).unwrap();
+        let rows = self.environment.tables().stream.from(&txn, &[]).unwrap();
         let parse = |(key, value)| RunIndex::parse(key, value).unwrap();
         rows.map(|row| parse(row.unwrap())).map(|run| (run.stream, run.first.0, run.block.0)).collect()
     }

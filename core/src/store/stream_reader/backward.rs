@@ -177,7 +177,12 @@ impl<'s> RawIterBack<'s> {
         let Some(seq) = self.end.0.checked_sub(1).map(StreamSequence) else { return Ok(None) };
         let cursor = match self.run {
             Some(cursor) if cursor.run.first() < self.end => cursor,
-            _ => *self.run.insert(self.run_before(seq)?),
+            _ => match self.run_before(seq) {
+                Ok(cursor) => *self.run.insert(cursor),
+                // The stream begins here.
+                Err(ReadError::StreamRetired { .. }) => return Ok(None),
+                Err(error) => return Err(error),
+            },
         };
         Ok(Some((seq, cursor)))
     }

@@ -38,10 +38,11 @@ impl Folded {
     /// What `txn` tells; nothing is folded in a store that does not say.
     pub(in crate::store) fn read(tables: &Tables, txn: &heed::RoTxn<'_>) -> Result<Self, RowError> {
         let Some(row) = tables.meta.get(txn, FOLDED_KEY)? else { return Ok(Self::default()) };
-        Self::from_row(row).ok_or_else(|| tables.meta.damage(FOLDED_KEY, "it tells no fold").into())
+        Self::parse(row).ok_or_else(|| tables.meta.damage(FOLDED_KEY, "it tells no fold").into())
     }
 
-    fn from_row(row: &[u8]) -> Option<Self> {
+    /// Reads the row's value.
+    pub(in crate::store) fn parse(row: &[u8]) -> Option<Self> {
         if row.len() != FOLDED_LEN {
             return None;
         }

@@ -15,6 +15,12 @@ impl<'s> Verification<'s> {
             next = verification.check_block(GlobalSequence(first), value, next);
             Ok(())
         });
+        while let Some(block) = next.and_then(|next| self.snapshot.tail_block(next).ok().flatten()) {
+            next = self.check_tail_block(&block);
+        }
+        if next.is_some() && next != self.end {
+            self.report.add_text("tail".into(), "it does not go on where LMDB ends".into());
+        }
     }
 
     /// Checks a block that should begin at `expected`, if that is known, and returns where the next one should.
@@ -47,18 +53,37 @@ impl<'s> Verification<'s> {
         let block = Block::new_checked(first, value)?;
         let end = block.end()?;
         let runs = block.index_rows()?;
+        self.report.runs += runs.len() as u64;
         for run in &runs {
             if self.get(self.tables().stream, &run.key()) != Some(&run.value()) {
                 self.report.add(&self.tables().stream.damage(&run.key(), "it does not locate its run"));
             }
         }
-        self.report.runs += runs.len() as u64;
         if block.is_quarantined() {
             self.report.lost_events += u64::from(block.len());
             self.lanes = None;
             self.knows_all_runs &= runs.iter().map(|run| run.count).sum::<u32>() == block.len();
             return Ok(end);
         }
+        self.check_events(&block)?;
+        Ok(end)
+    }
+
+    /// Checks a block of the tail, whose record was checked when it was read, and returns where it ends.
+    fn check_tail_block(&mut self, block: &Block<'s>) -> Option<GlobalSequence> {
+        self.report.blocks += 1;
+        self.report.runs += block.runs() as u64;
+        match self.check_events(block).and_then(|()| block.end()) {
+            Ok(end) => Some(end),
+            Err(damage) => {
+                self.report.add(&damage);
+                None
+            }
+        }
+    }
+
+    /// Checks what a block of events refers to.
+    fn check_events(&mut self, block: &Block<'s>) -> Result<(), Damage> {
         self.report.events += u64::from(block.len());
         if !self.has(self.tables().domain, &block.domain().to_be_bytes()) {
             self.report.add(&block.damage("its clock domain is missing"));
@@ -68,7 +93,7 @@ impl<'s> Verification<'s> {
                 self.report.add(&block.damage(reason));
             }
         }
-        Ok(end)
+        Ok(())
     }
 
     /// Checks what a run refers to, and counts its events for their lane.

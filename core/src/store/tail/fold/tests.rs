@@ -284,8 +284,8 @@ fn no_record_makes_the_fold_panic() {
 fn what_is_folded_comes_back_from_its_row() {
     let folded = Folded { generation: 0x0102_0304_0506_0708, commit: 9 };
     assert_eq!(folded.to_row(), [8, 7, 6, 5, 4, 3, 2, 1, 9, 0, 0, 0, 0, 0, 0, 0]);
-    assert_eq!(Folded::from_row(&folded.to_row()), Some(folded));
-    assert_eq!(Folded::from_row(&[0; 15]), None);
+    assert_eq!(Folded::parse(&folded.to_row()), Some(folded));
+    assert_eq!(Folded::parse(&[0; 15]), None);
     assert_eq!(Store::new().folded(), Folded::default());
 }
 

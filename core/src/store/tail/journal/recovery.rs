@@ -57,6 +57,17 @@ impl Journal {
         Ok(Recovered { records: chain.records, folded })
     }
 
+    /// Every whole record beyond `folded`, in the order of commits, whatever is missing between them: for a salvage.
+    pub(in crate::store) fn remains(&self, folded: Folded) -> Result<Vec<Record>, OpenError> {
+        let mut found = Found { records: Vec::new(), latest: folded.generation };
+        for segment in 0..SEGMENTS {
+            self.scan(segment, folded, &mut found).map_err(|error| self.error(error))?;
+        }
+        let mut records: Vec<_> = found.records.into_iter().map(|(_, record)| record).collect();
+        records.sort_by_key(|record| record.head().commit);
+        Ok(records)
+    }
+
     /// The CRCs of the meta pages of LMDB that anything in the tail says are durable.
     pub(in crate::store) fn confirmations(&self) -> Result<Vec<u32>, OpenError> {
         let mut confirmed: Vec<u32> = self.note()?.map(|note| note.confirmed).into_iter().collect();

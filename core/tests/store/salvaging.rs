@@ -1,0 +1,271 @@
+//! A salvage saves all that is whole, leaves every event at its place, and tells what is lost.
+
+use std::fs;
+use std::path::Path;
+
+use varve_core::{
+    GlobalSequence, OpenError, ReadError, SalvageError, SalvageReport, StreamId, StreamSequence, Varve,
+    salvage, verify,
+};
+
+use crate::damage::{edit, remove_table};
+use crate::whole::{Whole, blocks, filled};
+use crate::{Door, Reading, new_dir, open, reading, relaxed};
+
+/// Salvages into a directory of its own.
+fn saved(dir: &Path) -> (SalvageReport, tempfile::TempDir) {
+    let target = new_dir();
+    let report = salvage(dir, target.path().join("new")).unwrap();
+    (report, target)
+}
+
+/// Flips a bit in each copy of a block that the data file has, be it in use or not.
+fn break_everywhere(dir: &Path, first: u64) {
+    let data = dir.join("data.mdb");
+    let mut file = fs::read(&data).unwrap();
+    for at in 0..file.len() - 64 {
+        if file[at..].starts_with(b"VRVB") && file[at + 16..at + 24] == first.to_le_bytes() {
+            file[at + 70] ^= 1;
+        }
+    }
+    fs::write(&data, file).unwrap();
+}
+
+/// Breaks a block, and takes away the tail, which may hold it still.
+fn lose_block(dir: &Path, first: u64) {
+    break_everywhere(dir, first);
+    fs::remove_file(dir.join("tail")).unwrap();
+}
+
+fn read(target: &tempfile::TempDir) -> varve_core::VarveView {
+    Varve::open_read_only(target.path().join("new")).unwrap()
+}
+
+#[test]
+fn a_whole_store_is_saved_as_it_is_under_another_incarnation() {
+    let dir = filled();
+    let view = Varve::open_read_only(dir.path()).unwrap();
+    let (whole, incarnation) = (Whole::of(&view), view.incarnation());
+    drop(view);
+    let (report, target) = saved(dir.path());
+    assert_eq!((report.events, report.lost_events), (whole.events() as u64, 0));
+    assert_eq!((report.rows_made_up, report.blocks_found_unlinked, report.unreadable_pages), (0, 0, 0));
+    assert!(report.verification.is_sound(), "{report}");
+    let view = read(&target);
+    whole.assert_shown_by(&view);
+    assert_eq!(report.salvaged_from, Some(incarnation));
+    assert_eq!(report.incarnation, view.incarnation());
+    assert_ne!(view.incarnation(), incarnation);
+}
+
+#[test]
+fn events_of_a_damaged_block_are_a_named_absence_and_the_others_stay_where_they_were() {
+    let dir = filled();
+    let [_, first, end, ..] = blocks(dir.path())[..] else { panic!("there are several blocks") };
+    lose_block(dir.path(), first);
+    let (report, target) = saved(dir.path());
+    assert_eq!(report.lost_events, end - first);
+    assert!(report.verification.is_sound(), "{report}");
+    let view = read(&target);
+    let snapshot = view.snapshot().unwrap();
+    let mut events = snapshot.iter_from(GlobalSequence(0)).unwrap();
+    assert_eq!(events.by_ref().take(first as usize).filter(Result::is_ok).count() as u64, first);
+    let end = GlobalSequence(end);
+    assert!(matches!(events.next(), Some(Err(ReadError::Quarantined { end: told })) if told == end));
+    assert!(events.next().is_none());
+    let next = snapshot.iter_from(end).unwrap().next().unwrap().unwrap();
+    assert_eq!((next.global_seq, next.stream_name), (end, "doors"));
+    let lost = view.global_reader().get(GlobalSequence(first + 1)).unwrap_err();
+    assert!(matches!(lost, ReadError::Quarantined { end: told } if told == end), "{lost}");
+    let mut doors = view.stream_reader::<Door>("doors").unwrap();
+    let (last_lost, after) = (StreamSequence(next.stream_seq.0 - 1), next.stream_seq);
+    let lost = doors.get_bytes(StreamId(1), last_lost).map(drop).unwrap_err();
+    assert!(matches!(lost, ReadError::StreamQuarantined { end } if end == after), "{lost}");
+    assert!(doors.get_bytes(StreamId(1), after).unwrap().is_some());
+    assert_eq!(doors.version(StreamId(1)).unwrap(), 162);
+}
+
+/// Without the rows that locate them, runs of lost events are told by what is missing between those that are left.
+#[test]
+fn runs_of_lost_events_are_told_from_what_is_left_around_them() {
+    let dir = filled();
+    let [_, first, end, ..] = blocks(dir.path())[..] else { panic!("there are several blocks") };
+    remove_table(dir.path(), "stream");
+    lose_block(dir.path(), first);
+    let (report, target) = saved(dir.path());
+    assert_eq!(report.lost_events, end - first);
+    assert!(report.verification.is_sound(), "{report}");
+    let mut doors = read(&target).stream_reader::<Door>("doors").unwrap();
+    let lost = (0..162).filter(|&seq| {
+        let read = doors.get_bytes(StreamId(1), StreamSequence(seq)).map(drop);
+        matches!(read, Err(ReadError::StreamQuarantined { .. }))
+    });
+    assert_eq!(lost.count() as u64, end - first);
+}
+
+/// A block that was written anew has left a copy of what it was in pages that LMDB does not use.
+#[test]
+fn a_damaged_block_may_have_a_copy_that_is_whole() {
+    let dir = filled();
+    crate::damage::break_block(dir.path(), blocks(dir.path())[1]);
+    let (report, _target) = saved(dir.path());
+    assert_eq!((report.lost_events, report.blocks_found_unlinked), (0, 1));
+}
+
+/// The tail holds what was folded last until others take its place.
+#[test]
+fn what_a_damaged_block_held_may_still_be_in_the_tail() {
+    let dir = filled();
+    let damaged = blocks(dir.path())[1];
+    let whole = Whole::of(&Varve::open_read_only(dir.path()).unwrap());
+    edit(dir.path(), "meta", |key, value| {
+        if key == b"folded" {
+            value.clear();
+        }
+    });
+    break_everywhere(dir.path(), damaged);
+    let (report, target) = saved(dir.path());
+    // The blocks of records end elsewhere than those that they were merged into.
+    assert!(report.lost_events < 40, "{report}");
+    assert_eq!(surviving(&target).len() as u64 + report.lost_events, whole.events() as u64);
+}
+
+#[test]
+fn a_salvaged_store_goes_on_like_any_other() {
+    let dir = filled();
+    lose_block(dir.path(), 0);
+    let (report, target) = saved(dir.path());
+    let next = report.events + report.lost_events;
+    let mut varve = Varve::with_config(target.path().join("new"), relaxed()).unwrap();
+    let mut readings = varve.stream::<Reading, 32>("readings").unwrap();
+    let appended = readings.append(StreamId(0), &reading(1)).unwrap();
+    assert_eq!(appended, (StreamSequence(280), GlobalSequence(next)));
+    assert!(varve.snapshot().unwrap().verify().is_sound());
+}
+
+/// Damages the data file page by page: whatever is hit, the salvage ends, and what it saves is what was stored.
+#[test]
+fn any_page_may_be_lost() {
+    let dir = filled();
+    let view = Varve::open_read_only(dir.path()).unwrap();
+    let mut stored = Vec::new();
+    view.snapshot().unwrap().iter_from(GlobalSequence(0)).unwrap().for_each(|event| {
+        stored.push(event.unwrap().payload.to_vec());
+    });
+    drop(view);
+    let data = dir.path().join("data.mdb");
+    let good = fs::read(&data).unwrap();
+    let ends = blocks(dir.path()).into_iter().skip(1).chain([stored.len() as u64]);
+    let largest = blocks(dir.path()).into_iter().zip(ends).map(|(first, end)| end - first).max().unwrap();
+    let pages = 0..good.len() / PAGE_LEN;
+    for page in pages.step_by(20 / scale()) {
+        let mut file = good.clone();
+        let garbage = (0..PAGE_LEN).map(|byte| (byte * 7 + page) as u8);
+        file.splice(page * PAGE_LEN..(page + 1) * PAGE_LEN, garbage);
+        fs::write(&data, file).unwrap();
+        let (report, target) = saved(dir.path());
+        assert_eq!(report.events + report.lost_events, stored.len() as u64, "page {page}");
+        assert!(report.lost_events <= largest, "a page is part of one block at most");
+        for event in surviving(&target) {
+            let (global, payload) = event;
+            assert_eq!(stored[global.0 as usize], payload, "page {page}, event {global}");
+        }
+    }
+}
+
+const PAGE_LEN: usize = 4096;
+
+/// 1, or 10 where everything is to be tried.
+fn scale() -> usize {
+    std::env::var("VARVE_TEST_SCALE").ok().and_then(|scale| scale.parse().ok()).unwrap_or(1).clamp(1, 10)
+}
+
+/// Every event that can be read, stepping over what is lost.
+fn surviving(target: &tempfile::TempDir) -> Vec<(GlobalSequence, Vec<u8>)> {
+    let view = read(target);
+    let snapshot = view.snapshot().unwrap();
+    let mut events = Vec::new();
+    let mut from = Some(GlobalSequence(0));
+    while let Some(start) = from.take() {
+        let iter = match snapshot.iter_from(start) {
+            Err(ReadError::Quarantined { end }) => {
+                from = Some(end);
+                continue;
+            }
+            iter => iter.unwrap(),
+        };
+        for event in iter {
+            match event {
+                Ok(event) => events.push((event.global_seq, event.payload.to_vec())),
+                Err(ReadError::Quarantined { end }) => from = Some(end),
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+    events
+}
+
+#[test]
+fn without_a_tree_the_blocks_are_found_where_they_lie() {
+    let dir = filled();
+    let whole = Whole::of(&Varve::open_read_only(dir.path()).unwrap());
+    fs::remove_file(dir.path().join("tail")).unwrap();
+    let data = dir.path().join("data.mdb");
+    let mut file = fs::read(&data).unwrap();
+    file[..2 * PAGE_LEN].fill(0);
+    fs::write(&data, file).unwrap();
+    let (report, target) = saved(dir.path());
+    assert_eq!((report.events, report.lost_events), (whole.events() as u64, 0));
+    assert_eq!(report.salvaged_from, None);
+    assert!(report.blocks_found_unlinked > 0 && report.rows == 0 && report.rows_made_up > 0);
+    assert_eq!(surviving(&target).len(), whole.events());
+    let view = read(&target);
+    assert!(view.streams().unwrap().iter().all(|stream| stream.name == "varve.salvaged"));
+}
+
+#[test]
+fn rows_that_are_lost_are_made_up_so_that_their_events_can_be_read() {
+    let dir = filled();
+    edit(dir.path(), "stream_info", |key, value| {
+        if key.ends_with(&[4]) {
+            value.clear();
+        }
+    });
+    edit(dir.path(), "cursor", |_, value| value.clear());
+    let (report, target) = saved(dir.path());
+    assert_eq!(report.lost_events, 0);
+    assert!(report.rows_made_up >= 3, "{report}");
+    let view = read(&target);
+    assert!(view.stream_reader::<Door>("varve.salvaged").is_ok());
+    let made_up = view.streams().unwrap().into_iter().find(|stream| stream.name == "varve.salvaged").unwrap();
+    assert_eq!((made_up.id, made_up.next), (StreamId(4), StreamSequence(162)));
+    let device = view.devices().unwrap().remove(0);
+    assert_eq!(device.lane(crate::LANE).unwrap().next.0, 5, "what is stored is not taken in again");
+}
+
+#[test]
+fn a_table_that_is_lost_leaves_the_log_whole() {
+    for table in ["stream", "descriptor", "domain", "device"] {
+        let dir = filled();
+        remove_table(dir.path(), table);
+        let (report, target) = saved(dir.path());
+        assert_eq!(report.lost_events, 0, "{table}: {report}");
+        assert_eq!(surviving(&target).len() as u64, report.events);
+    }
+}
+
+#[test]
+fn a_store_that_is_owned_or_is_none_is_not_salvaged() {
+    let (dir, target) = (new_dir(), new_dir());
+    let new = target.path().join("new");
+    assert!(matches!(salvage(dir.path(), &new), Err(SalvageError::Nothing)));
+    assert!(matches!(salvage(dir.path().join("nowhere"), &new), Err(SalvageError::Nothing)));
+    let varve = open(&dir);
+    let error = salvage(dir.path(), &new).unwrap_err();
+    assert!(matches!(error, SalvageError::Open(OpenError::Owned { .. })), "{error}");
+    drop(varve);
+    salvage(dir.path(), &new).unwrap();
+    let error = salvage(dir.path(), &new).unwrap_err();
+    assert!(matches!(error, SalvageError::Open(OpenError::NotEmpty { .. })), "{error}");
+    assert!(verify(new).unwrap().is_sound());
+}
