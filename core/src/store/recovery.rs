@@ -10,6 +10,7 @@ use super::data_file;
 use super::environment::Environment;
 use super::error::{AppendError, OpenError};
 use super::folder::is_map_full;
+use super::owner_lock::OwnerLock;
 use super::rows::Rows;
 use super::sealing::Sealing;
 use super::tables::{Tables, number};
@@ -22,11 +23,30 @@ use super::writer::{OpenDomain, Writer};
 /// that is not known to be whole gives way to the one before it. What that lacks the tail still holds.
 pub(super) fn open_journal(dir: &Path, config: &Config) -> Result<Option<Journal>, OpenError> {
     let Some(journal) = Journal::open(dir, config.durability)? else { return Ok(None) };
+    heal(dir, &journal)?;
+    Ok(Some(journal))
+}
+
+/// Does the same to LMDB for a process that only reads, where no owner has done it since the power cut.
+pub(super) fn heal_unowned(dir: &Path) -> Result<(), OpenError> {
+    let Some(journal) = Journal::open_read_only(dir)? else { return Ok(()) };
+    if !journal.boot_changed()? || OwnerLock::keep_free(dir)?.is_none() {
+        return Ok(());
+    }
+    match OwnerLock::acquire(dir) {
+        Err(OpenError::Owned { .. }) => Ok(()),
+        Err(error) => Err(error),
+        Ok(_owner) => heal(dir, &journal),
+    }
+}
+
+/// Lets LMDB's newest meta page give way to the one before it where a power cut may have torn it.
+fn heal(dir: &Path, journal: &Journal) -> Result<(), OpenError> {
     if journal.boot_changed()? {
         let confirmed = journal.confirmations()?;
         data_file::repair_after_power_cut(dir, |checksum| confirmed.contains(&checksum))?;
     }
-    Ok(Some(journal))
+    Ok(())
 }
 
 /// Folds what the tail holds, so that it is written and flushed once more before anybody relies on it, and begins the

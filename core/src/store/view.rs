@@ -11,6 +11,7 @@ use super::environment::{Environment, ReadTransaction};
 use super::error::{OpenError, ReadError};
 use super::event_type::EventType;
 use super::global_reader::GlobalReader;
+use super::recovery::heal_unowned;
 use super::schema_cache::SchemaCache;
 use super::sealing::Sealing;
 use super::snapshot::{Snapshot, StreamInfo};
@@ -120,6 +121,7 @@ impl Store {
 impl VarveView {
     /// Opens the store in `dir` for reading.
     pub(super) fn open(dir: &Path, config: &Config) -> Result<Self, OpenError> {
+        heal_unowned(dir)?;
         let environment = Arc::new(Environment::open_read_only(dir, config)?);
         let mirror = Mirror::open(dir, &environment)?;
         let sealing = Arc::new(Sealing::open_read_only(dir, config)?);

@@ -13,7 +13,7 @@ use varve_core::{
 };
 
 use crate::second_process::start;
-use crate::{DEVICE, LANE, Reading, binding, device_batch, new_dir, readings, relaxed};
+use crate::{DEVICE, Door, LANE, Reading, binding, device_batch, door, new_dir, readings, relaxed};
 
 /// What an owner acknowledged before it was killed.
 #[derive(Debug, Default)]
@@ -24,6 +24,8 @@ struct Acknowledged {
     numbers: Vec<(u64, u64, u64)>,
     /// How many numbers of each stream.
     streams: [u64; STREAMS as usize],
+    /// How many doors.
+    doors: u64,
     /// How far the device's lane is stored.
     device: u64,
     /// How many effects of the consumer.
@@ -34,6 +36,7 @@ struct Acknowledged {
 #[derive(Debug, Default)]
 struct Held {
     streams: [u64; STREAMS as usize],
+    doors: u64,
     readings: u64,
     effects: u64,
 }
@@ -48,7 +51,7 @@ fn an_owner_that_is_killed_at_any_moment_loses_nothing_and_doubles_nothing() {
             let mut random = fastrand::Rng::with_seed(seed);
             kill_once("endure", dir.path(), &mut random, &mut acknowledged);
             // Else the next owner finds what this one left, and is killed perhaps while it recovers that.
-            if random.u8(..3) > 0 {
+            if random.bool() {
                 let held = check(dir.path(), &acknowledged);
                 held.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
             }
@@ -102,12 +105,14 @@ pub(crate) fn endure(path: &Path, lies: bool) {
     let ack = &ack;
     let next = varve.device(DEVICE).unwrap().unwrap().lane(LANE).map_or(0, |lane| lane.next.0);
     let effects = varve.stream::<u64, 8>("effects").unwrap();
+    let doors = varve.stream::<Door, DOOR_LEN_MAX>("doors").unwrap();
     let (device, effect) = (varve.begin(), varve.begin());
     thread::scope(|scope| {
         for id in 0..STREAMS {
             let numbers = varve.stream::<u64, 8>("numbers").unwrap();
             scope.spawn(move || append_numbers(numbers, id, ack));
         }
+        scope.spawn(move || append_doors(doors, ack));
         scope.spawn(move || append_batches(device, next, ack));
         scope.spawn(move || append_effects(effect, effects, ack));
     });
@@ -116,11 +121,11 @@ pub(crate) fn endure(path: &Path, lies: bool) {
 /// Tells of a commit, and runs it.
 type Ack<'a> = &'a (dyn Fn(String, &mut dyn FnMut() -> u64) + Sync);
 
-/// Appends numbers, one by one, and now and then more than the tail takes.
+/// Appends numbers, a few at a time.
 fn append_numbers(mut numbers: Stream<u64, 8>, id: u64, ack: Ack<'_>) {
     let mut next = numbers.reader().version(StreamId(id)).unwrap();
     for turn in 1.. {
-        let n = if id == 0 && turn % 500 == 0 { BULK } else { 1 + turn % 3 };
+        let n = 1 + turn % 3;
         let batch: Vec<_> = (next..next + n).collect();
         next += n;
         ack(format!("n {id} {}", next - 1), &mut || {
@@ -128,6 +133,19 @@ fn append_numbers(mut numbers: Stream<u64, 8>, id: u64, ack: Ack<'_>) {
             let (seq, global) = appended.get(n as usize - 1).unwrap();
             assert_eq!(seq.0, next - 1);
             global.0
+        });
+    }
+}
+
+/// Appends doors, each with its number as its text, one by one, and now and then more than the tail takes.
+fn append_doors(mut doors: Stream<Door, DOOR_LEN_MAX>, ack: Ack<'_>) {
+    let mut next = doors.reader().version(StreamId(0)).unwrap();
+    for turn in 1.. {
+        let (n, width) = if turn % 30 == 0 { (BULK, DOOR_LEN_MAX - 100) } else { (1, 1) };
+        let batch: Vec<_> = (next..next + n as u64).map(|n| door(&format!("{n:0width$}"))).collect();
+        next += batch.len() as u64;
+        ack(format!("t 0 {next}"), &mut || {
+            doors.append_batch(StreamId(0), &batch).unwrap().get(0).unwrap().1.0
         });
     }
 }
@@ -193,7 +211,7 @@ impl Acknowledged {
     /// Takes a line that an owner told.
     fn note(&mut self, line: &str) {
         let words: Vec<&str> = line.split(' ').collect();
-        let [what @ ("n" | "d" | "e"), id, n, global] = words[..] else { return };
+        let [what @ ("n" | "t" | "d" | "e"), id, n, global] = words[..] else { return };
         let [id, n, global] = [id, n, global].map(|word| word.parse::<u64>().unwrap());
         self.commits += 1;
         match what {
@@ -201,6 +219,7 @@ impl Acknowledged {
                 self.streams[id as usize] = n + 1;
                 self.numbers.push((id, n, global));
             }
+            "t" => self.doors = n,
             "d" => self.device = n,
             _ => self.effects = n,
         }
@@ -215,6 +234,7 @@ fn check(path: &Path, acknowledged: &Acknowledged) -> Result<(), String> {
     let (next, lost) = lane.map_or((0, 0), |lane| (lane.next.0, lane.gap_total));
     let consumer = varve.consumer("worker").unwrap().unwrap_or_default().0;
     let is_kept = held.streams.iter().zip(&acknowledged.streams).all(|(held, told)| held >= told)
+        && held.doors >= acknowledged.doors
         && next >= acknowledged.device
         && held.effects >= acknowledged.effects;
     if !is_kept {
@@ -249,6 +269,10 @@ fn read(varve: &Varve) -> Result<Held, String> {
         let is_right = match event.stream_name {
             "numbers" => is_next(&mut held.streams[event.stream_id.0 as usize]),
             "effects" => is_next(&mut held.effects),
+            "doors" => {
+                held.doors += 1;
+                event.archived::<Door>().unwrap().who.parse() == Ok(held.doors - 1)
+            }
             "climate" => {
                 held.readings += 1;
                 let sequence = event.origin().unwrap().unwrap().sequence.0;
@@ -282,8 +306,9 @@ const SIGKILL: i32 = 9;
 /// How many streams of numbers there are, each with a thread of its own.
 const STREAMS: u64 = 3;
 
-/// As many numbers as no record of the tail takes.
-const BULK: u64 = 35_000;
+/// As many doors of the largest size as no record of the tail takes.
+const BULK: usize = 140;
+const DOOR_LEN_MAX: usize = 2_048;
 
 /// How many owners a store sees before another one begins: reading all of it takes ever longer.
 const ROUNDS_PER_STORE: u64 = 10;

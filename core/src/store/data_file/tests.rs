@@ -7,6 +7,7 @@ use super::*;
 use crate::store::config::{Config, Durability};
 use crate::store::environment::Environment;
 use crate::store::owner_lock::OwnerLock;
+use crate::{GlobalSequence, StreamId, Varve};
 
 /// A data file whose two metas are of the states 1 and 2 of a row.
 struct Torn {
@@ -177,6 +178,37 @@ fn a_store_that_is_not_there_yet_is_left_alone() {
     assert!(!repair_after_power_cut(dir.path(), |_| false).unwrap());
     fs::write(dir.path().join(DATA_FILE), b"").unwrap();
     assert!(!repair_after_power_cut(dir.path(), |_| false).unwrap());
+}
+
+/// A power cut that tore a meta page, and perhaps the note of the boot: whoever comes first puts it back.
+#[test]
+fn a_reader_that_comes_before_the_next_owner_reads_all() {
+    for page in [0, 1] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut varve = Varve::new(dir.path()).unwrap();
+        let mut numbers = varve.stream::<u64, 8>("numbers").unwrap();
+        (0..9).for_each(|n| assert_eq!(numbers.append(StreamId(1), &n).unwrap().1.0, n));
+        varve.fold().unwrap();
+        numbers.append(StreamId(1), &9).unwrap();
+        drop((numbers, varve));
+        let page_len = MetaPages::read(&File::open(dir.path().join(DATA_FILE)).unwrap()).unwrap().page_len;
+        overwrite(&dir.path().join(DATA_FILE), page * page_len, &[0x5a; 512]);
+        overwrite(&dir.path().join("tail"), 4096, &[0; 512]);
+        for _ in 0..2 {
+            let view = Varve::open_read_only(dir.path()).unwrap();
+            assert_eq!(view.next_global_seq().unwrap().0, 10, "page {page}");
+            assert_eq!(
+                view.global_reader().iter_from(GlobalSequence(0)).unwrap().collect_all().unwrap().len(),
+                10
+            );
+        }
+        assert_eq!(Varve::new(dir.path()).unwrap().next_global_seq().unwrap().0, 10);
+    }
+}
+
+fn overwrite(path: &Path, at: usize, bytes: &[u8]) {
+    let file = OpenOptions::new().write(true).open(path).unwrap();
+    file.write_all_at(bytes, at as u64).unwrap();
 }
 
 fn write_state(dir: &Path, state: u8) {
