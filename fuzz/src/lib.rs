@@ -20,6 +20,7 @@ mod event_json;
 mod exchange;
 mod frame;
 mod host_link;
+mod keys;
 mod message;
 mod mutation;
 mod record;

@@ -1,7 +1,7 @@
 //! What is fuzzed.
 
 use crate::{
-    batch, block, descriptor, device_link, event_json, frame, host_link, message, record, typed_event,
+    batch, block, descriptor, device_link, event_json, frame, host_link, keys, message, record, typed_event,
     watermark,
 };
 
@@ -34,6 +34,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "event_json", run: event_json::run, seeds: event_json::seeds },
     Target { name: "frame", run: frame::run, seeds: frame::seeds },
     Target { name: "host_link", run: host_link::run, seeds: host_link::seeds },
+    Target { name: "keys", run: keys::run, seeds: keys::seeds },
     Target { name: "message", run: message::run, seeds: message::seeds },
     Target { name: "record", run: record::run, seeds: record::seeds },
     Target { name: "typed_event", run: typed_event::run, seeds: typed_event::seeds },

@@ -13,7 +13,7 @@
 #[cfg(test)]
 mod attacker;
 mod error;
-mod key_file;
+pub(super) mod key_file;
 mod keyring;
 mod master_key;
 mod opened_units;
@@ -23,6 +23,11 @@ mod stream_key;
 mod suite;
 mod wrapped_key;
 
+use std::fs::File;
+use std::path::Path;
+
+use super::error::{Damage, Place};
+use super::sealing::KEYS_FILE;
 pub use error::KeysError;
 pub use keyring::KEYS_MAX;
 pub(super) use keyring::{Found, Keyring};
@@ -72,6 +77,23 @@ impl SealedStreams {
             Self::All => true,
             Self::Named(names) => names.iter().any(|other| other == name),
         }
+    }
+}
+
+/// What is wrong with a store's file of keys, if it has one. It takes no master key.
+pub(super) fn verify_keys(dir: &Path) -> Vec<Damage> {
+    let damage = |reason| vec![Damage { place: Place::Keys(0), reason }];
+    let path = dir.join(KEYS_FILE);
+    if !path.exists() {
+        return Vec::new();
+    }
+    let Ok(bytes) = File::open(path).and_then(|file| replacement::read(&file)) else {
+        return damage("it cannot be read");
+    };
+    match key_file::check(&bytes) {
+        Ok(findings) => findings,
+        Err(KeysError::Corrupt(found)) => vec![found],
+        Err(_) => damage("a later release wrote it"),
     }
 }
 

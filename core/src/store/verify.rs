@@ -41,8 +41,12 @@ pub use report::{FINDINGS_MAX, Finding, VerifyReport};
 /// As [`Varve::open_read_only`], but for damage that keeps the store from opening, which is a finding.
 pub fn verify(path: impl AsRef<Path>) -> Result<VerifyReport, OpenError> {
     let mut report = VerifyReport::default();
-    match Varve::open_read_only(path).map(|view| view.snapshot()) {
-        Ok(Ok(snapshot)) => return Ok(snapshot.verify()),
+    match Varve::open_read_only(&path).map(|view| view.snapshot()) {
+        Ok(Ok(snapshot)) => {
+            report = snapshot.verify();
+            #[cfg(feature = "encryption")]
+            super::encryption::verify_keys(path.as_ref()).iter().for_each(|damage| report.add(damage));
+        }
         Ok(Err(error)) => report.add_text("store".into(), error.to_string()),
         Err(OpenError::Corrupt(damage)) => report.add(&damage),
         Err(error) => return Err(error),

@@ -50,11 +50,17 @@ fn archived<T: Event>(event: &T) -> Vec<u8> {
     bytes
 }
 
-/// Durable commits, and a tail so short that it is folded often.
+/// Durable commits, and a tail so short that it is folded often. A build that seals seals every other stream.
 fn config() -> Config {
     let mut config = Config::default();
     config.tail_len = TAIL_LEN_MIN;
     config.map_size = Some(1 << 30);
+    #[cfg(feature = "encryption")]
+    {
+        let mut encryption = varve_core::Encryption::new(varve_core::MasterKey::from_bytes([7; 32]));
+        encryption.streams = varve_core::SealedStreams::Named(vec![READINGS.into()]);
+        config.encryption = Some(encryption);
+    }
     config
 }
 

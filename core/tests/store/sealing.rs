@@ -1,6 +1,6 @@
 //! Streams that are sealed: what is stored tells nothing, what is read is what was written, and what is shredded is gone.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -593,4 +593,120 @@ fn a_snapshot_that_has_opened_too_much_says_so_and_another_goes_on() {
         }
     }
     assert_eq!(snapshots, 1 + n * 50_000 / SNAPSHOT_OPENED_LEN_MAX);
+}
+
+/// What a random life is to have left: each event's stream and text, and up to where each stream was shredded.
+#[derive(Default)]
+struct Model {
+    log: Vec<(u64, String)>,
+    shredded: HashMap<u64, u64>,
+}
+
+impl Model {
+    fn version(&self, id: u64) -> u64 {
+        self.log.iter().filter(|event| event.0 == id).count() as u64
+    }
+
+    fn add(&mut self, random: &mut fastrand::Rng) -> (u64, Door) {
+        let (id, who) = (random.u64(..4), "w".repeat(random.usize(..40)) + &self.log.len().to_string());
+        self.log.push((id, who.clone()));
+        (id, door(&who))
+    }
+}
+
+#[test]
+fn a_random_life_with_shreddings_agrees_with_a_list() {
+    let scale = std::env::var("VARVE_TEST_SCALE").ok().and_then(|scale| scale.parse().ok()).unwrap_or(1);
+    for seed in 0..6 * scale {
+        live(seed);
+    }
+}
+
+fn live(seed: u64) {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let (dir, mut model, mut master) = (new_dir(), Model::default(), 0);
+    let config = |master: u8| {
+        let mut config = relaxed();
+        config.encryption = Some(Encryption::new(MasterKey::from_bytes([master; 32])));
+        config
+    };
+    let mut varve = Varve::with_config(dir.path(), config(master)).unwrap();
+    for _ in 0..60 {
+        match random.u8(..12) {
+            0..8 => {
+                let doors = varve.stream::<Door, 128>("doors").unwrap();
+                let mut append = varve.begin();
+                for _ in 0..random.usize(1..6) {
+                    let (id, event) = model.add(&mut random);
+                    append.event(&doors, StreamId(id), &event).unwrap();
+                }
+                append.commit().unwrap();
+            }
+            8 => varve.fold().unwrap(),
+            9 => {
+                drop(varve);
+                varve = Varve::with_config(dir.path(), config(master)).unwrap();
+            }
+            10 => {
+                let id = random.u64(..4);
+                let version = model.version(id);
+                match varve.shred("doors", StreamId(id)) {
+                    Ok(()) => drop(model.shredded.insert(id, version)),
+                    Err(error) => assert!(version == 0, "seed {seed}: {error}"),
+                }
+            }
+            _ => {
+                master += 1;
+                varve.rotate_master(&MasterKey::from_bytes([master; 32])).unwrap();
+            }
+        }
+    }
+    check_life(seed, &varve, &model);
+    drop(varve);
+    check_life(seed, &Varve::with_config(dir.path(), config(master)).unwrap(), &model);
+}
+
+fn check_life(seed: u64, varve: &Varve, model: &Model) {
+    let snapshot = varve.snapshot().unwrap();
+    let mut next: HashMap<u64, u64> = HashMap::new();
+    let mut events = snapshot.iter_from(GlobalSequence(0)).unwrap();
+    for (place, (id, who)) in model.log.iter().enumerate() {
+        let seq = next.entry(*id).or_default();
+        let is_gone = *seq < model.shredded.get(id).copied().unwrap_or_default();
+        match events.next().unwrap() {
+            Ok(event) => {
+                assert_eq!(
+                    (event.stream_id.0, event.stream_seq.0),
+                    (*id, *seq),
+                    "seed {seed}, event {place}"
+                );
+                assert_eq!(event.archived::<Door>().unwrap().who.as_str(), who, "seed {seed}, event {place}");
+                assert!(!is_gone, "seed {seed}, event {place}");
+            }
+            Err(ReadError::Shredded { stream_id, .. }) => {
+                assert!(is_gone && stream_id.0 == *id, "seed {seed}")
+            }
+            Err(error) => panic!("seed {seed}, event {place}: {error}"),
+        }
+        *seq += 1;
+    }
+    assert!(events.next().is_none(), "seed {seed}");
+}
+
+#[test]
+fn a_verification_tells_of_damaged_keys_without_the_master_key() {
+    let dir = new_dir();
+    append_marked(&mut open(&dir), 1);
+    let report = varve_core::verify(dir.path()).unwrap();
+    assert!(report.is_sound(), "{report}");
+    let path = dir.path().join("keys");
+    let sound = fs::read(&path).unwrap();
+    for (at, place) in [(20, 0), (96 + 70, 96), (96 + 116 + 5, 96 + 116)] {
+        let mut damaged = sound.clone();
+        damaged[at] ^= 1;
+        fs::write(&path, damaged).unwrap();
+        let report = varve_core::verify(dir.path()).unwrap();
+        let place = format!("file of keys at byte {place}");
+        assert!(!report.is_sound() && report.to_string().contains(&place), "{report}");
+    }
 }

@@ -25,7 +25,7 @@ use crate::{StreamId, StreamSequence};
 
 /// What stands before the entries.
 #[derive(Clone, Copy)]
-pub(super) struct Header {
+pub(in crate::store) struct Header {
     /// Which cipher wraps all keys of the file.
     pub(super) suite: Suite,
     /// The number of this set of keys, which stays whatever is added, shredded or rotated.
@@ -39,14 +39,14 @@ pub(super) struct Header {
 
 /// A stream, whatever number it has in the store.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct StreamIdentity {
+pub(in crate::store) struct StreamIdentity {
     name: [u8; 32],
     id: StreamId,
 }
 
 /// What the store has of a stream's key.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(in crate::store) struct Entry {
     pub(super) kind: EntryKind,
     /// Which cipher seals the stream's events.
     pub(super) suite: Suite,
@@ -58,7 +58,7 @@ pub(super) struct Entry {
 
 /// Whether a stream has a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum EntryKind {
+pub(in crate::store) enum EntryKind {
     /// It has.
     Key,
     /// It was shredded, and nothing was sealed since: zeros stand for the key.
@@ -88,7 +88,7 @@ impl Header {
     }
 
     /// Reads the header that a file begins with.
-    pub(super) fn parse(bytes: &[u8]) -> Result<Self, KeysError> {
+    pub(in crate::store) fn parse(bytes: &[u8]) -> Result<Self, KeysError> {
         let damage = |reason| KeysError::from(Damage { place: Place::Keys(0), reason });
         let head: [u8; HEADER_LEN] =
             array(bytes, 0).ok_or_else(|| damage("it is shorter than its header"))?;
@@ -118,7 +118,7 @@ impl Header {
     }
 
     /// The stored form.
-    pub(super) fn to_bytes(self) -> Vec<u8> {
+    pub(in crate::store) fn to_bytes(self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(HEADER_LEN);
         bytes.extend_from_slice(&MAGIC);
         bytes.extend_from_slice(&VERSION.to_le_bytes());
@@ -156,8 +156,21 @@ impl Header {
     }
 }
 
+/// What is wrong with a file: which of its entries were torn, or are damaged.
+///
+/// # Errors
+///
+/// Where its header, or what was written with it, is damaged: then nothing else of it counts.
+pub(in crate::store) fn check(file: &[u8]) -> Result<Vec<Damage>, KeysError> {
+    Header::parse(file)?.check_entries(file)?;
+    let reason = "an entry was torn, or is damaged";
+    let damage = |slot: usize| Damage { place: Place::Keys((HEADER_LEN + slot * ENTRY_LEN) as u64), reason };
+    let entries = entries_of(&file[HEADER_LEN..]).enumerate();
+    Ok(entries.filter(|(_, entry)| entry.is_none()).map(|(slot, _)| damage(slot)).collect())
+}
+
 /// The entries of the rest of a file, in order; `None` for one that was torn or damaged.
-pub(super) fn entries_of(bytes: &[u8]) -> impl Iterator<Item = Option<Entry>> {
+pub(in crate::store) fn entries_of(bytes: &[u8]) -> impl Iterator<Item = Option<Entry>> {
     bytes.chunks(ENTRY_LEN).map(|entry| Entry::parse(entry.try_into().ok()?))
 }
 
@@ -239,7 +252,7 @@ impl Entry {
     }
 
     /// Writes the stored form behind `out`.
-    pub(super) fn emit(&self, out: &mut Vec<u8>) {
+    pub(in crate::store) fn emit(&self, out: &mut Vec<u8>) {
         let start = out.len();
         out.extend_from_slice(&[self.kind.id(), self.suite.id(), 0, 0]);
         out.extend_from_slice(&self.stream.to_bytes());
@@ -286,8 +299,8 @@ fn entry_associated(
 const MAGIC: [u8; 4] = *b"VRVK";
 const VERSION: u16 = 0;
 const IDENTITY_LEN: usize = 40;
-pub(super) const HEADER_LEN: usize = 96;
-pub(super) const ENTRY_LEN: usize = 116;
+pub(in crate::store) const HEADER_LEN: usize = 96;
+pub(in crate::store) const ENTRY_LEN: usize = 116;
 
 mod field {
     //! Where the fields of a header and of an entry stand.
