@@ -211,8 +211,7 @@ impl Journal {
 
 /// Makes a file of a header and zeros.
 fn make(path: &Path, header: FileHeader, durability: Durability) -> io::Result<File> {
-    let options = OpenOptions::new().read(true).write(true).create(true).truncate(true).clone();
-    let mut file = options.open(path)?;
+    let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
     file.write_all(&header.encode())?;
     if durability == Durability::Relaxed {
         // Nothing is going to be flushed, so that it may stay full of holes.

@@ -39,8 +39,7 @@ impl PublishedFile {
     /// is published: it was durable, and still is.
     pub(in crate::store) fn create(dir: &Path, incarnation: u64) -> Result<Self, OpenError> {
         let path = dir.join(FILE_NAME);
-        let options = OpenOptions::new().write(true).create(true).truncate(false).clone();
-        match options.open(&path) {
+        match OpenOptions::new().write(true).create(true).truncate(false).open(&path) {
             Ok(file) => Ok(Self { file, incarnation }),
             Err(error) => Err(OpenError::Io { path, error }),
         }
