@@ -12,7 +12,8 @@ use varve_core::{
 
 use crate::damage::edit;
 use crate::{
-    DEVICE, Door, LANE, Reading, archived, binding, device_batch, door, new_dir, reading, relaxed, sealed,
+    DEVICE, Door, LANE, Reading, archived, binding, device_batch, door, new_dir, reading, relaxed, scaled,
+    sealed,
 };
 
 /// Something to be stored.
@@ -463,10 +464,4 @@ impl Stored {
     fn events(&self) -> u64 {
         self.blocks.iter().map(|&(_, events)| u64::from(events)).sum()
     }
-}
-
-/// `cases` at scale 10, a tenth of them by default.
-fn scaled(cases: u64) -> u64 {
-    let scale = std::env::var("VARVE_TEST_SCALE").ok().and_then(|scale| scale.parse().ok()).unwrap_or(1);
-    (cases * scale).div_ceil(10)
 }

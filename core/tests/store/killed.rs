@@ -13,7 +13,7 @@ use varve_core::{
 };
 
 use crate::second_process::start;
-use crate::{DEVICE, Door, LANE, Reading, binding, device_batch, door, new_dir, readings, relaxed};
+use crate::{DEVICE, Door, LANE, Reading, binding, device_batch, door, new_dir, readings, relaxed, scaled};
 
 /// What an owner acknowledged before it was killed.
 #[derive(Debug, Default)]
@@ -293,12 +293,6 @@ fn config() -> Config {
     let mut config = relaxed();
     config.tail_len = TAIL_LEN_MIN;
     config
-}
-
-/// `cases` at scale 10, a tenth of them by default.
-fn scaled(cases: u64) -> u64 {
-    let scale = std::env::var("VARVE_TEST_SCALE").ok().and_then(|scale| scale.parse().ok()).unwrap_or(1);
-    (cases * scale).div_ceil(10)
 }
 
 const SIGKILL: i32 = 9;

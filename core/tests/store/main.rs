@@ -60,6 +60,12 @@ fn door(who: &str) -> Door {
     Door { open: true, who: who.into() }
 }
 
+/// `cases` at scale 10, a tenth of them by default.
+fn scaled(cases: u64) -> u64 {
+    let scale = std::env::var("VARVE_TEST_SCALE").ok().and_then(|scale| scale.parse().ok()).unwrap_or(1);
+    (cases * scale).div_ceil(10)
+}
+
 fn relaxed() -> Config {
     let mut config = Config::default();
     config.durability = Durability::Relaxed;
@@ -72,6 +78,11 @@ fn open(dir: &tempfile::TempDir) -> Varve {
 
 fn new_dir() -> tempfile::TempDir {
     tempfile::tempdir().expect("there is room for temporary files")
+}
+
+/// A directory in memory where the system has such a place: for what makes very many stores.
+fn new_dir_in_memory() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| new_dir())
 }
 
 fn archived<T: Event>(event: &T) -> Vec<u8> {

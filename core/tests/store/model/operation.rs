@@ -1,0 +1,119 @@
+//! What a case does to a store. Each operation names what it means by small numbers, and holds whatever came before
+//! it: so a list of them can be shortened.
+
+use varve_core::TimeColumn;
+
+/// One step of a case.
+#[derive(Clone, Debug)]
+pub(super) enum Operation {
+    /// Appends local events, alone or as a batch, with or without the right expected version.
+    Append { id: u64, lengths: Vec<usize>, expected: Expected },
+    /// Commits single events, one after the other: the tail fills, and is folded.
+    Burst { id: u64, commits: usize },
+    /// Appends more than the tail takes.
+    Bulk { id: u64 },
+    /// Commits parts together, or lets them go.
+    Commit { parts: Vec<Part>, outcome: Outcome },
+    /// Opens the next epoch of a device.
+    OpenEpoch { device: u64 },
+    /// Ends the latest epoch of a device, which told of so many events more.
+    CloseEpoch { device: u64, unheard: u64 },
+    /// Moves the tail into LMDB.
+    Fold,
+    /// Closes the store and opens it again, for reading in between.
+    Reopen,
+    /// Goes on with a store that was restored from a backup.
+    Restore,
+}
+
+/// What is committed together with others.
+#[derive(Clone, Debug)]
+pub(super) enum Part {
+    /// A local event.
+    Event { id: u64, len: usize },
+    /// A device's batch: the one that comes next, or another.
+    Batch { device: u64, lane: u8, texts: Vec<Option<usize>>, time: TimeColumn, place: BatchPlace },
+    /// Events of a device that will never come.
+    Gap { device: u64, lane: u8, len: u64, reason: u8 },
+    /// A consumer's cursor, so many hundredths of the way to the end of the log.
+    Consumer { name: usize, percent: u64 },
+}
+
+/// Which version an append expects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Expected {
+    Any,
+    Right,
+    Wrong,
+}
+
+/// Where a batch begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BatchPlace {
+    /// Where the lane's next event belongs.
+    Next,
+    /// So that it ends where the next event belongs: it came before.
+    Again,
+    /// Beyond: the store refuses it.
+    Ahead,
+}
+
+/// How a commit ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Committed,
+    /// Committed, and durable only with the next one.
+    Relaxed,
+    Abandoned,
+}
+
+impl Operation {
+    pub(super) fn random(random: &mut fastrand::Rng) -> Self {
+        let id = random.u64(..STREAMS);
+        match random.u8(..100) {
+            0..25 => {
+                let lengths = (0..random.usize(1..6)).map(|_| random.usize(..300)).collect();
+                let expected = [Expected::Any, Expected::Right, Expected::Wrong][random.usize(..3)];
+                Self::Append { id, lengths, expected }
+            }
+            25..29 => Self::Burst { id, commits: random.usize(1..80) },
+            29..30 => Self::Bulk { id },
+            30..72 => {
+                let parts = (0..random.usize(..8)).map(|_| Part::random(random)).collect();
+                let outcome = [Outcome::Committed, Outcome::Committed, Outcome::Relaxed, Outcome::Abandoned];
+                Self::Commit { parts, outcome: outcome[random.usize(..4)] }
+            }
+            72..77 => Self::OpenEpoch { device: random.u64(1..=DEVICES) },
+            77..82 => Self::CloseEpoch { device: random.u64(1..=DEVICES), unheard: random.u64(..50) },
+            82..91 => Self::Fold,
+            91..98 => Self::Reopen,
+            _ => Self::Restore,
+        }
+    }
+}
+
+impl Part {
+    fn random(random: &mut fastrand::Rng) -> Self {
+        let (device, lane) = (random.u64(1..=DEVICES), random.u8(..2));
+        match random.u8(..10) {
+            0..3 => Self::Event { id: random.u64(..STREAMS), len: random.usize(..3_000) },
+            3 => Self::Gap { device, lane, len: random.u64(1..100_000), reason: random.u8(..) },
+            4 => Self::Consumer { name: random.usize(..CONSUMERS.len()), percent: random.u64(..=100) },
+            _ => {
+                let text = |random: &mut fastrand::Rng| random.bool().then(|| random.usize(..60));
+                let texts = (0..random.usize(1..60)).map(|_| text(random)).collect();
+                let time = [TimeColumn::None, TimeColumn::Delta, TimeColumn::DeltaOfDeltas];
+                let place = match random.u8(..10) {
+                    0 | 1 => BatchPlace::Again,
+                    2 => BatchPlace::Ahead,
+                    _ => BatchPlace::Next,
+                };
+                Self::Batch { device, lane, texts, time: time[random.usize(..3)], place }
+            }
+        }
+    }
+}
+
+pub(super) const DEVICES: u64 = 3;
+pub(super) const CONSUMERS: [&str; 2] = ["upstream", "sums"];
+const STREAMS: u64 = 4;
