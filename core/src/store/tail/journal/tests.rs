@@ -175,6 +175,16 @@ fn a_record_that_would_reach_beyond_its_segment_is_none() {
 }
 
 #[test]
+fn a_record_in_the_segment_of_another_generation_is_none() {
+    let dir = dir();
+    let journal = create(&dir);
+    scribble(&dir, journal.offset(5, 0), &record(&journal, 4, 1, 1));
+    let recovered = journal.recover(Folded::default()).unwrap();
+    assert_eq!((recovered.records.len(), recovered.folded), (0, Folded::default()));
+    assert!(journal.generations().unwrap().is_empty());
+}
+
+#[test]
 fn another_boot_is_noticed() {
     let dir = dir();
     let journal = create(&dir);

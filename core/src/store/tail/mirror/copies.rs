@@ -81,14 +81,15 @@ impl Copies {
         folded: Folded,
     ) -> Result<bool, ReadError> {
         self.generations.retain(|copy| copy.number() > folded.generation);
-        let mut commit = folded.commit;
         for number in journal.generations().map_err(heed::Error::Io)? {
-            if number <= folded.generation || number > told.generation {
-                continue;
+            if number > folded.generation && number <= told.generation {
+                self.copy(number, journal);
             }
+        }
+        let mut commit = folded.commit;
+        for copy in &mut self.generations {
             // All records of an earlier generation were flushed before the next one began.
-            let records_max = if number == told.generation { told.records } else { u32::MAX };
-            let copy = self.copy(number, journal);
+            let records_max = if copy.number() == told.generation { told.records } else { u32::MAX };
             if copy.records > 0 && copy.first_commit != commit.wrapping_add(1) {
                 return Ok(false);
             }
@@ -100,7 +101,7 @@ impl Copies {
         Ok(commit == self.commit)
     }
 
-    /// The copy of a generation, which may be a new one after all others.
+    /// The copy of a generation, which may be a new one.
     fn copy(&mut self, number: u64, journal: &Journal) -> &mut Copy {
         let at = self.generations.partition_point(|copy| copy.number() < number);
         if self.generations.get(at).is_none_or(|copy| copy.number() != number) {

@@ -207,6 +207,34 @@ fn a_transaction_that_sees_less_than_was_forgotten_makes_no_log_with_it() {
 }
 
 #[test]
+fn copies_that_do_not_follow_what_is_folded_are_not_gone_on_with() {
+    let mut owner = Owner::new(1);
+    owner.write();
+    owner.turn();
+    owner.write();
+    owner.flush();
+    let mut copies = Copies::default();
+    let folded = Folded { generation: 1, commit: 1 };
+    assert!(copies.advance(&owner.journal, &owner.told, folded).unwrap());
+    owner.write();
+    owner.flush();
+    owner.journal.write(1, 0, &[0; SECTOR_LEN]).unwrap();
+    assert!(copies.clone().advance(&owner.journal, &owner.told, folded).unwrap());
+    assert!(!copies.advance(&owner.journal, &owner.told, Folded::default()).unwrap(), "commit 1 is nowhere");
+}
+
+#[test]
+fn a_gap_between_commits_is_not_copied_over() {
+    let mut owner = Owner::new(1);
+    owner.write();
+    owner.commit += 1;
+    owner.write();
+    owner.flush();
+    let told = Published { records: 2, ..owner.told };
+    assert!(!Copies::default().advance(&owner.journal, &told, owner.folded).unwrap());
+}
+
+#[test]
 fn a_watermark_that_the_tail_does_not_bear_out_is_not_followed() {
     let mut owner = Owner::new(1);
     owner.write();
