@@ -106,8 +106,10 @@ impl MetaPages {
     fn to_keep(&self, newest: usize, confirmed: impl Fn(u32) -> bool) -> Option<usize> {
         match [&self.pages[newest], &self.pages[1 - newest]] {
             [Some(meta), Some(other)] => {
-                let may_stay = meta.checksum() == other.checksum() || confirmed(meta.checksum());
-                (!may_stay).then_some(1 - newest)
+                // A store's data file has its name once its first transaction is durable: it never was what transaction 0
+                // tells, an empty environment.
+                let is_alone = other.transaction() == 0 || meta.checksum() == other.checksum();
+                (!is_alone && !confirmed(meta.checksum())).then_some(1 - newest)
             }
             // The other one was being written, which begins only once this one is durable.
             _ => Some(newest),
