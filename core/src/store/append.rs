@@ -246,7 +246,8 @@ impl Append {
         self.push(Operation::External(hash))
     }
 
-    /// Records how the ticks of a device's lane map to the host's time, from an event on.
+    /// Records how the ticks of a device's lane map to the host's time, from an event on; from the next one, where that
+    /// event is stored already: what is stored keeps its time.
     ///
     /// # Errors
     ///

@@ -146,6 +146,11 @@ impl<'a> Block<'a> {
         self.header.domain
     }
 
+    /// The earliest ingest time of its events.
+    pub(super) fn ingest_min(&self) -> u64 {
+        self.header.ingest_min
+    }
+
     /// The latest ingest time of its events.
     pub(super) fn ingest_max(&self) -> u64 {
         self.header.ingest_max

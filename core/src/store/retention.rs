@@ -15,6 +15,7 @@ use super::rows::Rows;
 use super::run_index::RunIndex;
 use super::snapshot::Snapshot;
 use super::tables::{RowError, Tables, array, key12, long_number, number};
+use super::time_index;
 use crate::{GlobalSequence, StreamSequence};
 
 /// What a store keeps: whatever no limit calls surplus, and whatever a named consumer has yet to see.
@@ -132,6 +133,7 @@ struct Front {
 impl Front {
     fn remove(self, txn: &mut RwTxn<'_>, tables: &Tables, retired: &mut Retired) -> Result<(), RowError> {
         tables.block.delete(txn, &self.first.0.to_be_bytes())?;
+        time_index::remove(tables, txn, self.first)?;
         self.runs.iter().try_for_each(|run| remove_run(txn, tables, run))?;
         retired.blocks += 1;
         retired.events += self.end.0 - self.first.0;

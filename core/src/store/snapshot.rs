@@ -7,7 +7,7 @@ use heed::{RoTxn, WithoutTls};
 
 use super::block::{Block, Origin, Run};
 use super::catalog::{self, DescriptorRow, StreamRow};
-use super::clock::{Domain, EventTime, StoredMapping, mapping_key};
+use super::clock::{Domain, EventTime};
 use super::consumer;
 use super::device::{DeviceRecord, LaneRecord, read_device_row};
 #[cfg(feature = "encryption")]
@@ -19,6 +19,7 @@ use super::rows::Rows;
 use super::run_index::RunIndex;
 use super::tables::{RowError, Tables, array, key12, long_number, number};
 use super::tail::{TailRun, TailView};
+use super::time_index::{TimeRow, stored_mapping};
 use super::validated::ValidatedRuns;
 use super::view::Store;
 use crate::descriptor::Schema;
@@ -339,17 +340,18 @@ impl Snapshot {
 
     /// When a device's clock showed `ticks`; `None` before it was ever compared with the host's.
     pub(super) fn device_time(&self, origin: &Origin, ticks: u64) -> Result<Option<EventTime>, ReadError> {
-        let Origin { device, epoch, lane, first } = *origin;
-        let clock = &self.tables().clock;
-        let wanted = mapping_key(device, epoch, lane, first);
-        let mapping = match self.rows().at_or_before(clock, &wanted)? {
-            Some((key, value)) if key.len() == wanted.len() && key[..9] == wanted[..9] => {
-                StoredMapping::from_row(value).ok_or_else(|| clock.damage(key, "it maps no ticks"))?
-            }
-            _ => return Ok(None),
-        };
+        let Some(mapping) = stored_mapping(self.rows(), origin)? else { return Ok(None) };
         let domain = self.domain(mapping.domain)?;
         Ok(Some(domain.time(mapping.host_us(ticks), Some(mapping.uncertainty_us.into()))))
+    }
+
+    /// When the events of the block that begins at `first` happened; `None` where the index by time does not tell.
+    pub(super) fn time_row(&self, first: GlobalSequence) -> Result<Option<TimeRow>, ReadError> {
+        let Some(table) = &self.tables().time else { return Ok(None) };
+        let key = first.0.to_be_bytes();
+        let Some(value) = table.get(self.txn(), &key)? else { return Ok(None) };
+        let row = TimeRow::parse(&key, value);
+        Ok(Some(row.ok_or_else(|| table.damage(&key, "it tells no times"))?))
     }
 
     pub(super) fn device_id(&self, device: u32) -> Result<DeviceId, ReadError> {
@@ -358,7 +360,8 @@ impl Snapshot {
         Ok(row.ok_or_else(|| self.tables().device.damage(&key, "it is no device"))?.0)
     }
 
-    fn domain(&self, domain: u32) -> Result<Domain, ReadError> {
+    /// How a clock domain maps to UTC.
+    pub(super) fn domain(&self, domain: u32) -> Result<Domain, ReadError> {
         let key = domain.to_be_bytes();
         let row = self.rows().get(&self.tables().domain, &key)?.and_then(Domain::from_row);
         Ok(row.ok_or_else(|| self.tables().domain.damage(&key, "it is no clock domain"))?)

@@ -42,6 +42,8 @@ pub(super) struct Tables {
     pub(super) domain: Table,
     /// How far each consumer has come; `None` where this process reads a store that had none when it was opened.
     pub(super) consumer: Option<Table>,
+    /// When the events of each block happened; `None` as of `consumer`.
+    pub(super) time: Option<Table>,
 }
 
 /// A table: bytes by bytes, in the order of the keys.
@@ -74,21 +76,24 @@ impl Tables {
                 }
                 rows.push(table);
             }
-            let consumer = opener.create_database::<Bytes, Bytes>(txn, Some(CONSUMER_TABLE))?;
-            Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit(all(rows).map(|rows| (rows, consumer))))
+            let [consumer, time] =
+                LATER.map(|(name, _)| opener.create_database::<Bytes, Bytes>(txn, Some(name)));
+            let later = [Some(consumer?), Some(time?)];
+            Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit(all(rows).map(|rows| (rows, later))))
         })?;
-        let (rows, consumer) = created.unwrap_commit().expect("one was made for each name");
-        Ok(Self::of(rows, Some(consumer)))
+        let (rows, later) = created.unwrap_commit().expect("one was made for each name");
+        Ok(Self::of(rows, later))
     }
 
-    /// Makes the table that a store made before there were consumers lacks.
+    /// Makes the tables that a store lacks which was made before there were such.
     pub(super) fn complete(mut self, env: &Env<WithoutTls>) -> heed::Result<Self> {
-        if self.consumer.is_none() {
+        if self.consumer.is_none() || self.time.is_none() {
             let created = env.create_databases_and_commit(env.write_txn()?, |opener, txn| {
-                let rows = opener.create_database::<Bytes, Bytes>(txn, Some(CONSUMER_TABLE))?;
-                Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit(rows))
+                let [consumer, time] =
+                    LATER.map(|(name, _)| opener.create_database::<Bytes, Bytes>(txn, Some(name)));
+                Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit([Some(consumer?), Some(time?)]))
             })?;
-            self.consumer = Some(Table::consumer(created.unwrap_commit()));
+            [self.consumer, self.time] = Table::later(created.unwrap_commit());
         }
         Ok(self)
     }
@@ -110,13 +115,16 @@ impl Tables {
             for name in NAMES {
                 rows.extend(opener.open_database::<Bytes, Bytes>(txn, Some(name))?);
             }
-            let consumer = opener.open_database::<Bytes, Bytes>(txn, Some(CONSUMER_TABLE))?;
-            Ok::<_, OpenError>(CommitOrAbort::Commit(all(rows).map(|rows| (rows, consumer))))
+            let [consumer, time] =
+                LATER.map(|(name, _)| opener.open_database::<Bytes, Bytes>(txn, Some(name)));
+            let later = [consumer?, time?];
+            Ok::<_, OpenError>(CommitOrAbort::Commit(all(rows).map(|rows| (rows, later))))
         })?;
-        Ok(opened.commit().flatten().map(|(rows, consumer)| Self::of(rows, consumer)))
+        Ok(opened.commit().flatten().map(|(rows, later)| Self::of(rows, later)))
     }
 
-    fn of(rows: [Rows; NAMES.len()], consumer: Option<Rows>) -> Self {
+    fn of(rows: [Rows; NAMES.len()], later: [Option<Rows>; LATER.len()]) -> Self {
+        let [consumer, time] = Table::later(later);
         let tables = NAMES.iter().zip(rows).zip(0..);
         let mut tables =
             tables.map(|((name, rows), number)| Table { name, number: TableNumber(number), rows });
@@ -136,14 +144,20 @@ impl Tables {
             cursor: next(),
             clock: next(),
             domain: next(),
-            consumer: consumer.map(Table::consumer),
+            consumer,
+            time,
         }
     }
 }
 
 impl Table {
-    fn consumer(rows: Rows) -> Self {
-        Self { name: CONSUMER_TABLE, number: TableNumber(NAMES.len() as u8), rows }
+    /// The tables that not every store has.
+    fn later(rows: [Option<Rows>; LATER.len()]) -> [Option<Self>; LATER.len()] {
+        let mut names = LATER.into_iter();
+        rows.map(|rows| {
+            let (name, number) = names.next().expect("there are as many names");
+            rows.map(|rows| Self { name, number: TableNumber(number), rows })
+        })
     }
 
     /// The value at `key`.
@@ -279,10 +293,11 @@ const NAMES: [&str; 14] = [
     "domain",
 ];
 
-/// The table that a store has once an owner has opened it that knows of consumers.
-const CONSUMER_TABLE: &str = "consumer";
+/// The tables that a store has once an owner has opened it that knows of them, and their numbers.
+const LATER: [(&str, u8); 2] = [("consumer", 14), ("time", 15)];
 
-const _: () = assert!(NAMES.len() < Tables::COUNT as usize);
+const _: () = assert!(NAMES.len() <= LATER[0].1 as usize);
+const _: () = assert!(NAMES.len() + LATER.len() <= Tables::COUNT as usize);
 
 fn all<T>(rows: Vec<T>) -> Option<[T; NAMES.len()]> {
     rows.try_into().ok()

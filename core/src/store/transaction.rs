@@ -19,6 +19,7 @@ use super::run_index::RunIndex;
 use super::sealing::AppendSealing;
 use super::tables::{Table, Tables};
 use super::tail::TailView;
+use super::time_index;
 use super::writer::Moment;
 use crate::{ArchiveError, DeviceSequence, Epoch, GlobalSequence, Lane, StreamSequence};
 use devices::OpenLane;
@@ -258,7 +259,7 @@ pub(super) fn put_block(
         let index = RunIndex { stream, first: first_of_run, block: first, run: run as u16, count };
         tables.stream.put(txn, &index.key(), &index.value())?;
     }
-    Ok(())
+    Ok(time_index::put(tables, txn, first, encoded)?)
 }
 
 fn local_run(destination: Destination) -> RunKey {

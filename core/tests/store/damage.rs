@@ -88,7 +88,7 @@ fn an_event_that_its_device_archived_wrongly_is_an_error_with_its_place() {
 }
 
 /// Changes rows of a closed store behind its back; a row that is left without a value is removed.
-pub(crate) fn edit(dir: &Path, table: &str, change: impl Fn(&[u8], &mut Vec<u8>)) {
+pub(crate) fn edit(dir: &Path, table: &str, mut change: impl FnMut(&[u8], &mut Vec<u8>)) {
     fold(dir);
     // SAFETY: the store is closed, and nobody else knows of the directory.
     #[allow(unsafe_code)]

@@ -3,10 +3,14 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use varve_core::{
-    ClockMapping, DeviceSequence, Epoch, Event, EventTime, GlobalSequence, HostClock, StreamId, TimeColumn,
+    ClockMapping, DeviceSequence, Epoch, Event, EventTime, GlobalSequence, HostClock, Place, ReadError,
+    Snapshot, StreamId, TimeColumn, Varve,
 };
 
-use crate::{DEVICE, LANE, Reading, archived, binding, device_batch, new_dir, open, reading, sealed};
+use crate::damage::{break_block, edit};
+use crate::{
+    DEVICE, Door, LANE, Reading, archived, binding, device_batch, door, new_dir, open, reading, sealed,
+};
 
 fn utc_now_us() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros() as i64
@@ -77,4 +81,152 @@ fn a_devices_event_has_the_time_of_its_clock() {
     assert_eq!(ticks, [100, 200, 1_000, 1_500, 2_000, 9_000]);
     let ingest = events[5].ingest_time().unwrap();
     assert_eq!(ingest.utc_us - times[0].utc_us, 1_000_004 - host_us as i64);
+}
+
+fn mapping(first: u64, ticks: u64, host_us: u64) -> ClockMapping {
+    ClockMapping {
+        device: DEVICE,
+        epoch: Epoch(1),
+        lane: LANE,
+        first: DeviceSequence(first),
+        ticks,
+        tick_hz: 1_000,
+        host_us,
+        uncertainty_us: 250,
+    }
+}
+
+#[test]
+fn a_mapping_that_comes_late_leaves_the_times_of_what_is_stored() {
+    let dir = new_dir();
+    let varve = open(&dir);
+    let channels = [binding::<Reading>("climate", StreamId(1))];
+    let batch = sealed(LANE, TimeColumn::Delta, &[(0, 10, archived(&reading(1)))]);
+    let mut append = varve.begin();
+    append.open_epoch(DEVICE, Epoch(1)).unwrap();
+    append.descriptor(Reading::DESCRIPTOR).unwrap();
+    append.device_batch(device_batch(&channels, 0, &batch)).unwrap();
+    append.commit().unwrap();
+    let mut append = varve.begin();
+    append.clock(mapping(0, 10, 77_000_000)).unwrap();
+    append.device_batch(device_batch(&channels, 1, &batch)).unwrap();
+    append.commit().unwrap();
+    let snapshot = varve.snapshot().unwrap();
+    let events: Vec<_> = snapshot.iter_from(GlobalSequence(0)).unwrap().map(Result::unwrap).collect();
+    assert_eq!(events[0].time().unwrap(), events[0].ingest_time().unwrap());
+    let told_us = events[1].time().unwrap().utc_us - events[1].ingest_time().unwrap().utc_us;
+    assert_eq!(told_us, 77_000_000 - 1_000_001);
+}
+
+/// Events of this host and of a device whose clock jumps about, in many blocks; some are left in the tail.
+fn disordered(dir: &tempfile::TempDir, random: &mut fastrand::Rng) -> Varve {
+    let mut varve = open(dir);
+    let doors = varve.stream::<Door, 1_000>("doors").unwrap();
+    let channels = [binding::<Reading>("climate", StreamId(1))];
+    let mut append = varve.begin();
+    append.open_epoch(DEVICE, Epoch(1)).unwrap();
+    append.descriptor(Reading::DESCRIPTOR).unwrap();
+    append.commit().unwrap();
+    let mut next = 0;
+    for round in 0..60 {
+        let mut append = varve.begin();
+        if random.u8(..4) == 0 {
+            append.clock(mapping(next, random.u64(..1 << 20), random.u64(..1 << 40))).unwrap();
+        }
+        for _ in 0..random.u64(..40) {
+            append.event(&doors, StreamId(0), &door(&"x".repeat(random.usize(..900)))).unwrap();
+        }
+        let events: Vec<_> =
+            (0..random.u64(1..20)).map(|n| (0, random.u64(..1 << 24), archived(&reading(n)))).collect();
+        let batch = sealed(LANE, TimeColumn::DeltaOfDeltas, &events);
+        let mut batch = device_batch(&channels, next, &batch);
+        batch.ingest_us = random.u64(..1 << 40);
+        append.device_batch(batch).unwrap();
+        assert_eq!(append.commit().unwrap().refused, []);
+        next += events.len() as u64;
+        if round % 11 == 10 {
+            varve.fold().unwrap();
+        }
+    }
+    varve
+}
+
+/// Compares queries by time with what every event tells.
+fn check_queries(snapshot: &Snapshot, random: &mut fastrand::Rng) {
+    let events = || snapshot.iter_from(GlobalSequence(0)).unwrap().map(Result::unwrap);
+    let times: Vec<_> = events().map(|event| (event.global_seq, event.time().unwrap().utc_us)).collect();
+    let mut ranges = vec![i64::MIN..i64::MAX, 0..0, times[5].1..times[5].1 + 1, times[5].1 + 1..times[5].1];
+    ranges.extend((0..40).map(|_| {
+        let mut at = || times[random.usize(..times.len())].1 + random.i64(-1..2);
+        let (from, to) = (at(), at());
+        from.min(to)..from.max(to)
+    }));
+    for range in ranges {
+        let expected = times.iter().filter(|(_, utc_us)| range.contains(utc_us)).map(|&(place, _)| place);
+        let found = snapshot.iter_between(range.clone()).unwrap().map(|event| event.unwrap().global_seq);
+        assert!(found.eq(expected), "{range:?}");
+    }
+}
+
+#[test]
+fn events_between_two_times_are_found_however_disordered_they_are() {
+    let dir = new_dir();
+    let mut random = fastrand::Rng::with_seed(7);
+    let varve = disordered(&dir, &mut random);
+    check_queries(&varve.snapshot().unwrap(), &mut random);
+    varve.fold().unwrap();
+    check_queries(&varve.snapshot().unwrap(), &mut random);
+    drop(varve);
+    edit(dir.path(), "domain", |_, value| {
+        let offset = i64::from_le_bytes(value[16..24].try_into().unwrap()) - 86_400_000_000;
+        value[16..24].copy_from_slice(&offset.to_le_bytes());
+    });
+    check_queries(&open_read_only(&dir), &mut random);
+    // A row of an index by time that was lost costs time, and nothing else.
+    let mut rows = 0..;
+    edit(dir.path(), "time", |_, value| {
+        if rows.next().unwrap() % 2 == 0 {
+            value.clear();
+        }
+    });
+    assert!(rows.start > 4, "there are blocks enough");
+    check_queries(&open_read_only(&dir), &mut random);
+}
+
+fn open_read_only(dir: &tempfile::TempDir) -> Snapshot {
+    Varve::open_read_only(dir.path()).unwrap().snapshot().unwrap()
+}
+
+#[test]
+fn blocks_of_other_times_are_not_looked_into() {
+    let dir = new_dir();
+    let (early, late, now_us);
+    {
+        let varve = open(&dir);
+        let channels = [binding::<Door>("doors", StreamId(1))];
+        let mut append = varve.begin();
+        append.open_epoch(DEVICE, Epoch(1)).unwrap();
+        append.descriptor(Door::DESCRIPTOR).unwrap();
+        let events: Vec<_> = (0..10).map(|_| (0, 0, archived(&door(&"x".repeat(600))))).collect();
+        let batch = sealed(LANE, TimeColumn::None, &events);
+        for n in 0..30 {
+            let mut batch = device_batch(&channels, 10 * n, &batch);
+            batch.ingest_us = 1_000_000 * n;
+            append.device_batch(batch).unwrap();
+        }
+        append.commit().unwrap();
+        varve.fold().unwrap();
+        let snapshot = varve.snapshot().unwrap();
+        let mut log = snapshot.log();
+        let mut time = |place| log.get(GlobalSequence(place)).unwrap().unwrap().time().unwrap().utc_us;
+        // The store's clock may be measured anew when it is opened.
+        (early, late, now_us) = (time(0) - 500_000, time(290) - 500_000, time(299) + 500_000);
+    }
+    break_block(dir.path(), 0);
+    let snapshot = open_read_only(&dir);
+    assert_eq!(snapshot.iter_between(late..now_us).unwrap().map(Result::unwrap).count(), 10);
+    let mut events = snapshot.iter_between(early..now_us).unwrap();
+    let error = events.next().unwrap().unwrap_err();
+    assert!(matches!(error, ReadError::Corrupt(damage) if damage.place == Place::Block(GlobalSequence(0))));
+    assert!(events.next().is_none());
 }

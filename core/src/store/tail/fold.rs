@@ -23,6 +23,7 @@ use crate::store::error::{AppendError, Damage, Place};
 use crate::store::format::FOLDED_KEY;
 use crate::store::run_index::RunIndex;
 use crate::store::tables::{RowError, Table, Tables, array, long_number};
+use crate::store::time_index;
 use crate::{ArchiveError, DeviceSequence, Epoch, GlobalSequence, Lane, StreamSequence};
 
 /// How much of the tail LMDB holds. It is a row of the table `meta`, and changes with what it tells of.
@@ -268,7 +269,7 @@ impl<'f, 't> Merge<'f, 't> {
             let index = RunIndex { stream, first, block, run: run as u16, count };
             self.tables.stream.put(self.txn, &index.key(), &index.value())?;
         }
-        Ok(())
+        Ok(time_index::put(self.tables, self.txn, block, self.encoded)?)
     }
 }
 

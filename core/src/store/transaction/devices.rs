@@ -133,7 +133,8 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Records how a lane's ticks map to the host's time. What follows makes runs of its own.
+    /// Records how a lane's ticks map to the host's time. What follows makes runs of its own, and what is stored keeps
+    /// its time.
     pub(in crate::store) fn clock(&mut self, mapping: &ClockMapping) -> Result<(), AppendError> {
         let ClockMapping { device, epoch, lane, first, ticks, host_us, tick_hz, uncertainty_us } = *mapping;
         if tick_hz == 0 {
@@ -141,6 +142,7 @@ impl Transaction<'_> {
         }
         let device = self.device(device)?;
         self.block.close_runs(device, epoch, lane);
+        let first = first.max(self.lane_next(device, epoch, lane)?);
         let row =
             StoredMapping { domain: self.moment.domain, ticks, tick_hz, host_us, uncertainty_us }.to_row();
         self.put(&self.tables.clock, &mapping_key(device, epoch, lane, first), &row)?;
@@ -240,6 +242,15 @@ impl Transaction<'_> {
             self.lanes.insert(key, OpenLane { device: place.device, record });
         }
         Ok(&mut self.lanes.get_mut(&key).expect("it was just put there").record)
+    }
+
+    /// The place of the next event of a lane.
+    fn lane_next(&self, device: u32, epoch: Epoch, lane: Lane) -> Result<DeviceSequence, AppendError> {
+        let record = match self.lanes.get(&(device, epoch, lane)) {
+            Some(open) => Some(open.record),
+            None => self.read_lane(device, epoch, lane)?,
+        };
+        Ok(record.map_or(DeviceSequence(0), |record| record.next))
     }
 
     fn read_lane(&self, device: u32, epoch: Epoch, lane: Lane) -> Result<Option<LaneRecord>, AppendError> {
