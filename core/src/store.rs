@@ -37,6 +37,7 @@ mod founding;
 pub mod fuzzing;
 mod gap_event;
 mod global_reader;
+mod known_streams;
 mod log_view;
 mod merged_streams;
 mod owner_lock;

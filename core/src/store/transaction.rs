@@ -14,6 +14,7 @@ use super::delta::Delta;
 use super::environment::Environment;
 use super::environment::ReadTransaction;
 use super::error::AppendError;
+use super::known_streams::KnownStreams;
 use super::rows::Rows;
 use super::run_index::RunIndex;
 use super::sealing::AppendSealing;
@@ -31,6 +32,9 @@ pub(super) struct Transaction<'w> {
     block: &'w mut BlockWriter,
     encoded: &'w mut Vec<u8>,
     sealing: AppendSealing<'w>,
+    known: &'w KnownStreams,
+    /// What it found that is not known yet.
+    found: KnownStreams,
     moment: Moment,
     next: GlobalSequence,
     /// The place of the next event in each stream that gets any.
@@ -49,6 +53,15 @@ pub(super) enum Target<'w> {
     Direct(RwTxn<'w>),
 }
 
+/// What an append has come to.
+pub(super) struct Finished {
+    pub(super) committed: Committed,
+    /// What is to be written to the tail, where that is the target.
+    pub(super) delta: Option<Delta>,
+    /// For the writer to learn, once the changes are written.
+    pub(super) found: KnownStreams,
+}
+
 /// Where an event goes: a stream and the descriptor of its bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Destination {
@@ -61,23 +74,26 @@ pub(super) struct Destination {
 }
 
 impl<'w> Transaction<'w> {
-    /// Begins an append whose events are taken in at `moment`. The log goes on at `next`.
+    /// Begins an append whose events are taken in at `moment`.
     pub(super) fn begin(
         target: Target<'w>,
         tables: &'w Tables,
         block: &'w mut BlockWriter,
         encoded: &'w mut Vec<u8>,
         sealing: AppendSealing<'w>,
+        known: &'w KnownStreams,
         moment: Moment,
-        next: GlobalSequence,
-    ) -> Self {
+    ) -> Result<Self, AppendError> {
+        let next = target.rows(tables).log_end()?;
         block.begin(next, moment.domain);
-        Self {
+        Ok(Self {
             target,
             tables,
             block,
             encoded,
             sealing,
+            known,
+            found: KnownStreams::default(),
             moment,
             next,
             stream_ends: Vec::new(),
@@ -90,7 +106,7 @@ impl<'w> Transaction<'w> {
                 refused: Vec::new(),
                 lanes: Vec::new(),
             },
-        }
+        })
     }
 
     /// Adds what is left; nothing may follow.
@@ -104,14 +120,18 @@ impl<'w> Transaction<'w> {
 
     /// Hands over what a closed append is to change; nothing has happened before. Where its target is LMDB, that commits
     /// it, and there is nothing to hand over.
-    pub(super) fn finish(self, environment: &Environment) -> Result<(Committed, Option<Delta>), AppendError> {
-        match self.target {
-            Target::Tail { delta, .. } => Ok((self.committed, Some(delta))),
+    pub(super) fn finish(mut self, environment: &Environment) -> Result<Finished, AppendError> {
+        let delta = match self.target {
+            Target::Tail { delta, .. } => Some(delta),
             Target::Direct(txn) => {
                 environment.commit(txn)?;
-                Ok((self.committed, None))
+                None
             }
+        };
+        for (stream, slot) in self.slots {
+            self.found.set_end(stream, self.stream_ends[slot]);
         }
+        Ok(Finished { committed: self.committed, delta, found: self.found })
     }
 
     /// Whether the append holds more than the tail takes, and is to begin anew with LMDB as its target. Until it does,

@@ -10,11 +10,12 @@ use super::clock::{Domain, HostClock};
 use super::environment::Environment;
 use super::error::AppendError;
 use super::folder::{Folder, is_map_full};
+use super::known_streams::KnownStreams;
 use super::rows::Rows;
 use super::sealing::Sealing;
 use super::tables::Tables;
 use super::tail::{RECORD_BODY_LEN_MAX, RecordWriter, Tail};
-use super::transaction::{Target, Transaction};
+use super::transaction::{Finished, Target, Transaction};
 use crate::GlobalSequence;
 #[cfg(feature = "encryption")]
 use {super::catalog, super::encryption::MasterKey, crate::StreamId};
@@ -48,6 +49,7 @@ struct State {
     block: BlockWriter,
     encoded: Vec<u8>,
     record: RecordWriter,
+    known: KnownStreams,
     folder: Folder,
     domain: OpenDomain,
     sealing: Arc<Sealing>,
@@ -77,6 +79,7 @@ impl Writer {
             block: BlockWriter::new(),
             encoded: Vec::new(),
             record: RecordWriter::new(),
+            known: KnownStreams::default(),
             folder,
             domain,
             sealing,
@@ -189,16 +192,15 @@ impl State {
         body: &mut impl FnMut(&mut Transaction<'_>) -> Result<R, AppendError>,
     ) -> Result<Attempt<R>, AppendError> {
         let (read, view) = environment.read_with(tail.written())?;
-        let next = Rows::new(environment.tables(), read.txn(), Some(&view), None).log_end()?;
         let target =
             Target::Tail { read, tail: view, delta: Default::default(), len_max: RECORD_BODY_LEN_MAX };
-        let mut transaction = self.begin(target, environment.tables(), next);
+        let mut transaction = self.begin(target, environment.tables())?;
         let result = body(&mut transaction);
         let result = match result.and_then(|result| transaction.close().map(|()| result)) {
             Err(_) if transaction.has_outgrown_the_tail() => return Ok(Attempt::Outgrown),
             result => result?,
         };
-        let (committed, delta) = transaction.finish(environment)?;
+        let Finished { committed, delta, found } = transaction.finish(environment)?;
         let delta = delta.expect("its target is the tail");
         if delta.is_empty() {
             // What it read may be written and not yet durable: whoever waits for this commit waits for that.
@@ -207,6 +209,7 @@ impl State {
         self.record.begin();
         delta.emit(&mut self.record);
         let commit = self.write_record(tail, committed.events as u32)?;
+        self.known.learn(found);
         Ok(Attempt::Written(result, committed, commit))
     }
 
@@ -217,17 +220,20 @@ impl State {
         tail: &Tail,
         body: &mut impl FnMut(&mut Transaction<'_>) -> Result<R, AppendError>,
     ) -> Result<(R, Committed, u64), AppendError> {
-        let Self { folder, block, encoded, domain, sealing, .. } = self;
+        let Self { folder, block, encoded, known, domain, sealing, .. } = self;
         let tables = environment.tables();
         let txn = folder.begin_direct(environment)?;
-        let next = Rows::new(tables, &txn, None, None).log_end()?;
         let moment = Moment { domain: domain.number, now_us: HostClock.now_us() };
-        let mut transaction =
-            Transaction::begin(Target::Direct(txn), tables, block, encoded, sealing.append(), moment, next);
+        let (target, sealing) = (Target::Direct(txn), sealing.append());
+        let mut transaction = Transaction::begin(target, tables, block, encoded, sealing, known, moment)?;
         let result = body(&mut transaction)?;
         transaction.close()?;
         let _held = environment.hold_snapshots();
-        let (committed, _) = transaction.finish(environment)?;
+        let finished = transaction.finish(environment);
+        // What LMDB holds after a commit that failed is not for the writer to guess.
+        let finished = finished.inspect_err(|_| self.known = KnownStreams::default());
+        let Finished { committed, found, .. } = finished?;
+        self.known.learn(found);
         let next = GlobalSequence(committed.first.0 + committed.events);
         let commit = self.confirm(tail, next)?;
         Ok((result, committed, commit))
@@ -262,11 +268,10 @@ impl State {
         &'w mut self,
         target: Target<'w>,
         tables: &'w Tables,
-        next: GlobalSequence,
-    ) -> Transaction<'w> {
+    ) -> Result<Transaction<'w>, AppendError> {
         let moment = Moment { domain: self.domain.number, now_us: HostClock.now_us() };
-        let sealing = self.sealing.append();
-        Transaction::begin(target, tables, &mut self.block, &mut self.encoded, sealing, moment, next)
+        let Self { block, encoded, sealing, known, .. } = self;
+        Transaction::begin(target, tables, block, encoded, sealing.append(), known, moment)
     }
 
     /// Writes the record as the next commit, whose number it returns.

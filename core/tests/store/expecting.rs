@@ -197,3 +197,39 @@ fn counts(varve: &mut Varve) -> Vec<u64> {
     let events = varve.stream_reader::<u64>("counts").unwrap().iter_stream(ID, None).unwrap();
     events.iter().map(|event| event.unwrap().archived.to_native()).collect()
 }
+
+#[test]
+fn what_only_a_failed_append_made_is_made_anew() {
+    let dir = new_dir();
+    let mut varve = open(&dir);
+    let stream = varve.stream::<Reading, 32>("readings").unwrap();
+    let mut failed = varve.begin();
+    failed.event(&stream, StreamId(1), &reading(1)).unwrap();
+    failed.expect(&stream, StreamId(1), ExpectedVersion::NoStream).unwrap();
+    assert_eq!(actual(failed.commit()), 1);
+    for (id, n) in [(2, 0), (1, 1), (2, 2), (1, 3)] {
+        let mut append = varve.begin();
+        append.event(&stream, StreamId(id), &reading(n)).unwrap();
+        append.commit().unwrap();
+    }
+    for (id, expected) in [(1, [1, 3]), (2, [0, 2])] {
+        let events = stream.reader().iter_stream(StreamId(id), None).unwrap();
+        let read: Vec<_> = events.iter().map(|event| event.unwrap().bytes.to_vec()).collect();
+        assert_eq!(read, expected.map(|n| crate::archived(&reading(n))), "stream {id}");
+    }
+}
+
+#[test]
+fn a_stream_goes_on_where_an_append_past_the_tail_left_it() {
+    let dir = new_dir();
+    let mut varve = open(&dir);
+    let mut stream = varve.stream::<Reading, 32>("readings").unwrap();
+    let many: Vec<_> = (0..150_000).map(reading).collect();
+    let mut end = 0;
+    for events in [&many[..1], &many, &many[..2], &many, &many[..1]] {
+        let first = stream.append_batch(ID, events).unwrap().get(0);
+        assert_eq!(first, Some((StreamSequence(end), GlobalSequence(end))));
+        end += events.len() as u64;
+        assert_eq!(stream.reader().version(ID).unwrap(), end);
+    }
+}

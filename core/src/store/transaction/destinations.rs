@@ -5,6 +5,7 @@ use crate::store::catalog::{self, DescriptorRow, StreamRow};
 use crate::store::error::AppendError;
 use crate::store::event_type::EventType;
 use crate::store::expected_version::ExpectedVersion;
+use crate::store::known_streams::Route;
 use crate::store::tables::{key12, number};
 use crate::{DescriptorHash, LayoutHash, StreamId};
 
@@ -44,11 +45,17 @@ impl Transaction<'_> {
         id: StreamId,
         event_type: &EventType,
     ) -> Result<Destination, AppendError> {
-        let known = Some((event_type.layout, event_type.descriptor));
-        let descriptor = self.descriptor(event_type.descriptor_hash, known)?;
+        let hash = event_type.descriptor_hash;
+        let route = self.known.route(name, id, hash).or_else(|| self.found.route(name, id, hash));
+        if let Some(route) = route {
+            return self.destination(name, id, route);
+        }
+        let descriptor = self.descriptor(hash, Some((event_type.layout, event_type.descriptor)))?;
         let number = self.name(name)?;
         catalog::check_layout(self.rows(), name, number, event_type)?;
-        self.target(number, name, id, descriptor)
+        let route = self.route(number, name, id, descriptor)?;
+        self.found.add_route(name, id, hash, route);
+        self.destination(name, id, route)
     }
 
     /// Where the events of a device's channel go; `None` where nobody knows the descriptor.
@@ -62,7 +69,8 @@ impl Transaction<'_> {
             return Ok(None);
         };
         let number = self.name(name)?;
-        self.target(number, name, id, descriptor).map(Some)
+        let route = self.route(number, name, id, descriptor)?;
+        self.destination(name, id, route).map(Some)
     }
 
     /// The number of a descriptor, which is added if it is new, and completed if it was external. The caller has
@@ -108,23 +116,33 @@ impl Transaction<'_> {
         number.ok_or(AppendError::Exhausted { space: "stream name" })
     }
 
-    /// The stream of a name, which is added if it is new, with what its events are made of.
-    fn target(
+    /// The stream of a name, which is added if it is new.
+    fn route(
         &mut self,
         number: u32,
         name: &str,
         id: StreamId,
         descriptor: u32,
-    ) -> Result<Destination, AppendError> {
+    ) -> Result<Route, AppendError> {
         let stream = match catalog::stream_number(self.rows(), number, id)? {
             Some(stream) => stream,
             None => self.add_stream(number, name, id)?,
         };
         self.add_layout(number, descriptor)?;
+        Ok(Route { stream, descriptor })
+    }
+
+    /// What the events of a route are made of.
+    fn destination(&mut self, name: &str, id: StreamId, route: Route) -> Result<Destination, AppendError> {
+        let Route { stream, descriptor } = route;
         let slot = match self.slots.get(&stream) {
             Some(&slot) => slot,
             None => {
-                self.stream_ends.push(catalog::stream_end(self.rows(), stream)?);
+                let end = match self.known.end(stream) {
+                    Some(end) => end,
+                    None => catalog::stream_end(self.rows(), stream)?,
+                };
+                self.stream_ends.push(end);
                 let slot = self.stream_ends.len() - 1;
                 self.slots.insert(stream, slot);
                 slot
