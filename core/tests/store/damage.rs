@@ -13,7 +13,7 @@ use varve_core::{
 use crate::{Door, door, new_dir, open};
 
 /// Where the blocks stand in the data file.
-fn blocks(file: &[u8]) -> Vec<Range<usize>> {
+pub(crate) fn blocks(file: &[u8]) -> Vec<Range<usize>> {
     let starts = (0..file.len() - 64).filter(|&at| file[at..].starts_with(b"VRVB\0\0\0\0"));
     starts.map(|at| at..at + u32::from_le_bytes(file[at + 12..][..4].try_into().unwrap()) as usize).collect()
 }

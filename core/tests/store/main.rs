@@ -3,6 +3,7 @@
 
 mod backing_up;
 mod backward;
+mod concurrent;
 mod consumers;
 mod damage;
 mod defects;
@@ -10,6 +11,7 @@ mod devices;
 mod expecting;
 mod folding;
 mod growth;
+mod hostile;
 mod killed;
 mod log;
 mod model;

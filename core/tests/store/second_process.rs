@@ -34,6 +34,8 @@ fn second_process() {
         "subscribe" => subscribe(Path::new(&path)),
         #[cfg(feature = "encryption")]
         "read sealed" => crate::sealing::read_beside_the_owner(Path::new(&path)),
+        "follow to the end" => crate::concurrent::follow_to_the_end(Path::new(&path)),
+        "bear damage" => crate::hostile::bear_damage(Path::new(&path)),
         "own" => own(Path::new(&path)),
         "process" => process(Path::new(&path)),
         "try to own" => {
@@ -197,7 +199,7 @@ pub(crate) fn start(role: &str, path: &Path) -> Child {
 }
 
 /// Starts the second process under limits that a shell sets first.
-fn start_under(limits: &str, role: &str, path: &Path) -> Child {
+pub(crate) fn start_under(limits: &str, role: &str, path: &Path) -> Child {
     Command::new("sh")
         .args(["-c", &format!("{limits} exec \"$0\" \"$@\"")])
         .arg(env::current_exe().unwrap())
