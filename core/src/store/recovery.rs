@@ -69,7 +69,7 @@ pub(super) fn recover(
     };
     let folded = environment.folded()?;
     let recovered = journal.recover(folded)?;
-    let domain = fold_all(environment, &recovered)?;
+    let domain = fold_all(environment, &sealing, &recovered)?;
     let checksum =
         environment.meta_checksum().map_err(|error| OpenError::Io { path: dir.to_path_buf(), error })?;
     journal.note_boot(checksum).map_err(|error| OpenError::Io { path: dir.to_path_buf(), error })?;
@@ -89,10 +89,14 @@ pub(super) fn recover(
     Ok(Writer::new(environment.clone(), Arc::new(tail), kept_from, domain, sealing))
 }
 
-/// Folds what was recovered, and finds the clock domain of this boot, or adds it. Where the map is full it grows.
-fn fold_all(environment: &Environment, recovered: &Recovered) -> Result<OpenDomain, OpenError> {
+/// Folds what was recovered, finds the clock domain of this boot, or adds it, and notes which keys are the store's. Where the map is full it grows.
+fn fold_all(
+    environment: &Environment,
+    sealing: &Sealing,
+    recovered: &Recovered,
+) -> Result<OpenDomain, OpenError> {
     loop {
-        match try_fold_all(environment, &recovered.records, recovered.folded) {
+        match try_fold_all(environment, sealing, &recovered.records, recovered.folded) {
             Err(AppendError::Storage(error)) if is_map_full(&error.0) => environment.grow()?,
             folded => return Ok(folded?),
         }
@@ -101,6 +105,7 @@ fn fold_all(environment: &Environment, recovered: &Recovered) -> Result<OpenDoma
 
 fn try_fold_all(
     environment: &Environment,
+    sealing: &Sealing,
     records: &[Record],
     folded: Folded,
 ) -> Result<OpenDomain, AppendError> {
@@ -109,6 +114,7 @@ fn try_fold_all(
     let (mut block, mut encoded) = (BlockWriter::new(), Vec::new());
     fold(&mut txn, tables, records.iter(), folded, &mut block, &mut encoded)?;
     let domain = open_domain(tables, &mut txn)?;
+    sealing.note_keys(tables, &mut txn)?;
     environment.commit(txn)?;
     environment.flush()?;
     Ok(domain)

@@ -701,7 +701,7 @@ fn a_verification_tells_of_damaged_keys_without_the_master_key() {
     assert!(report.is_sound(), "{report}");
     let path = dir.path().join("keys");
     let sound = fs::read(&path).unwrap();
-    for (at, place) in [(20, 0), (96 + 70, 96), (96 + 116 + 5, 96 + 116)] {
+    for (at, place) in [(20, 0), (4096 + 70, 4096), (4096 + 128 + 5, 4096 + 128)] {
         let mut damaged = sound.clone();
         damaged[at] ^= 1;
         fs::write(&path, damaged).unwrap();

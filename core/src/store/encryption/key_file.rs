@@ -1,14 +1,16 @@
 //! The bytes of the file `keys`: a header with the wrapped key-encryption key, then an entry for each stream.
 //!
 //! ```text
-//! 0          96         212        328
-//! ┌──────────┬──────────┬──────────┬─────┐
-//! │ header   │ entry    │ entry    │ …   │
-//! └──────────┴──────────┴──────────┴─────┘
+//! 0         128       256       384              4,096     4,224            8,192
+//! ┌─────────┬─────────┬─────────┬────────────────┬─────────┬────────────────┬─────────┬───
+//! │ header  │ entry   │ entry   │ ff …           │ entry   │ ff …           │ entry   │ …
+//! └─────────┴─────────┴─────────┴────────────────┴─────────┴────────────────┴─────────┴───
+//! └─────────── written as one file ──────────────┘└──── appended, a page each time ─────
 //! ```
 //!
 //! The first entries are written with the header and checked with it; later ones are appended, each with a checksum of
-//! its own. FORMAT.md, section 8, specifies every byte.
+//! its own. A page that was written is never written again, since the sector under a write may end as garbage.
+//! FORMAT.md, section 8, specifies every byte.
 
 use std::io;
 
@@ -103,8 +105,8 @@ impl Header {
             return Err(damage("its header's checksum is wrong"));
         }
         let suite = Suite::of_id(head[field::SUITE]).ok_or_else(|| damage("its suite is unknown"))?;
-        if head[field::RESERVED] != 0 {
-            return Err(damage("its header's reserved byte is used"));
+        if head[field::RESERVED] != 0 || head[field::FILLER..field::CRC].iter().any(|&byte| byte != 0) {
+            return Err(damage("its header's reserved bytes are used"));
         }
         let u32_at = |at| u32::from_le_bytes(array(&head, at).expect("it is in the header"));
         Ok(Self {
@@ -128,6 +130,7 @@ impl Header {
         bytes.extend_from_slice(&self.entries.to_le_bytes());
         bytes.extend_from_slice(&self.entries_crc.to_le_bytes());
         self.kek.emit(&mut bytes);
+        bytes.resize(field::CRC, 0);
         bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
         bytes
     }
@@ -165,13 +168,20 @@ pub(in crate::store) fn check(file: &[u8]) -> Result<Vec<Damage>, KeysError> {
     Header::parse(file)?.check_entries(file)?;
     let reason = "an entry was torn, or is damaged";
     let damage = |slot: usize| Damage { place: Place::Keys((HEADER_LEN + slot * ENTRY_LEN) as u64), reason };
-    let entries = entries_of(&file[HEADER_LEN..]).enumerate();
+    let entries = entries_of(&file[HEADER_LEN..]);
     Ok(entries.filter(|(_, entry)| entry.is_none()).map(|(slot, _)| damage(slot)).collect())
 }
 
-/// The entries of the rest of a file, in order; `None` for one that was torn or damaged.
-pub(in crate::store) fn entries_of(bytes: &[u8]) -> impl Iterator<Item = Option<Entry>> {
-    bytes.chunks(ENTRY_LEN).map(|entry| Entry::parse(entry.try_into().ok()?))
+/// The entries of the rest of a file, in order, but for room that was left; `None` for one that was torn or damaged.
+pub(in crate::store) fn entries_of(bytes: &[u8]) -> impl Iterator<Item = (usize, Option<Entry>)> {
+    let slots = bytes.chunks(ENTRY_LEN).enumerate();
+    let used = slots.filter(|(_, slot)| slot.iter().any(|&byte| byte != FILL));
+    used.map(|(slot, bytes)| (slot, bytes.try_into().ok().and_then(Entry::parse)))
+}
+
+/// Fills up the last page.
+pub(super) fn fill_page(bytes: &mut Vec<u8>) {
+    bytes.resize(bytes.len().next_multiple_of(PAGE_LEN), FILL);
 }
 
 impl StreamIdentity {
@@ -239,7 +249,9 @@ impl Entry {
     pub(super) fn parse(bytes: &[u8; ENTRY_LEN]) -> Option<Self> {
         let kind = EntryKind::of_id(bytes[field::KIND])?;
         let crc = crc32c::crc32c(&bytes[..field::ENTRY_CRC]).to_le_bytes();
-        if bytes[field::ENTRY_CRC..] != crc || bytes[field::ENTRY_RESERVED..field::STREAM] != [0; 2] {
+        let reserved =
+            [&bytes[field::ENTRY_RESERVED..field::STREAM], &bytes[field::ENTRY_FILLER..field::ENTRY_CRC]];
+        if bytes[field::ENTRY_CRC..] != crc || reserved.concat().iter().any(|&byte| byte != 0) {
             return None;
         }
         Some(Self {
@@ -258,6 +270,7 @@ impl Entry {
         out.extend_from_slice(&self.stream.to_bytes());
         out.extend_from_slice(&self.first.0.to_le_bytes());
         self.key.emit(out);
+        out.resize(start + field::ENTRY_CRC, 0);
         out.extend_from_slice(&crc32c::crc32c(&out[start..]).to_le_bytes());
     }
 }
@@ -299,8 +312,14 @@ fn entry_associated(
 const MAGIC: [u8; 4] = *b"VRVK";
 const VERSION: u16 = 0;
 const IDENTITY_LEN: usize = 40;
-pub(in crate::store) const HEADER_LEN: usize = 96;
-pub(in crate::store) const ENTRY_LEN: usize = 116;
+pub(in crate::store) const HEADER_LEN: usize = 128;
+pub(in crate::store) const ENTRY_LEN: usize = 128;
+
+/// What one write to the file begins and ends with: no disk makes garbage of more than what is written.
+pub(in crate::store) const PAGE_LEN: usize = 4096;
+
+/// What fills up a page. Not zeros: those tell that a file is being wiped, or was never written there.
+const FILL: u8 = 0xff;
 
 mod field {
     //! Where the fields of a header and of an entry stand.
@@ -314,7 +333,8 @@ mod field {
     pub(super) const ENTRIES: usize = 24;
     pub(super) const ENTRIES_CRC: usize = 28;
     pub(super) const KEK: usize = 32;
-    pub(super) const CRC: usize = KEK + WRAPPED_KEY_LEN;
+    pub(super) const FILLER: usize = KEK + WRAPPED_KEY_LEN;
+    pub(super) const CRC: usize = 124;
 
     pub(super) const KIND: usize = 0;
     pub(super) const ENTRY_SUITE: usize = 1;
@@ -322,9 +342,11 @@ mod field {
     pub(super) const STREAM: usize = 4;
     pub(super) const FIRST: usize = 44;
     pub(super) const KEY: usize = 52;
-    pub(super) const ENTRY_CRC: usize = KEY + WRAPPED_KEY_LEN;
+    pub(super) const ENTRY_FILLER: usize = KEY + WRAPPED_KEY_LEN;
+    pub(super) const ENTRY_CRC: usize = 124;
 }
 
-const _: () = assert!(field::CRC + 4 == HEADER_LEN);
-const _: () = assert!(field::ENTRY_CRC + 4 == ENTRY_LEN);
+const _: () = assert!(field::FILLER <= field::CRC && field::CRC + 4 == HEADER_LEN);
+const _: () = assert!(field::ENTRY_FILLER <= field::ENTRY_CRC && field::ENTRY_CRC + 4 == ENTRY_LEN);
+const _: () = assert!(HEADER_LEN == ENTRY_LEN && PAGE_LEN.is_multiple_of(ENTRY_LEN));
 const _: () = assert!(field::STREAM + IDENTITY_LEN == field::FIRST);

@@ -9,7 +9,9 @@ use std::time::Duration;
 use std::{fmt, io, thread};
 
 use super::error::KeysError;
-use super::key_file::{ENTRY_LEN, Entry, EntryKind, HEADER_LEN, Header, StreamIdentity, entries_of};
+use super::key_file::{
+    ENTRY_LEN, Entry, EntryKind, HEADER_LEN, Header, PAGE_LEN, StreamIdentity, entries_of, fill_page,
+};
 use super::master_key::MasterKey;
 use super::replacement::{Replacement, at, discard, exists, is_old_given_up, read, read_from, settle};
 use super::secret::{Secret, random};
@@ -40,6 +42,8 @@ struct State {
     end: u64,
     /// Entries that were drawn, and are to be stored before anything that they seal.
     fresh: Vec<Entry>,
+    /// The most entries that it takes.
+    entries_max: usize,
     /// Keys that were asked for.
     opened: HashMap<StreamIdentity, Arc<StreamKey>>,
     is_poisoned: bool,
@@ -121,6 +125,10 @@ impl Keyring {
             return Ok(());
         }
         state.refuse_if_poisoned()?;
+        if state.is_mostly_spare() {
+            let (master, kek, entries) = (state.master.clone(), state.kek.copy(), state.entries.clone());
+            return state.replace(&self.dir, &master, kek, entries);
+        }
         let stored = state.append_fresh();
         state.is_poisoned = stored.is_err();
         at(&self.dir.join(KEYS_FILE), |_| stored)
@@ -208,6 +216,7 @@ impl State {
             entries: HashMap::new(),
             end: HEADER_LEN as u64,
             fresh: Vec::new(),
+            entries_max: KEYS_MAX,
             opened: HashMap::new(),
             is_poisoned: false,
         };
@@ -247,7 +256,7 @@ impl State {
     /// Takes up entries that stand at the end of those there are. What is torn may yet be whole, unless more follows.
     fn take(&mut self, bytes: &[u8]) {
         let mut taken = 0;
-        for (slot, entry) in entries_of(bytes).enumerate() {
+        for (slot, entry) in entries_of(bytes) {
             let Some(entry) = entry else { continue };
             self.entries.insert(entry.stream, entry);
             self.opened.remove(&entry.stream);
@@ -256,11 +265,10 @@ impl State {
         self.end += taken as u64;
     }
 
-    /// Lets the next entry stand behind all that was ever written: what a crash tore is not written over.
+    /// Lets the next entry begin a page behind all that was ever written: no page is written twice.
     fn step_over_torn(&mut self, path: &Path) -> Result<(), KeysError> {
         let len = at(path, |_| self.file.metadata())?.len();
-        let slots = len.saturating_sub(HEADER_LEN as u64).div_ceil(ENTRY_LEN as u64);
-        self.end = HEADER_LEN as u64 + slots * ENTRY_LEN as u64;
+        self.end = len.next_multiple_of(PAGE_LEN as u64);
         Ok(())
     }
 
@@ -280,8 +288,7 @@ impl State {
         stream: StreamIdentity,
         first: StreamSequence,
     ) -> Result<Arc<StreamKey>, KeysError> {
-        let written = (self.end as usize - HEADER_LEN) / ENTRY_LEN;
-        if written + self.fresh.len() >= KEYS_MAX {
+        if self.entries.len() >= self.entries_max && !self.entries.contains_key(&stream) {
             return Err(KeysError::Full);
         }
         let key = Secret::random().map_err(KeysError::Random)?;
@@ -304,6 +311,7 @@ impl State {
     fn append_fresh(&mut self) -> io::Result<()> {
         let mut bytes = Vec::with_capacity(self.fresh.len() * ENTRY_LEN);
         self.fresh.iter().for_each(|entry| entry.emit(&mut bytes));
+        fill_page(&mut bytes);
         self.file.write_all_at(&bytes, self.end)?;
         self.file.sync_data()?;
         self.end += bytes.len() as u64;
@@ -329,7 +337,13 @@ impl State {
         self.is_poisoned = true;
         let path = dir.join(KEYS_FILE);
         *self = Self::load(open_for_writing(&path)?, &path, master)?;
-        Ok(())
+        self.step_over_torn(&path)
+    }
+
+    /// Whether the file is to be made anew, since most of it is room that appends have left.
+    fn is_mostly_spare(&self) -> bool {
+        let pages = self.end as usize / PAGE_LEN;
+        pages > 2 * (self.entries.len() * ENTRY_LEN).div_ceil(PAGE_LEN) + SPARE_PAGES_MAX
     }
 
     fn refuse_if_poisoned(&self) -> Result<(), KeysError> {
@@ -358,15 +372,20 @@ fn file_of<'e>(
     let mut body = Vec::new();
     entries.for_each(|entry| entry.emit(&mut body));
     let header = Header::new(suite, ring, master, kek, &body).map_err(KeysError::Random)?;
-    Ok([header.to_bytes(), body].concat())
+    let mut file = [header.to_bytes(), body].concat();
+    fill_page(&mut file);
+    Ok(file)
 }
 
 fn open_for_writing(path: &Path) -> Result<File, KeysError> {
     at(path, |path| OpenOptions::new().read(true).write(true).open(path))
 }
 
-/// The most keys that a store may have written since its file of keys was last made anew, which shredding and rotation do.
+/// The most streams of a store that may have a key.
 pub const KEYS_MAX: usize = 1 << 20;
+
+/// How many pages of room a small file of keys may have before it is made anew.
+pub(super) const SPARE_PAGES_MAX: usize = 64;
 
 /// How many keys are kept open; past it they are opened anew.
 const OPENED_MAX: usize = 1024;

@@ -10,8 +10,8 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::error::KeysError;
-use super::key_file::{ENTRY_LEN, HEADER_LEN, Header, entries_of};
-use super::keyring::KEYS_MAX;
+use super::key_file::{ENTRY_LEN, HEADER_LEN, Header, PAGE_LEN, entries_of};
+use super::keyring::{KEYS_MAX, SPARE_PAGES_MAX};
 use crate::store::sealing::{KEYS_FILE, NEW_KEYS_FILE};
 
 /// The replacement of a store's file of keys, step by step.
@@ -160,7 +160,7 @@ fn is_whole(bytes: &[u8]) -> bool {
 
 /// Whether it also holds all that was added since.
 fn is_intact(bytes: &[u8]) -> bool {
-    is_whole(bytes) && entries_of(&bytes[HEADER_LEN..]).all(|entry| entry.is_some())
+    is_whole(bytes) && entries_of(&bytes[HEADER_LEN..]).all(|(_, entry)| entry.is_some())
 }
 
 /// Overwrites a file with zeros, where it lies.
@@ -187,5 +187,7 @@ pub(super) fn at<R>(path: &Path, operation: impl FnOnce(&Path) -> io::Result<R>)
 /// Nobody but the owner of the store's files reads them.
 const OWNER_ONLY: u32 = 0o600;
 
-/// The longest file of keys in bytes.
-const FILE_LEN_MAX: u64 = (HEADER_LEN + KEYS_MAX * ENTRY_LEN) as u64;
+/// The longest file of keys in bytes: it is written anew before half of it is room that was left.
+const FILE_LEN_MAX: u64 = (4 * KEYS_MAX * ENTRY_LEN) as u64;
+
+const _: () = assert!(FILE_LEN_MAX > 2 * (KEYS_MAX * ENTRY_LEN + SPARE_PAGES_MAX * PAGE_LEN) as u64);

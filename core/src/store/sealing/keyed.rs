@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use heed::RwTxn;
+
 use super::{RING_KEY, has_keys, refuse_keys, ring_of};
 use crate::store::block::{Block, BlockWriter, Position, Run, RunKey, SealedRun};
 use crate::store::catalog::DescriptorRow;
@@ -14,7 +16,7 @@ use crate::store::environment::Environment;
 use crate::store::error::{AppendError, Damage, OpenError, Place, ReadError};
 use crate::store::rows::Rows;
 use crate::store::snapshot::Snapshot;
-use crate::store::tables::RowError;
+use crate::store::tables::{RowError, Tables};
 use crate::{StreamId, StreamSequence};
 
 /// The keys of an open store, if it has any and was given what opens them.
@@ -50,13 +52,16 @@ impl Sealing {
         };
         let ring = ring_of(environment)?;
         let keyring = Keyring::open(dir, &encryption.master, encryption.suite, ring)?;
-        if ring.is_none() {
-            let mut txn = environment.write()?;
-            environment.tables().meta.put(&mut txn, RING_KEY, &keyring.ring().to_le_bytes())?;
-            environment.commit(txn)?;
-        }
         let incarnation = environment.incarnation()?;
         Ok(Self { keys: Some(Keys { keyring, streams: encryption.streams.clone(), incarnation }) })
+    }
+
+    /// Notes in the store which keys are its own.
+    pub(in crate::store) fn note_keys(&self, tables: &Tables, txn: &mut RwTxn<'_>) -> heed::Result<()> {
+        match &self.keys {
+            Some(keys) => tables.meta.put(txn, RING_KEY, &keys.keyring.ring().to_le_bytes()),
+            None => Ok(()),
+        }
     }
 
     /// Opens the keys of a store beside its owner. Without a master key a reader sees what is plain.

@@ -4,6 +4,8 @@ use std::marker::PhantomData;
 use std::path::Path;
 use std::sync::Arc;
 
+use heed::RwTxn;
+
 use super::refuse_keys;
 use crate::store::block::{Block, BlockWriter, Run};
 use crate::store::config::Config;
@@ -11,6 +13,7 @@ use crate::store::environment::Environment;
 use crate::store::error::{AppendError, OpenError, ReadError};
 use crate::store::rows::Rows;
 use crate::store::snapshot::Snapshot;
+use crate::store::tables::Tables;
 use crate::{StreamId, StreamSequence};
 
 /// No keys.
@@ -28,6 +31,10 @@ impl Sealing {
         environment: &Arc<Environment>,
     ) -> Result<Self, OpenError> {
         refuse_keys(dir, environment).map(|()| Self)
+    }
+
+    pub(in crate::store) fn note_keys(&self, _: &Tables, _: &mut RwTxn<'_>) -> heed::Result<()> {
+        Ok(())
     }
 
     /// A reader sees what is plain.
