@@ -105,6 +105,12 @@ impl Environment {
         Ok(Folded::read(&self.tables, read.txn())?)
     }
 
+    /// Whether the store had its tail already: without it, LMDB may be any part of the log.
+    pub(super) fn has_folded(self: &Arc<Self>) -> Result<bool, ReadError> {
+        let read = self.read()?;
+        Ok(Folded::find(&self.tables, read.txn())?.is_some())
+    }
+
     /// The place after the last event that LMDB holds.
     pub(super) fn log_end(self: &Arc<Self>) -> Result<GlobalSequence, OpenError> {
         let read = self.read()?;

@@ -65,6 +65,7 @@ pub(super) fn recover(
             let reason = "its tail is that of another store";
             return Err(OpenError::NotAStore { path: dir.to_path_buf(), reason });
         }
+        None if environment.has_folded()? => return Err(Journal::missing().into()),
         None => Journal::create(dir, incarnation, config.tail_len / SEGMENTS, config.durability)?,
     };
     let folded = environment.folded()?;

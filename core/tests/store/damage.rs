@@ -298,3 +298,30 @@ fn a_store_without_its_identity_does_not_open() {
     });
     assert!(matches!(Varve::new(dir.path()), Err(OpenError::Corrupt(_))));
 }
+
+#[test]
+fn a_store_that_lost_its_tail_is_damaged_and_not_shorter() {
+    let dir = new_dir();
+    let mut varve = open(&dir);
+    varve.stream::<Door, 64>("doors").unwrap().append(StreamId(0), &door("Ada")).unwrap();
+    drop(varve);
+    fs::rename(dir.path().join("tail"), dir.path().join("elsewhere")).unwrap();
+    let missing = |opened: Result<(), OpenError>| {
+        let Err(OpenError::Corrupt(damage)) = opened else { panic!("it opens without its tail") };
+        assert_eq!(damage.place, Place::TailHeader);
+    };
+    missing(Varve::new(dir.path()).map(drop));
+    missing(Varve::open_read_only(dir.path()).map(drop));
+    fs::rename(dir.path().join("elsewhere"), dir.path().join("tail")).unwrap();
+    assert_eq!(open(&dir).next_global_seq().unwrap(), GlobalSequence(1));
+}
+
+#[test]
+fn the_tail_of_another_store_is_refused() {
+    let (dir, other) = (new_dir(), new_dir());
+    drop((open(&dir), open(&other)));
+    fs::copy(other.path().join("tail"), dir.path().join("tail")).unwrap();
+    for opened in [Varve::new(dir.path()).map(drop), Varve::open_read_only(dir.path()).map(drop)] {
+        assert!(matches!(opened, Err(OpenError::NotAStore { .. })), "{opened:?}");
+    }
+}

@@ -38,8 +38,14 @@ pub(in crate::store) struct Folded {
 impl Folded {
     /// What `txn` tells; nothing is folded in a store that does not say.
     pub(in crate::store) fn read(tables: &Tables, txn: &heed::RoTxn<'_>) -> Result<Self, RowError> {
-        let Some(row) = tables.meta.get(txn, FOLDED_KEY)? else { return Ok(Self::default()) };
-        Self::parse(row).ok_or_else(|| tables.meta.damage(FOLDED_KEY, "it tells no fold").into())
+        Ok(Self::find(tables, txn)?.unwrap_or_default())
+    }
+
+    /// What `txn` tells; `None` in a store that has yet to get its tail.
+    pub(in crate::store) fn find(tables: &Tables, txn: &heed::RoTxn<'_>) -> Result<Option<Self>, RowError> {
+        let Some(row) = tables.meta.get(txn, FOLDED_KEY)? else { return Ok(None) };
+        let folded = Self::parse(row);
+        folded.map(Some).ok_or_else(|| tables.meta.damage(FOLDED_KEY, "it tells no fold").into())
     }
 
     /// Reads the row's value.

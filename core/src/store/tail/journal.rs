@@ -78,6 +78,11 @@ impl Journal {
         Self::open_with(dir, Durability::Durable, OpenOptions::new().read(true))
     }
 
+    /// What it means that there is no tail where there was one.
+    pub(in crate::store) fn missing() -> Damage {
+        Damage { place: Place::TailHeader, reason: "the file is missing" }
+    }
+
     fn open_with(
         dir: &Path,
         durability: Durability,

@@ -122,6 +122,7 @@ impl Mirror {
         let (_, folded) = begin(environment)?;
         state.copies = Some(match &state.journal {
             Some(journal) => Copies::recover(journal, folded)?,
+            None if environment.has_folded()? => return Err(Journal::missing().into()),
             None => Copies::none_beyond(folded),
         });
         Ok(state.copies.clone())
