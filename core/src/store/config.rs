@@ -1,5 +1,6 @@
 //! How a store is opened.
 
+use super::retention::RetentionPolicy;
 use super::tail::{SEGMENT_LEN_MAX, SEGMENT_LEN_MIN, SEGMENTS};
 
 /// How a store is opened. [`Config::default`] suits a gateway and a test alike.
@@ -17,6 +18,12 @@ pub struct Config {
     /// How long the tail journal is made, in bytes: a third of it is written before it is folded. Kept within
     /// [`TAIL_LEN_MIN`] and [`TAIL_LEN_MAX`]; a store that has one keeps it. The default is [`TAIL_LEN_DEFAULT`].
     pub tail_len: u64,
+    /// The most that the store's files may take together, in bytes; at least [`QUOTA_MIN`](crate::QUOTA_MIN). Past it
+    /// appends fail with [`AppendError::QuotaExceeded`](crate::AppendError::QuotaExceeded): part of it is kept to fold,
+    /// to move cursors and to retire events. The default is the disk.
+    pub quota: Option<u64>,
+    /// What the store retires by itself, in the background, whenever it folds the tail. The default is nothing.
+    pub retention: Option<RetentionPolicy>,
     /// How events are sealed. The default is not at all.
     #[cfg(feature = "encryption")]
     pub encryption: Option<super::encryption::Encryption>,
@@ -40,6 +47,8 @@ impl Default for Config {
             durability: Durability::Durable,
             readers_max: READERS_MAX_DEFAULT,
             tail_len: TAIL_LEN_DEFAULT,
+            quota: None,
+            retention: None,
             #[cfg(feature = "encryption")]
             encryption: None,
         }

@@ -17,8 +17,10 @@ use super::file_system::refuse_network;
 use super::format;
 use super::founding;
 use super::owner_lock::OwnerLock;
+use super::quota::Quota;
+use super::retention::{RetentionPolicy, now_utc_us, retire};
 use super::rows::Rows;
-use super::tables::Tables;
+use super::tables::{RowError, Tables};
 use super::tail::{Folded, TailView};
 use crate::GlobalSequence;
 
@@ -28,6 +30,9 @@ pub(super) struct Environment {
     env: Env<WithoutTls>,
     tables: Tables,
     dir: PathBuf,
+    quota: Quota,
+    /// What is retired whenever the tail is folded.
+    retention: Option<RetentionPolicy>,
     /// LMDB's data file, to be flushed; `None` where nothing is.
     flushed: Option<File>,
     /// How many snapshots of this process are open: while there is one, the map stays where it is.
@@ -61,10 +66,14 @@ impl Environment {
             return Err(OpenError::NotAStore { path: dir.to_path_buf(), reason });
         };
         let tables = tables.complete(&env)?;
+        let quota = Quota::new(config);
+        quota.note(&tables, &*env.read_txn()?)?;
         Ok(Self {
             env,
             tables,
             dir: dir.to_path_buf(),
+            quota,
+            retention: config.retention.clone(),
             flushed,
             snapshots: Mutex::new(0),
             unconfirmed: RwLock::new(()),
@@ -86,6 +95,8 @@ impl Environment {
             env,
             tables,
             dir: dir.to_path_buf(),
+            quota: Quota::new(config),
+            retention: None,
             flushed: None,
             snapshots: Mutex::new(0),
             unconfirmed: RwLock::new(()),
@@ -132,6 +143,7 @@ impl Environment {
     /// Where it fails, the disk counts as it was, and the commit may be repeated: nothing names the pages that were
     /// written, and LMDB writes every one of them anew, whatever the system has dropped of them.
     pub(super) fn commit(&self, txn: RwTxn<'_>) -> Result<(), heed::Error> {
+        self.quota.note(&self.tables, &txn)?;
         match txn.commit() {
             // LMDB says so too where the system took but a part of its pages, as it does when the disk is full.
             Err(heed::Error::Io(error)) if error.raw_os_error() == Some(EIO) => {
@@ -206,12 +218,32 @@ impl Environment {
         data_file::newest_checksum(&self.dir)
     }
 
+    /// How much of the disk the store may take.
+    pub(super) fn quota(&self) -> &Quota {
+        &self.quota
+    }
+
+    /// Retires what the configuration calls surplus, in a transaction that folds. A damaged block ends it, and is left
+    /// to whoever verifies the store.
+    pub(super) fn retire(&self, txn: &mut RwTxn<'_>) -> Result<(), heed::Error> {
+        let Some(policy) = &self.retention else { return Ok(()) };
+        match retire(txn, &self.tables, policy, now_utc_us()) {
+            Ok(_) | Err(RowError::Damage(_)) => Ok(()),
+            Err(RowError::Storage(error)) => Err(error),
+        }
+    }
+
     /// Doubles the map. The caller is the one that writes to LMDB, the writer or the fold that it waits for, and has no
     /// transaction.
     pub(super) fn grow(&self) -> Result<(), AppendError> {
         let snapshots = self.lock_snapshots();
         let map_size = self.env.info().map_size;
-        let grown = map_size.saturating_mul(2).min(MAP_SIZE_MAX);
+        let grown = map_size.saturating_mul(2).min(self.quota.map_size_max());
+        if grown <= map_size
+            && let Some(exceeded) = self.quota.exceeded()
+        {
+            return Err(exceeded);
+        }
         if *snapshots > 0 || grown <= map_size {
             return Err(AppendError::MapFull { map_size, snapshots: *snapshots });
         }
@@ -259,7 +291,9 @@ impl Drop for ReadTransaction {
 
 /// Opens the environment with the largest map that the process may have, if the configuration names none.
 pub(super) fn map(dir: &Path, config: &Config, flags: EnvFlags) -> Result<Env<WithoutTls>, OpenError> {
-    let mut map_size = whole_pages(config.map_size.unwrap_or(MAP_SIZE_MAX).clamp(MAP_SIZE_MIN, MAP_SIZE_MAX));
+    let map_size_max = Quota::new(config).map_size_max();
+    let wanted = config.map_size.unwrap_or(MAP_SIZE_MAX).clamp(MAP_SIZE_MIN, map_size_max);
+    let mut map_size = whole_pages(wanted);
     loop {
         let mut options = EnvOpenOptions::new().read_txn_without_tls();
         options.map_size(map_size).max_dbs(Tables::COUNT).max_readers(config.readers_max);

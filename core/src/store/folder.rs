@@ -87,6 +87,7 @@ impl Folder {
         let (view, folded) = self.tail.sealed();
         let (mut block, mut encoded) = (BlockWriter::new(), Vec::new());
         fold(&mut txn, environment.tables(), view.records(), folded, &mut block, &mut encoded)?;
+        environment.retire(&mut txn)?;
         Ok(txn)
     }
 
@@ -168,6 +169,7 @@ fn fold_once(environment: &Environment, view: &TailView, folded: Folded) -> Resu
     let mut txn = environment.write()?;
     let (mut block, mut encoded) = (BlockWriter::new(), Vec::new());
     fold(&mut txn, environment.tables(), view.records(), folded, &mut block, &mut encoded)?;
+    environment.retire(&mut txn)?;
     Ok(environment.commit(txn)?)
 }
 

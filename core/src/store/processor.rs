@@ -115,7 +115,10 @@ impl<H: EventHandler> Processor<H> {
         self.append.clear();
         let snapshot = self.view.snapshot()?;
         let cursor = snapshot.consumer(&self.consumer)?;
-        self.next = cursor.unwrap_or_default();
+        self.next = match cursor {
+            Some(next) => next,
+            None => snapshot.first_global_seq()?,
+        };
         let mut progress = Progress { next: self.next, ..Progress::default() };
         let refusal = self.handle_events(&snapshot, &mut progress)?;
         // The map may have to grow under the commit, and cannot while this process looks at it.

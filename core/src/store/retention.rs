@@ -8,14 +8,15 @@ use std::time::Duration;
 use heed::RwTxn;
 
 use super::block::Block;
-use super::clock::Domain;
+use super::clock::{Domain, HostClock};
 use super::consumer;
-use super::error::ReadError;
+use super::error::{AppendError, ReadError};
 use super::rows::Rows;
 use super::run_index::RunIndex;
 use super::snapshot::Snapshot;
 use super::tables::{RowError, Tables, array, key12, long_number, number};
 use super::time_index;
+use super::varve::Varve;
 use crate::{GlobalSequence, StreamSequence};
 
 /// What a store keeps: whatever no limit calls surplus, and whatever a named consumer has yet to see.
@@ -100,6 +101,50 @@ pub(super) fn first_retained(tables: &Tables, txn: &heed::RoTxn<'_>) -> Result<G
     Ok(first.map(GlobalSequence).map_err(|_| tables.meta.damage(RETAINED_KEY, "it is no sequence"))?)
 }
 
+/// What time it is, in µs since 1970; `None` where the host's clock was never set.
+pub(super) fn now_utc_us() -> Option<i64> {
+    let now = Domain::measured(HostClock).time(HostClock.now_us().into(), Some(0));
+    now.uncertainty_us.map(|_| now.utc_us)
+}
+
+impl Varve {
+    /// Retires what `policy` calls surplus, in steps of 64 blocks, each a commit of its own: other threads append
+    /// between them. Space that it frees is used again, once no snapshot sees it any more; the data file does not
+    /// shrink. Reading what is gone says [`ReadError::Retired`].
+    ///
+    /// [`Config::retention`](crate::Config::retention) does the same in the background.
+    ///
+    /// ```
+    /// use varve_core::{GlobalSequence, RetentionPolicy, StreamId, Varve};
+    ///
+    /// # let dir = tempfile::tempdir()?;
+    /// let mut varve = Varve::new(dir.path())?;
+    /// let mut readings = varve.stream::<[u8; 4096], 4096>("frames")?;
+    /// readings.append_batch(StreamId(7), &[[0; 4096]; 40])?;
+    ///
+    /// let mut policy = RetentionPolicy::default();
+    /// policy.events_max = Some(20);
+    /// let retired = varve.retain(&policy)?;
+    /// assert_eq!(retired.first, GlobalSequence(15), "blocks of 15 events go whole");
+    /// assert_eq!(varve.snapshot()?.first_global_seq()?, retired.first);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError::Corrupt`] where the block in front is damaged: it stays, and so does what follows.
+    pub fn retain(&self, policy: &RetentionPolicy) -> Result<Retired, AppendError> {
+        let mut retired = Retired::default();
+        loop {
+            let step = self.maintain(|txn, tables| Ok(retire(txn, tables, policy, now_utc_us())?))?;
+            retired.add(&step.retired);
+            if step.is_done {
+                return Ok(retired);
+            }
+        }
+    }
+}
+
 impl Snapshot {
     /// The first event that retention left; the end of the log where there is none.
     ///
@@ -113,7 +158,6 @@ impl Snapshot {
 
 impl Retired {
     /// Adds what a later step took.
-    #[allow(dead_code, reason = "the writer does not call it yet")]
     pub(super) fn add(&mut self, later: &Self) {
         self.blocks += later.blocks;
         self.events += later.events;

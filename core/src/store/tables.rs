@@ -123,6 +123,28 @@ impl Tables {
         Ok(opened.commit().flatten().map(|(rows, later)| Self::of(rows, later)))
     }
 
+    /// How many bytes of the data file's pages the tables take.
+    pub(super) fn len_on_disk(&self, txn: &RoTxn<'_>) -> heed::Result<u64> {
+        let always = [
+            &self.meta,
+            &self.block,
+            &self.stream,
+            &self.name,
+            &self.stream_id,
+            &self.stream_info,
+            &self.layout,
+            &self.descriptor,
+            &self.hash,
+            &self.device,
+            &self.device_id,
+            &self.cursor,
+            &self.clock,
+            &self.domain,
+        ];
+        let later = self.consumer.iter().chain(&self.time);
+        always.into_iter().chain(later).map(|table| table.len_on_disk(txn)).sum()
+    }
+
     fn of(rows: [Rows; NAMES.len()], later: [Option<Rows>; LATER.len()]) -> Self {
         let [consumer, time] = Table::later(later);
         let tables = NAMES.iter().zip(rows).zip(0..);

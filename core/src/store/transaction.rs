@@ -121,6 +121,9 @@ impl<'w> Transaction<'w> {
     /// Hands over what a closed append is to change; nothing has happened before. Where its target is LMDB, that commits
     /// it, and there is nothing to hand over.
     pub(super) fn finish(mut self, environment: &Environment) -> Result<Finished, AppendError> {
+        if self.committed.events > 0 {
+            environment.quota().check()?;
+        }
         let delta = match self.target {
             Target::Tail { delta, .. } => Some(delta),
             Target::Direct(txn) => {

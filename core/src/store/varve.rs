@@ -5,6 +5,8 @@ use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 
+use heed::RwTxn;
+
 use super::append::Append;
 use super::config::Config;
 use super::environment::{Environment, sync_directory};
@@ -13,6 +15,7 @@ use super::owner_lock::OwnerLock;
 use super::recovery;
 use super::sealing::Sealing;
 use super::stream::Stream;
+use super::tables::Tables;
 use super::view::VarveView;
 use super::writer::Writer;
 use crate::Event;
@@ -167,6 +170,14 @@ impl Varve {
     #[cfg(feature = "encryption")]
     pub fn rotate_master(&self, master: &MasterKey) -> Result<(), AppendError> {
         self.writer.rotate_master(master)
+    }
+
+    /// Folds the tail, and runs `body` in the same transaction.
+    pub(super) fn maintain<R>(
+        &self,
+        body: impl FnMut(&mut RwTxn<'_>, &Tables) -> Result<R, AppendError>,
+    ) -> Result<R, AppendError> {
+        self.writer.maintain(body)
     }
 
     /// The store as its readers see it.

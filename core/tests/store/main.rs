@@ -17,6 +17,7 @@ mod log;
 mod model;
 mod opening;
 mod processing;
+mod retaining;
 mod salvaging;
 #[cfg(feature = "encryption")]
 mod sealing;

@@ -1,0 +1,246 @@
+//! Retention: what is surplus goes, what is gone has a name, and the file keeps its size.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use varve_core::{
+    AppendError, Config, Effects, EventView, GlobalSequence, HandlerError, Processor, QUOTA_MIN, ReadError,
+    RetentionPolicy, Stream, StreamId, StreamSequence, TAIL_LEN_MIN, Varve, restore,
+};
+
+use crate::{new_dir, open, relaxed};
+
+/// An event of 4 KiB: 15 to a block.
+type Frame = [u8; 4096];
+
+const PER_BLOCK: u64 = 15;
+
+fn small() -> Config {
+    let mut config = relaxed();
+    config.tail_len = TAIL_LEN_MIN;
+    config
+}
+
+fn append(frames: &mut Stream<Frame, 4096>, id: u64, n: u64) {
+    for at in (0..n).step_by(40) {
+        let batch = vec![[id as u8; 4096]; 40.min(n - at) as usize];
+        frames.append_batch(StreamId(id), &batch).unwrap();
+    }
+}
+
+fn last(events: u64) -> RetentionPolicy {
+    let mut policy = RetentionPolicy::default();
+    policy.events_max = Some(events);
+    policy
+}
+
+fn files_len(dir: &Path) -> u64 {
+    fs::read_dir(dir).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum()
+}
+
+#[test]
+fn what_is_retired_is_a_named_absence_and_the_rest_is_read_as_ever() {
+    let dir = new_dir();
+    let mut varve = open(&dir);
+    let mut frames = varve.stream::<Frame, 4096>("frames").unwrap();
+    append(&mut frames, 1, 60);
+    append(&mut frames, 2, 60);
+    let before = varve.snapshot().unwrap();
+    let first = varve.retain(&last(50)).unwrap().first;
+    assert_eq!(first, GlobalSequence(60), "whole blocks go");
+    let retired = |error: ReadError| matches!(error, ReadError::Retired { first } if first.0 == 60);
+    let mut log = varve.global_reader();
+    assert!(retired(log.get(GlobalSequence(59)).unwrap_err()));
+    assert_eq!(log.get(first).unwrap().unwrap().stream_seq, StreamSequence(0));
+    assert!(retired(log.iter_from(GlobalSequence(0)).unwrap().iter().map(drop).unwrap_err()));
+    assert_eq!(log.iter_from(first).unwrap().iter().unwrap().filter(Result::is_ok).count(), 60);
+    assert_eq!(log.iter_back(None).unwrap().iter().unwrap().map(Result::unwrap).count(), 60);
+    let mut frames = frames.reader();
+    let lost = frames.get_bytes(StreamId(1), StreamSequence(59)).map(drop).unwrap_err();
+    assert!(matches!(lost, ReadError::StreamRetired { first } if first.0 == 60), "{lost}");
+    assert_eq!(frames.version(StreamId(1)).unwrap(), 60, "a stream whose events are gone keeps its end");
+    assert!(frames.iter_stream(StreamId(1), None).unwrap().iter().next().is_none());
+    assert!(frames.iter_stream_back(StreamId(1), None).unwrap().iter().next().is_none());
+    assert_eq!(frames.iter_stream(StreamId(2), None).unwrap().iter().map(Result::unwrap).count(), 60);
+    assert_eq!(before.iter_from(GlobalSequence(0)).unwrap().count(), 120, "a snapshot holds still");
+    assert_eq!(before.first_global_seq().unwrap(), GlobalSequence(0));
+    let report = varve.snapshot().unwrap().verify();
+    assert!(report.is_sound(), "{report}");
+}
+
+#[test]
+fn a_stream_that_is_cut_is_read_from_what_is_left_of_it() {
+    let dir = new_dir();
+    let mut varve = open(&dir);
+    let mut frames = varve.stream::<Frame, 4096>("frames").unwrap();
+    append(&mut frames, 1, 60);
+    let first = varve.retain(&last(20)).unwrap().first.0;
+    assert_eq!(first % PER_BLOCK, 0);
+    let reader = frames.reader();
+    let forward = reader.iter_stream(StreamId(1), None).unwrap();
+    let seqs: Vec<_> = forward.iter().map(|event| event.unwrap().stream_seq.0).collect();
+    assert_eq!(seqs, (first..60).collect::<Vec<_>>());
+    let backward = reader.iter_stream_back(StreamId(1), None).unwrap();
+    let seqs: Vec<_> = backward.iter().map(|event| event.unwrap().stream_seq.0).collect();
+    assert_eq!(seqs, (first..60).rev().collect::<Vec<_>>());
+    let explicit = reader.iter_stream(StreamId(1), Some(StreamSequence(3))).unwrap();
+    let error = explicit.iter().next().unwrap().map(drop).unwrap_err();
+    assert!(matches!(error, ReadError::StreamRetired { first: told } if told.0 == first), "{error}");
+    let appended = frames.append(StreamId(1), &[9; 4096]).unwrap();
+    assert_eq!(appended, (StreamSequence(60), GlobalSequence(60)));
+}
+
+#[test]
+fn what_is_retired_stays_so_across_a_reopening_and_a_restored_backup() {
+    let (dir, target) = (new_dir(), new_dir());
+    let mut varve = open(&dir);
+    let mut frames = varve.stream::<Frame, 4096>("frames").unwrap();
+    append(&mut frames, 1, 60);
+    append(&mut frames, 2, 40);
+    varve.retain(&last(20)).unwrap();
+    drop((varve, frames));
+    let varve = open(&dir);
+    let first = varve.snapshot().unwrap().first_global_seq().unwrap();
+    assert!(first > GlobalSequence(60));
+    let mut backup = Vec::new();
+    varve.snapshot().unwrap().back_up(&mut backup).unwrap();
+    let path = target.path().join("restored");
+    assert_eq!(restore(backup.as_slice(), &path).unwrap().first, first);
+    let mut restored = Varve::with_config(&path, relaxed()).unwrap();
+    let mut frames = restored.stream::<Frame, 4096>("frames").unwrap();
+    assert_eq!(frames.append(StreamId(1), &[9; 4096]).unwrap().0, StreamSequence(60));
+    let report = restored.snapshot().unwrap().verify();
+    assert!(report.is_sound(), "{report}");
+}
+
+#[test]
+fn a_new_consumer_begins_with_what_is_left() {
+    let dir = new_dir();
+    let mut varve = open(&dir);
+    append(&mut varve.stream::<Frame, 4096>("frames").unwrap(), 1, 60);
+    varve.retain(&last(20)).unwrap();
+    let mut seen = Vec::new();
+    let handler = |event: &EventView<'_>, _: &mut Effects<'_>| -> Result<(), HandlerError> {
+        seen.push(event.global_seq.0);
+        Ok(())
+    };
+    let mut processor = Processor::new(&varve, "late", handler).unwrap();
+    while processor.try_turn().unwrap().is_some() {}
+    drop(processor);
+    assert_eq!(seen, (30..60).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_consumer_keeps_what_it_has_yet_to_see() {
+    let dir = new_dir();
+    let mut varve = open(&dir);
+    append(&mut varve.stream::<Frame, 4096>("frames").unwrap(), 1, 60);
+    let mut policy = last(0);
+    policy.consumers = vec!["upstream".into()];
+    assert_eq!(varve.retain(&policy).unwrap().blocks, 0);
+    let mut begun = varve.begin();
+    begun.consumer("upstream", GlobalSequence(31)).unwrap();
+    begun.commit().unwrap();
+    assert_eq!(varve.retain(&policy).unwrap().first, GlobalSequence(30));
+}
+
+#[test]
+fn a_policy_in_the_configuration_is_kept_in_the_background() {
+    let dir = new_dir();
+    let mut config = small();
+    config.retention = Some(last(100));
+    let mut varve = Varve::with_config(dir.path(), config).unwrap();
+    append(&mut varve.stream::<Frame, 4096>("frames").unwrap(), 1, 1000);
+    varve.fold().unwrap();
+    let snapshot = varve.snapshot().unwrap();
+    let first = snapshot.first_global_seq().unwrap().0;
+    assert!((1000 - 100 - PER_BLOCK..=1000 - 100).contains(&first), "{first}");
+    assert!(snapshot.verify().is_sound());
+}
+
+/// 2 MiB live, turned over twenty times, now and then with a reader that holds on to what it saw.
+#[test]
+fn the_file_keeps_its_size_whatever_passes_through_it() {
+    let mut policy = RetentionPolicy::default();
+    policy.bytes_max = Some(2 << 20);
+    policy.age_max = Some(Duration::from_secs(3600));
+    for (pinned, len_max) in [(false, 6 << 20), (true, 10 << 20)] {
+        let dir = new_dir();
+        let mut config = small();
+        config.retention = Some(policy.clone());
+        let mut varve = Varve::with_config(dir.path(), config).unwrap();
+        let mut frames = varve.stream::<Frame, 4096>("frames").unwrap();
+        for _ in 0..20 {
+            let snapshot = pinned.then(|| varve.snapshot().unwrap());
+            append(&mut frames, 1, 512);
+            drop(snapshot);
+        }
+        let len = files_len(dir.path());
+        assert!(len < len_max, "pinned {pinned}: {len} bytes");
+        let first = varve.snapshot().unwrap().first_global_seq().unwrap().0;
+        assert!(first > 20 * 512 - 2 * 512, "{first}");
+    }
+}
+
+#[test]
+fn events_past_the_quota_are_refused_until_some_are_retired() {
+    let dir = new_dir();
+    let mut config = small();
+    config.quota = Some(QUOTA_MIN);
+    let mut varve = Varve::with_config(dir.path(), config).unwrap();
+    let mut frames = varve.stream::<Frame, 4096>("frames").unwrap();
+    let mut stored = 0;
+    let error = loop {
+        match frames.append(StreamId(1), &[1; 4096]) {
+            Ok(_) => stored += 1,
+            Err(error) => break error,
+        }
+        assert!(stored < 10_000, "a quota is one");
+    };
+    assert!(
+        matches!(error, AppendError::QuotaExceeded { quota: QUOTA_MIN, used } if used > QUOTA_MIN),
+        "{error}"
+    );
+    assert!(files_len(dir.path()) <= QUOTA_MIN);
+    assert!(stored * 4096 >= 2 << 20, "{stored} events fit");
+    let mut log = varve.global_reader();
+    assert!(log.get(GlobalSequence(stored - 1)).unwrap().is_some(), "readers go on");
+    let mut begun = varve.begin();
+    begun.consumer("upstream", GlobalSequence(stored)).unwrap();
+    begun.commit().expect("a cursor may move, so that events can be retired");
+    varve.retain(&last(stored / 2)).unwrap();
+    frames.append(StreamId(1), &[1; 4096]).unwrap();
+    assert!(files_len(dir.path()) <= QUOTA_MIN);
+}
+
+/// Pages that a reader holds on to are not used again: the file ends at the quota all the same.
+#[test]
+fn a_reader_that_stays_does_not_take_the_file_past_the_quota() {
+    let dir = new_dir();
+    let mut config = small();
+    config.quota = Some(QUOTA_MIN);
+    config.retention = Some(last(100));
+    let mut varve = Varve::with_config(dir.path(), config).unwrap();
+    let mut frames = varve.stream::<Frame, 4096>("frames").unwrap();
+    frames.append(StreamId(1), &[1; 4096]).unwrap();
+    varve.fold().unwrap();
+    let snapshot = varve.snapshot().unwrap();
+    let mut refused = false;
+    for _ in 0..6000 {
+        match frames.append(StreamId(1), &[1; 4096]) {
+            Ok(_) => {}
+            Err(AppendError::QuotaExceeded { .. }) => {
+                refused = true;
+                break;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(refused, "the reader holds on to every page");
+    assert!(files_len(dir.path()) <= QUOTA_MIN, "{}", files_len(dir.path()));
+    assert!(snapshot.iter_from(GlobalSequence(0)).unwrap().next().unwrap().is_ok());
+    drop(snapshot);
+    frames.append(StreamId(1), &[1; 4096]).expect("it recovers by itself");
+    assert!(varve.snapshot().unwrap().verify().is_sound());
+}
