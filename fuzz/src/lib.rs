@@ -4,14 +4,16 @@
 //! together: a checked block whose events cannot be found, JSON that is none, a batch out of turn. Where bytes are
 //! under a checksum, the target mends it first, so that what lies behind it is reached.
 //!
-//! Three ways lead to a target:
+//! Two ways lead to a target:
 //!
 //! - `cargo test -p varve-fuzz`, on stable: replays `corpus/`, then explores mutations of seeds and corpus.
 //!   `VARVE_TEST_SCALE` multiplies how many; a failure prints its seed and its input.
 //! - `cargo +nightly fuzz run --fuzz-dir fuzz/libfuzzer <target> fuzz/corpus/<target>`: coverage-guided, without end.
-//! - `replay <target> <file>…` of the test's own output: `VARVE_FUZZ_INPUT=<file> cargo test -p varve-fuzz`.
+//!
+//! An input that fails is kept in the directory of temporary files. Once its parser is mended it belongs into the corpus.
 #![forbid(unsafe_code)]
 
+mod backup;
 mod batch;
 mod block;
 mod descriptor;

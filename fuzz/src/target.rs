@@ -1,8 +1,8 @@
 //! What is fuzzed.
 
 use crate::{
-    batch, block, descriptor, device_link, event_json, frame, host_link, keys, message, record, typed_event,
-    watermark,
+    backup, batch, block, descriptor, device_link, event_json, frame, host_link, keys, message, record,
+    typed_event, watermark,
 };
 
 /// A parser under test.
@@ -27,6 +27,7 @@ pub enum Verdict {
 
 /// All targets.
 pub const TARGETS: &[Target] = &[
+    Target { name: "backup", run: backup::run, seeds: backup::seeds },
     Target { name: "batch", run: batch::run, seeds: batch::seeds },
     Target { name: "block", run: block::run, seeds: block::seeds },
     Target { name: "descriptor", run: descriptor::run, seeds: descriptor::seeds },

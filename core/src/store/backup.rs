@@ -6,7 +6,7 @@ use std::fmt;
 use std::io::{self, Write};
 
 pub use container::BackupCounts;
-pub(super) use container::{BackupChunk, BackupReader, ContainerError, Header};
+pub(super) use container::{BackupChunk, BackupReader, BackupWriter, ContainerError, Header};
 
 use super::block_walk::BlockWalk;
 use super::error::ReadError;
@@ -16,7 +16,6 @@ use super::run_index::RunIndex;
 use super::snapshot::Snapshot;
 use super::tail::{TABLES_MAX, TableNumber, table_of};
 use crate::GlobalSequence;
-use container::BackupWriter;
 
 /// Why a backup could not be made. What was written of it is not one.
 #[derive(Debug)]

@@ -1,11 +1,13 @@
 //! Doors for the fuzz targets to the parsers of stored bytes. No part of the public interface.
 
+mod backup;
 mod block;
 #[cfg(feature = "encryption")]
 mod keys;
 mod record;
 mod watermark;
 
+pub use backup::{check_backup, sample_backups, seal_backup};
 pub use block::{check_block, sample_blocks, seal_block, walk_unchecked_block};
 #[cfg(feature = "encryption")]
 pub use keys::{check_keys, sample_keys, seal_keys};
