@@ -14,7 +14,7 @@ use crate::store::tail::view::{TailView, VisibleGeneration};
 #[derive(Clone, Debug, Default)]
 pub(super) struct Copies {
     /// The earliest first.
-    generations: Vec<Copy>,
+    generations: Vec<GenerationCopy>,
     /// The last commit that is known to be durable.
     commit: u64,
     /// The last generation that is known to hold records, or to be folded.
@@ -23,7 +23,7 @@ pub(super) struct Copies {
 
 /// The records of one generation, from its first on.
 #[derive(Clone, Debug)]
-struct Copy {
+struct GenerationCopy {
     generation: Arc<Generation>,
     records: u32,
     /// How many sectors they take.
@@ -102,11 +102,11 @@ impl Copies {
     }
 
     /// The copy of a generation, which may be a new one.
-    fn copy(&mut self, number: u64, journal: &Journal) -> &mut Copy {
+    fn copy(&mut self, number: u64, journal: &Journal) -> &mut GenerationCopy {
         let at = self.generations.partition_point(|copy| copy.number() < number);
         if self.generations.get(at).is_none_or(|copy| copy.number() != number) {
             let generation = Generation::new(number, journal.sectors_per_segment() as usize);
-            let copy = Copy {
+            let copy = GenerationCopy {
                 generation: Arc::new(generation),
                 records: 0,
                 sectors: 0,
@@ -119,7 +119,7 @@ impl Copies {
     }
 }
 
-impl Copy {
+impl GenerationCopy {
     fn number(&self) -> u64 {
         self.generation.number()
     }
