@@ -1,12 +1,11 @@
 //! Whether a store shows what its oracle holds, by each way to read it.
 
 use varve_core::{
-    DeviceId, Event, GapEvent, GlobalEvent, GlobalSequence, ReadError, StreamId, StreamReader,
-    StreamSequence, VarveView,
+    DeviceId, Event, GapEvent, GlobalSequence, ReadError, StreamId, StreamReader, StreamSequence, VarveView,
 };
 
 use super::operation::CONSUMERS;
-use super::oracle::{Account, Entry, Streams};
+use super::oracle::{Account, Entry, StreamEvents, Streams};
 use super::subject::Subject;
 use crate::{Door, Reading};
 
@@ -16,23 +15,32 @@ impl Subject {
         let (next, mut random) = (self.oracle.next(), self.random.clone());
         assert_eq!(self.varve().next_global_seq().unwrap().0, next);
         for global in (0..4).map(|_| random.u64(..=next)) {
-            let stored = self
-                .varve()
-                .global_reader()
-                .get_bytes(GlobalSequence(global))
-                .unwrap()
-                .map(|bytes| bytes.to_vec());
-            assert_eq!(stored.as_ref(), self.oracle.log.get(global as usize).map(|entry| &entry.bytes));
+            self.check_place(global);
         }
         self.check_tail();
         let streams = self.oracle.streams();
         if !streams.is_empty() {
-            let (&(name, id), events) =
+            let (&stream, events) =
                 streams.iter().nth(random.usize(..streams.len())).expect("it is one of them");
             let varve = self.varve.as_ref().expect("it is open");
-            check_stream(varve, &mut random, name, id, events);
+            check_stream(varve, &mut random, stream, events);
         }
         self.random = random;
+    }
+
+    /// Looks at one place of the log: the event, a named absence, or nothing yet.
+    fn check_place(&mut self, global: u64) {
+        let mut reader = self.varve().global_reader();
+        let stored = reader.get_bytes(GlobalSequence(global)).map(|bytes| bytes.map(|bytes| bytes.to_vec()));
+        let oracle = &self.oracle;
+        match stored {
+            Ok(stored) => {
+                assert!(global >= oracle.first, "{global} is retired, and is read");
+                assert_eq!(stored.as_ref(), oracle.log.get(global as usize).map(|entry| &entry.bytes));
+            }
+            Err(ReadError::Retired { first }) => assert!(first.0 == oracle.first && global < oracle.first),
+            Err(error) => panic!("{error}"),
+        }
     }
 
     /// Looks at everything.
@@ -41,7 +49,9 @@ impl Subject {
         self.check_log(&varve);
         let streams = self.oracle.streams();
         let mut random = self.random.clone();
-        streams.iter().for_each(|(&(name, id), events)| check_stream(&varve, &mut random, name, id, events));
+        for (&stream, events) in &streams {
+            check_stream(&varve, &mut random, stream, events);
+        }
         check_listing(&varve, &streams);
         self.check_devices(&varve);
         for name in CONSUMERS {
@@ -55,39 +65,33 @@ impl Subject {
 
     /// The last events, which most often are the newest in either tier, forward and backward.
     fn check_tail(&mut self) {
-        let from = self.oracle.log.len().saturating_sub(TAIL_EVENTS);
+        let from = self.oracle.log.len().saturating_sub(TAIL_EVENTS).max(self.oracle.first as usize);
         let reader = self.varve().global_reader();
         let stored = reader.iter_from(GlobalSequence(from as u64)).unwrap().collect_all().unwrap();
-        let shown: Vec<_> = stored.iter().map(entry).collect();
-        assert!(
-            shown
-                .iter()
-                .map(|entry| (entry.name.as_str(), entry.id, entry.bytes))
-                .eq(listed(&self.oracle.log[from..]))
-        );
+        let shown =
+            stored.iter().map(|event| (event.stream_name.as_str(), event.stream_id.0, &event.payload[..]));
+        assert!(shown.eq(listed(&self.oracle.log[from..])));
         let back = reader.iter_back(None).unwrap();
-        let back: Vec<_> =
-            back.iter().unwrap().take(shown.len()).map(|event| event.unwrap().payload.to_vec()).collect();
+        let back = back.iter().unwrap().take(stored.len()).map(|event| event.unwrap().payload.to_vec());
+        let back: Vec<_> = back.collect();
         assert!(back.iter().rev().eq(self.oracle.log[from..].iter().map(|entry| &entry.bytes)));
     }
 
     /// The whole log, in both directions, with where each event came from.
     pub(super) fn check_log(&self, view: &VarveView) {
         let reader = view.global_reader();
-        let stored = reader.iter_from(GlobalSequence(0)).unwrap().collect_all().unwrap();
-        assert!(stored.iter().zip(0..).all(|(event, global)| event.global_seq.0 == global));
-        let shown: Vec<_> = stored.iter().map(entry).collect();
-        assert!(
-            shown
-                .iter()
-                .map(|entry| (entry.name.as_str(), entry.id, entry.bytes))
-                .eq(listed(&self.oracle.log))
-        );
+        let first = GlobalSequence(self.oracle.first);
+        let stored = reader.iter_from(first).unwrap().collect_all().unwrap();
+        assert!(stored.iter().zip(first.0..).all(|(event, global)| event.global_seq.0 == global));
+        let shown =
+            stored.iter().map(|event| (event.stream_name.as_str(), event.stream_id.0, &event.payload[..]));
+        assert!(shown.eq(listed(self.oracle.kept())));
         let mut back = reader.iter_back(None).unwrap().collect_all().unwrap();
         back.reverse();
         assert_eq!(back, stored);
         let snapshot = view.snapshot().unwrap();
-        for (event, listed) in snapshot.iter_from(GlobalSequence(0)).unwrap().zip(&self.oracle.log) {
+        assert_eq!(snapshot.first_global_seq().unwrap(), first);
+        for (event, listed) in snapshot.iter_from(first).unwrap().zip(self.oracle.kept()) {
             let origin = event.unwrap().origin().unwrap();
             let origin =
                 origin.map(|origin| (origin.device.0, origin.epoch.0, origin.lane.0, origin.sequence.0));
@@ -116,17 +120,7 @@ impl Subject {
     }
 }
 
-/// What an event shows of itself.
-struct Shown<'a> {
-    name: String,
-    id: u64,
-    bytes: &'a [u8],
-}
-
-fn entry(event: &GlobalEvent) -> Shown<'_> {
-    Shown { name: event.stream_name.clone(), id: event.stream_id.0, bytes: &event.payload }
-}
-
+/// What events show of themselves.
 fn listed(log: &[Entry]) -> impl Iterator<Item = (&str, u64, &[u8])> {
     log.iter().map(|entry| (entry.name, entry.id, &entry.bytes[..]))
 }
@@ -136,24 +130,35 @@ fn check_listing(view: &VarveView, streams: &Streams<'_>) {
     listing.retain(|stream| stream.next.0 > 0);
     listing.sort_by(|a, b| (&a.name, a.id.0).cmp(&(&b.name, b.id.0)));
     let listing = listing.iter().map(|stream| (stream.name.as_str(), stream.id.0, stream.next.0));
-    assert!(listing.eq(streams.iter().map(|(&(name, id), events)| (name, id, events.len() as u64))));
+    assert!(listing.eq(streams.iter().map(|(&(name, id), stream)| (name, id, stream.events.len() as u64))));
 }
 
 /// A stream forward from a place, backward from its end, at some places, and its version.
-fn check_stream(view: &VarveView, random: &mut fastrand::Rng, name: &str, id: u64, events: &[(u64, &[u8])]) {
-    let reader = Reader::new(view, name);
+fn check_stream(
+    view: &VarveView,
+    random: &mut fastrand::Rng,
+    (name, id): (&str, u64),
+    stream: &StreamEvents<'_>,
+) {
+    let (reader, StreamEvents { events, first }) = (Reader::new(view, name), stream);
     let id = StreamId(id);
     assert_eq!(reader.version(id).unwrap(), events.len() as u64, "{name} {}", id.0);
-    let from = random.usize(..=events.len());
-    let expected: Vec<_> =
-        (0..).zip(events).skip(from).map(|(seq, (_, bytes))| (seq, bytes.to_vec())).collect();
-    assert_eq!(reader.forward(id, from as u64).unwrap(), expected, "{name} {}", id.0);
+    let from = random.usize(*first..=events.len());
+    let expected =
+        |from| (0..).zip(events).skip(from).map(|(seq, bytes)| (seq, bytes.to_vec())).collect::<Vec<_>>();
+    assert_eq!(reader.forward(id, Some(from as u64)).unwrap(), expected(from), "{name} {}", id.0);
+    assert_eq!(reader.forward(id, None).unwrap(), expected(*first), "{name} {}", id.0);
     let mut back = reader.backward(id).unwrap();
     back.reverse();
-    assert_eq!(back[from..], expected, "{name} {}", id.0);
+    assert_eq!(back, expected(*first), "{name} {}", id.0);
     for seq in (0..3).map(|_| random.usize(..=events.len())) {
-        let stored = reader.get(id, seq as u64).unwrap();
-        assert_eq!(stored.as_deref(), events.get(seq).map(|event| event.1), "{name} {} {seq}", id.0);
+        match reader.get(id, seq as u64) {
+            Ok(stored) => assert_eq!(stored.as_deref(), events.get(seq).copied(), "{name} {} {seq}", id.0),
+            Err(ReadError::StreamRetired { first: told }) => {
+                assert!(told.0 == *first as u64 && seq < *first, "{name} {} {seq}", id.0);
+            }
+            Err(error) => panic!("{error}"),
+        }
     }
 }
 
@@ -198,8 +203,9 @@ impl Reader {
         })
     }
 
-    fn forward(&self, id: StreamId, from: u64) -> Events {
-        let events = with_reader!(self, reader => reader.iter_stream(id, Some(StreamSequence(from)))?.collect_bytes())?;
+    fn forward(&self, id: StreamId, from: Option<u64>) -> Events {
+        let from = from.map(StreamSequence);
+        let events = with_reader!(self, reader => reader.iter_stream(id, from)?.collect_bytes())?;
         Ok(events.into_iter().map(|(seq, bytes)| (seq.0, bytes)).collect())
     }
 

@@ -20,6 +20,8 @@ pub(super) enum Operation {
     CloseEpoch { device: u64, unheard: u64 },
     /// Moves the tail into LMDB.
     Fold,
+    /// Keeps the last events, so many hundredths of all, and whatever a consumer has yet to see.
+    Retain { percent: u64, consumer: Option<usize> },
     /// Closes the store and opens it again, for reading in between.
     Reopen,
     /// Goes on with a store that was restored from a backup.
@@ -85,8 +87,12 @@ impl Operation {
             }
             72..77 => Self::OpenEpoch { device: random.u64(1..=DEVICES) },
             77..82 => Self::CloseEpoch { device: random.u64(1..=DEVICES), unheard: random.u64(..50) },
-            82..91 => Self::Fold,
-            91..98 => Self::Reopen,
+            82..88 => Self::Fold,
+            88..92 => {
+                let consumer = random.bool().then(|| random.usize(..CONSUMERS.len()));
+                Self::Retain { percent: random.u64(..100), consumer }
+            }
+            92..98 => Self::Reopen,
             _ => Self::Restore,
         }
     }

@@ -11,6 +11,8 @@ use crate::archived;
 #[derive(Clone, Default)]
 pub(super) struct Oracle {
     pub(super) log: Vec<Entry>,
+    /// The first event that is not retired.
+    pub(super) first: u64,
     /// By device, epoch and lane.
     pub(super) lanes: BTreeMap<(u64, u32, u8), Account>,
     /// The latest epoch of each device.
@@ -38,8 +40,16 @@ pub(super) struct Account {
     pub(super) closed: bool,
 }
 
-/// The events of each stream: their global sequences and their bytes.
-pub(super) type Streams<'a> = BTreeMap<(&'static str, u64), Vec<(u64, &'a [u8])>>;
+/// The events of each stream, the retired ones too.
+pub(super) type Streams<'a> = BTreeMap<(&'static str, u64), StreamEvents<'a>>;
+
+/// The events of a stream.
+#[derive(Default)]
+pub(super) struct StreamEvents<'a> {
+    pub(super) events: Vec<&'a [u8]>,
+    /// How many of them are retired.
+    pub(super) first: usize,
+}
 
 impl Oracle {
     /// The place of the next event.
@@ -47,11 +57,18 @@ impl Oracle {
         self.log.len() as u64
     }
 
+    /// The events that are not retired.
+    pub(super) fn kept(&self) -> &[Entry] {
+        &self.log[self.first as usize..]
+    }
+
     /// The events by their streams.
     pub(super) fn streams(&self) -> Streams<'_> {
         let mut streams = Streams::new();
         for (global, entry) in (0..).zip(&self.log) {
-            streams.entry((entry.name, entry.id)).or_default().push((global, &entry.bytes));
+            let stream = streams.entry((entry.name, entry.id)).or_default();
+            stream.events.push(&entry.bytes);
+            stream.first += usize::from(global < self.first);
         }
         streams
     }

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use varve_core::{
     Append, AppendError, Committed, DeviceGap, DeviceId, DeviceSequence, Epoch, Event, ExpectedVersion,
-    GapReason, GlobalSequence, Lane, Refused, StreamId, StreamSequence, TAIL_LEN_MIN, Varve, restore,
+    GapReason, GlobalSequence, Lane, Refused, RetentionPolicy, StreamId, StreamSequence, TAIL_LEN_MIN, Varve,
+    restore,
 };
 
 use super::operation::{BatchPlace, CONSUMERS, DEVICES, Expected, Operation, Outcome, Part};
@@ -56,6 +57,7 @@ impl Subject {
             Operation::OpenEpoch { device } => self.open_epoch(*device),
             Operation::CloseEpoch { device, unheard } => self.close_epoch(*device, *unheard),
             Operation::Fold => self.varve().fold().unwrap(),
+            Operation::Retain { percent, consumer } => self.retain(*percent, *consumer),
             Operation::Reopen => self.reopen(),
             Operation::Restore => self.restore(),
         }
@@ -180,6 +182,19 @@ impl Subject {
         append.close_epoch(DeviceId(device), epoch, &[(Lane(0), heard)], 7).unwrap();
         append.commit().unwrap();
         self.oracle.close_epoch(device, unheard);
+    }
+
+    fn retain(&mut self, percent: u64, consumer: Option<usize>) {
+        let (kept, mut policy) = (self.oracle.next() * percent / 100, RetentionPolicy::default());
+        policy.events_max = Some(kept);
+        policy.consumers = consumer.map(|consumer| CONSUMERS[consumer].to_owned()).into_iter().collect();
+        let seen =
+            consumer.map(|consumer| self.oracle.consumers.get(CONSUMERS[consumer]).copied().unwrap_or(0));
+        let first = self.varve().retain(&policy).unwrap().first.0;
+        // Where blocks end is the store's own affair, and it keeps the last one.
+        let first_max = (self.oracle.next() - kept).min(seen.unwrap_or(u64::MAX)).max(self.oracle.first);
+        assert!((self.oracle.first..=first_max).contains(&first), "{first} is beyond {first_max}");
+        self.oracle.first = first;
     }
 
     fn reopen(&mut self) {
