@@ -1,5 +1,7 @@
 //! How a store is opened.
 
+use std::time::Duration;
+
 use super::retention::RetentionPolicy;
 use super::tail::{SEGMENT_LEN_MAX, SEGMENT_LEN_MIN, SEGMENTS};
 
@@ -15,6 +17,10 @@ pub struct Config {
     pub durability: Durability,
     /// How many snapshots may be open at once, over all processes. The default is 1,022.
     pub readers_max: u32,
+    /// How long a snapshot may be read. Past it its reads fail with
+    /// [`ReadError::PinnedTooLong`](crate::ReadError::PinnedTooLong), so that whoever holds on to it lets go; what it has
+    /// lent stays. [`VarveView::pins`](crate::VarveView::pins) tells who does not. The default is for ever.
+    pub pin_limit: Option<Duration>,
     /// How long the tail journal is made, in bytes: a third of it is written before it is folded. Kept within
     /// [`TAIL_LEN_MIN`] and [`TAIL_LEN_MAX`]; a store that has one keeps it. The default is [`TAIL_LEN_DEFAULT`].
     pub tail_len: u64,
@@ -46,6 +52,7 @@ impl Default for Config {
             map_size: None,
             durability: Durability::Durable,
             readers_max: READERS_MAX_DEFAULT,
+            pin_limit: None,
             tail_len: TAIL_LEN_DEFAULT,
             quota: None,
             retention: None,

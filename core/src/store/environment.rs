@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
+use std::time::{Duration, Instant};
 
 use heed::{Env, EnvFlags, EnvOpenOptions, MdbError, RoTxn, RwTxn, WithoutTls};
 
@@ -17,6 +18,7 @@ use super::file_system::refuse_network;
 use super::format;
 use super::founding;
 use super::owner_lock::OwnerLock;
+use super::pin::{OpenPins, Pin};
 use super::quota::Quota;
 use super::retention::{RetentionPolicy, now_utc_us, retire};
 use super::rows::Rows;
@@ -35,8 +37,10 @@ pub(super) struct Environment {
     retention: Option<RetentionPolicy>,
     /// LMDB's data file, to be flushed; `None` where nothing is.
     flushed: Option<File>,
-    /// How many snapshots of this process are open: while there is one, the map stays where it is.
-    snapshots: Mutex<usize>,
+    /// The snapshots of this process that are open: while there is one, the map stays where it is.
+    snapshots: Mutex<OpenPins>,
+    /// How long a snapshot may be read.
+    pin_limit: Option<Duration>,
     /// Held for writing while LMDB shows what the tail has yet to confirm.
     unconfirmed: RwLock<()>,
     /// Freed after the environment is closed; `None` in a process that only reads.
@@ -47,6 +51,9 @@ pub(super) struct Environment {
 pub(super) struct ReadTransaction {
     txn: Option<RoTxn<'static, WithoutTls>>,
     environment: Arc<Environment>,
+    since: Instant,
+    /// Its place among the pins of the process.
+    pin: usize,
 }
 
 impl Environment {
@@ -75,7 +82,8 @@ impl Environment {
             quota,
             retention: config.retention.clone(),
             flushed,
-            snapshots: Mutex::new(0),
+            snapshots: Mutex::default(),
+            pin_limit: config.pin_limit,
             unconfirmed: RwLock::new(()),
             _owner: Some(owner),
         })
@@ -98,7 +106,8 @@ impl Environment {
             quota: Quota::new(config),
             retention: None,
             flushed: None,
-            snapshots: Mutex::new(0),
+            snapshots: Mutex::default(),
+            pin_limit: config.pin_limit,
             unconfirmed: RwLock::new(()),
             _owner: None,
         })
@@ -186,8 +195,9 @@ impl Environment {
             heed::Error::Mdb(MdbError::MapResized) => ReadError::MapGrown,
             error => error.into(),
         })?;
-        *snapshots += 1;
-        Ok(ReadTransaction { txn: Some(txn), environment: self.clone() })
+        let since = Instant::now();
+        let pin = snapshots.add(since);
+        Ok(ReadTransaction { txn: Some(txn), environment: self.clone(), since, pin })
     }
 
     /// Begins a transaction that reads, beside a view of the tail that was taken before. The view forgets what LMDB
@@ -233,6 +243,11 @@ impl Environment {
         }
     }
 
+    /// The snapshots of this process that are open.
+    pub(super) fn pins(&self) -> Vec<Pin> {
+        self.lock_snapshots().list()
+    }
+
     /// Doubles the map. The caller is the one that writes to LMDB, the writer or the fold that it waits for, and has no
     /// transaction.
     pub(super) fn grow(&self) -> Result<(), AppendError> {
@@ -244,11 +259,11 @@ impl Environment {
         {
             return Err(exceeded);
         }
-        if *snapshots > 0 || grown <= map_size {
-            return Err(AppendError::MapFull { map_size, snapshots: *snapshots });
+        if snapshots.len() > 0 || grown <= map_size {
+            return Err(AppendError::MapFull { map_size, snapshots: snapshots.len() });
         }
         // SAFETY: `resize` asks that no transaction of this process is open. The caller is the one thread that writes to
-        // LMDB, and has no transaction; `snapshots` is 0 and stays locked, which keeps readers out.
+        // LMDB, and has no transaction; `snapshots` is empty and stays locked, which keeps readers out.
         unsafe { self.env.resize(grown)? };
         Ok(())
     }
@@ -259,8 +274,8 @@ impl Environment {
     }
 
     /// Maps as much as the owner, in another process, now does.
-    fn adopt_map_size(&self, snapshots: &MutexGuard<'_, usize>) -> Result<(), ReadError> {
-        if **snapshots > 0 {
+    fn adopt_map_size(&self, snapshots: &MutexGuard<'_, OpenPins>) -> Result<(), ReadError> {
+        if snapshots.len() > 0 {
             return Err(ReadError::MapGrown);
         }
         // SAFETY: as in `grow`: no snapshot is open and none can begin. Only a process that does not write meets
@@ -269,7 +284,7 @@ impl Environment {
         Ok(())
     }
 
-    fn lock_snapshots(&self) -> MutexGuard<'_, usize> {
+    fn lock_snapshots(&self) -> MutexGuard<'_, OpenPins> {
         self.snapshots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -279,13 +294,21 @@ impl ReadTransaction {
     pub(super) fn txn(&self) -> &RoTxn<'static, WithoutTls> {
         self.txn.as_ref().expect("it is taken only when dropped")
     }
+
+    /// Refuses to be read where it was open for longer than the configuration allows.
+    pub(super) fn check_age(&self) -> Result<(), ReadError> {
+        match self.environment.pin_limit {
+            Some(limit) if self.since.elapsed() > limit => Err(ReadError::PinnedTooLong { limit }),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Drop for ReadTransaction {
     fn drop(&mut self) {
         let mut snapshots = self.environment.lock_snapshots();
         self.txn = None;
-        *snapshots -= 1;
+        snapshots.remove(self.pin);
     }
 }
 

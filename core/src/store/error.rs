@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use heed::MdbError;
 
@@ -236,6 +237,12 @@ pub enum ReadError {
     TooManyStreams {
         /// How many can be.
         max: usize,
+    },
+    /// The snapshot was open for longer than [`Config::pin_limit`](crate::Config::pin_limit) allows: drop it, with all
+    /// that it lent, and take another.
+    PinnedTooLong {
+        /// How long it may be.
+        limit: Duration,
     },
     /// Every reader slot is taken: drop snapshots and iterators, or raise `Config::readers_max`.
     TooManyReaders,
@@ -475,6 +482,9 @@ impl fmt::Display for ReadError {
             Self::Keys(error) => error.fmt(f),
             Self::Corrupt(damage) => damage.fmt(f),
             Self::TooManyStreams { max } => write!(f, "at most {max} streams can be merged at once"),
+            Self::PinnedTooLong { limit } => {
+                write!(f, "the snapshot was open for longer than {limit:?}; drop it and take another")
+            }
             Self::TooManyReaders => f.write_str("every reader slot is taken; drop snapshots and iterators"),
             Self::MapGrown => f.write_str("the owner grew the store; drop open snapshots and try again"),
             Self::Overtaken => {

@@ -14,8 +14,8 @@ use super::time_index::{TimeRow, TimeSpan};
 use crate::GlobalSequence;
 
 /// Iterates over the events between two times, in global order. In the place of an event that cannot be had, and might
-/// be one of them, it gives an error that [is an absence](ReadError::is_absence), and goes on; after any other error it
-/// ends.
+/// be one of them, it gives an error that [is an absence](ReadError::is_absence), and goes on; as it does after events that
+/// were [quarantined](ReadError::Quarantined). After any other error it ends.
 ///
 /// It reads the blocks that the index by time cannot rule out.
 pub struct EventsBetween<'s> {
@@ -83,7 +83,16 @@ impl<'s> EventsBetween<'s> {
                 self.next = row.end();
                 continue;
             }
-            let Some(block) = self.snapshot.block_at(self.next)? else { return Ok(None) };
+            let block = match self.snapshot.block_at(self.next) {
+                Ok(Some(block)) => block,
+                Ok(None) => return Ok(None),
+                Err(error) => {
+                    if let ReadError::Quarantined { end } = error {
+                        self.next = end;
+                    }
+                    return Err(error);
+                }
+            };
             self.next = block.end()?;
             // The tail has no rows.
             let row = TimeRow::of(self.snapshot.rows(), &block)?;
@@ -115,7 +124,9 @@ impl<'s> Iterator for EventsBetween<'s> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let event = self.advance();
-        if event.as_ref().is_err_and(|error| !error.is_absence()) {
+        let goes_on =
+            |error: &ReadError| error.is_absence() || matches!(error, ReadError::Quarantined { .. });
+        if event.as_ref().is_err_and(|error| !goes_on(error)) {
             (self.cursor, self.next) = (None, self.end);
         }
         event.transpose()

@@ -149,7 +149,15 @@ fn first_run(snapshot: &Snapshot, stream: u32, from: GlobalSequence) -> Result<O
     let mut before = None;
     while low < high {
         let middle = StreamSequence(low.0 + (high.0 - low.0) / 2);
-        let Some(run) = snapshot.run_index_at(stream, middle)? else { return Ok(None) };
+        let run = match snapshot.run_index_at(stream, middle) {
+            Ok(Some(run)) => run,
+            Ok(None) => return Ok(None),
+            Err(ReadError::StreamRetired { first }) if first > middle => {
+                low = first;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         if run.block <= from {
             low = run.end().unwrap_or(high);
             before = Some(run);

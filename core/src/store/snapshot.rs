@@ -73,6 +73,7 @@ impl Snapshot {
 
     /// The place of the next event: every event before it is in the snapshot.
     pub fn next_global_seq(&self) -> Result<GlobalSequence, ReadError> {
+        self.read.check_age()?;
         Ok(self.rows().log_end()?)
     }
 
@@ -160,6 +161,7 @@ impl Snapshot {
 
     /// The number of a stream; `None` where it holds nothing.
     pub(super) fn stream_number(&self, name: &str, id: StreamId) -> Result<Option<u32>, ReadError> {
+        self.read.check_age()?;
         match catalog::name_number(self.rows(), name)? {
             Some(name) => Ok(catalog::stream_number(self.rows(), name, id)?),
             None => Ok(None),
@@ -172,6 +174,7 @@ impl Snapshot {
     ///
     /// [`ReadError::TooManyStreams`] past `max`.
     pub(super) fn stream_numbers(&self, name: &str, max: usize) -> Result<Vec<u32>, ReadError> {
+        self.read.check_age()?;
         let Some(name) = catalog::name_number(self.rows(), name)? else { return Ok(Vec::new()) };
         let table = &self.tables().stream_id;
         let mut numbers = Vec::new();
@@ -202,6 +205,7 @@ impl Snapshot {
         first: GlobalSequence,
         value: &'s [u8],
     ) -> Result<Block<'s>, ReadError> {
+        self.read.check_age()?;
         let block = Block::new_trusted(first, value)?;
         if !self.store.verified.contains(first, block.crc()) {
             Block::new_checked(first, value)?;
@@ -212,6 +216,7 @@ impl Snapshot {
 
     /// The block that holds the event at `global`; `None` past the end of the log.
     pub(super) fn block_at(&self, global: GlobalSequence) -> Result<Option<Block<'_>>, ReadError> {
+        self.read.check_age()?;
         let block = match self.tail.block_at_or_before(global) {
             Some((first, value)) => Some(Block::new_trusted(first, value)?),
             None => self.stored_block_at_or_before(global)?,
@@ -229,6 +234,7 @@ impl Snapshot {
 
     /// The block that begins at `first` in the tail.
     pub(super) fn tail_block(&self, first: GlobalSequence) -> Result<Option<Block<'_>>, ReadError> {
+        self.read.check_age()?;
         match self.tail.block_at_or_before(first) {
             Some((found, value)) if found == first => Ok(Some(Block::new_trusted(first, value)?)),
             _ => Ok(None),
@@ -241,6 +247,7 @@ impl Snapshot {
         stream: u32,
         seq: StreamSequence,
     ) -> Result<Option<LocatedRun<'_>>, ReadError> {
+        self.read.check_age()?;
         if let Some((run, block)) = self.rows().tail_run(stream, seq) {
             return if seq < run.end() { self.tail_run(&run, block).map(Some) } else { Ok(None) };
         }
@@ -254,6 +261,7 @@ impl Snapshot {
         stream: u32,
         seq: StreamSequence,
     ) -> Result<Option<RunIndex>, ReadError> {
+        self.read.check_age()?;
         let Some((run, _)) = self.rows().tail_run(stream, seq) else {
             return self.stored_run_index_at(stream, seq);
         };

@@ -11,6 +11,7 @@ use super::environment::{Environment, ReadTransaction};
 use super::error::{OpenError, ReadError};
 use super::event_type::EventType;
 use super::global_reader::GlobalReader;
+use super::pin::Pin;
 use super::recovery::heal_unowned;
 use super::schema_cache::SchemaCache;
 use super::sealing::Sealing;
@@ -152,6 +153,22 @@ impl VarveView {
     /// The log as it is now.
     pub fn snapshot(&self) -> Result<Snapshot, ReadError> {
         Snapshot::new(self.store.clone())
+    }
+
+    /// The snapshots that are open in this process, the oldest first. While one is, the store grows as it is written to.
+    ///
+    /// ```
+    /// # use varve_core::Varve;
+    /// # let dir = tempfile::tempdir()?;
+    /// let varve = Varve::new(dir.path())?;
+    /// let snapshot = varve.snapshot()?;
+    /// assert_eq!(varve.pins().len(), 1);
+    /// drop(snapshot);
+    /// assert!(varve.pins().is_empty());
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn pins(&self) -> Vec<Pin> {
+        self.store.environment.pins()
     }
 
     /// The place of the next event.

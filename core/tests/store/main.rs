@@ -16,6 +16,7 @@ mod killed;
 mod log;
 mod model;
 mod opening;
+mod pinning;
 mod processing;
 mod retaining;
 mod salvaging;

@@ -1,0 +1,94 @@
+//! Whoever holds on to a snapshot is told to let go, and can be found.
+
+use std::sync::Barrier;
+use std::thread;
+use std::time::Duration;
+
+use varve_core::{Config, GlobalSequence, ReadError, Snapshot, StreamId, StreamSequence, Varve};
+
+use crate::{Door, door, new_dir, open, relaxed};
+
+const ID: StreamId = StreamId(5);
+
+fn limited(dir: &tempfile::TempDir, limit: Duration) -> Varve {
+    let mut config: Config = relaxed();
+    config.pin_limit = Some(limit);
+    Varve::with_config(dir.path(), config).expect("the store opens")
+}
+
+/// Each way to read a snapshot, with whether it found that the snapshot is too old.
+fn reads(snapshot: &Snapshot) -> Vec<(&'static str, bool)> {
+    let is_refused = |error: ReadError| matches!(error, ReadError::PinnedTooLong { limit: Duration::ZERO });
+    let mut reads = Vec::new();
+    let mut add = |name, result: Result<(), ReadError>| reads.push((name, result.is_err_and(is_refused)));
+    let first = GlobalSequence(0);
+    add("next_global_seq", snapshot.next_global_seq().map(drop));
+    add("iter_from", snapshot.iter_from(first).map(drop));
+    add("iter_back", snapshot.iter_back(None).map(drop));
+    add("log", snapshot.log().get_bytes(first).map(drop));
+    add("stream", snapshot.stream::<Door>("doors", ID).map(drop));
+    add("events_of", snapshot.events_of::<Door>(first).try_for_each(|event| event.map(drop)));
+    add("iter_streams", snapshot.iter_streams([("doors", ID)], first).map(drop));
+    add("iter_name", snapshot.iter_name("doors", first).map(drop));
+    add("iter_between", snapshot.iter_between(0..1).map(drop));
+    reads
+}
+
+#[test]
+fn a_snapshot_past_the_limit_is_read_no_more() {
+    let dir = new_dir();
+    open(&dir).stream::<Door, 64>("doors").unwrap().append(ID, &door("Ada")).unwrap();
+    let varve = limited(&dir, Duration::from_secs(3_600));
+    assert!(reads(&varve.snapshot().unwrap()).iter().all(|(_, is_refused)| !is_refused));
+    drop(varve);
+    let varve = limited(&dir, Duration::ZERO);
+    let snapshot = varve.snapshot().unwrap();
+    while varve.pins()[0].age.is_zero() {}
+    let allowed: Vec<_> = reads(&snapshot).into_iter().filter(|(_, is_refused)| !is_refused).collect();
+    assert_eq!(allowed, []);
+}
+
+#[test]
+fn what_was_lent_stays_though_the_snapshot_is_too_old() {
+    let dir = new_dir();
+    open(&dir).stream::<Door, 64>("doors").unwrap().append(ID, &door("Ada")).unwrap();
+    let limit = Duration::from_millis(200);
+    let varve = limited(&dir, limit);
+    let mut reader = varve.stream_reader::<Door>("doors").unwrap();
+    let lent = reader.get_archived(ID, StreamSequence(0)).unwrap().unwrap();
+    while varve.pins()[0].age <= limit {
+        thread::yield_now();
+    }
+    assert_eq!(lent.who, "Ada");
+    drop(lent);
+    assert!(
+        reader.get_archived(ID, StreamSequence(0)).unwrap().is_some(),
+        "another read is another snapshot"
+    );
+}
+
+#[test]
+fn pins_tell_which_thread_holds_on_and_for_how_long() {
+    let dir = new_dir();
+    let varve = open(&dir);
+    assert!(varve.pins().is_empty());
+    let snapshot = varve.snapshot().unwrap();
+    let (taken, seen) = (Barrier::new(2), Barrier::new(2));
+    thread::scope(|scope| {
+        let hold = || {
+            let _snapshot = varve.snapshot().unwrap();
+            taken.wait();
+            seen.wait();
+        };
+        let holder = thread::Builder::new().name("exporter".into()).spawn_scoped(scope, hold).unwrap();
+        taken.wait();
+        let pins = varve.pins();
+        assert_eq!((pins.len(), pins[1].thread.as_deref()), (2, Some("exporter")));
+        assert!(pins[0].age >= pins[1].age, "the oldest comes first");
+        seen.wait();
+        holder.join().unwrap();
+        assert_eq!(varve.pins().len(), 1);
+    });
+    drop(snapshot);
+    assert!(varve.pins().is_empty());
+}
