@@ -29,6 +29,14 @@ pub(crate) enum Command {
     Streams(StoreArgs),
     /// Lists the devices of a store and how far each of them is stored, one JSON object a line
     Devices(StoreArgs),
+    /// Writes all that a store holds to a file, while a daemon may be writing the store
+    Backup(BackupArgs),
+    /// Makes a new store of a backup
+    Restore(RestoreArgs),
+    /// Checks every byte of a store, and exits with 1 where anything is wrong
+    Verify(VerifyArgs),
+    /// Makes a new store of all that is whole in a damaged one
+    Salvage(SalvageArgs),
     /// Runs simulated devices over pseudo-terminals against the daemon, and balances the account
     Demo(DemoArgs),
     /// Simulates one device on a new pseudo-terminal, whose path it prints
@@ -79,6 +87,50 @@ pub(crate) struct StoreArgs {
     /// The directory of the store; a daemon may be writing it
     #[arg(long, value_name = "DIR")]
     pub(crate) store: PathBuf,
+}
+
+/// The arguments of `backup`.
+#[derive(Debug, Args)]
+pub(crate) struct BackupArgs {
+    /// The directory of the store; a daemon may be writing it
+    #[arg(long, value_name = "DIR")]
+    pub(crate) store: PathBuf,
+    /// The file to write, which must not be there yet
+    #[arg(long, value_name = "FILE")]
+    pub(crate) to: PathBuf,
+}
+
+/// The arguments of `restore`.
+#[derive(Debug, Args)]
+pub(crate) struct RestoreArgs {
+    /// The backup
+    #[arg(long, value_name = "FILE")]
+    pub(crate) from: PathBuf,
+    /// The directory of the new store, which must be empty or not there
+    #[arg(long, value_name = "DIR")]
+    pub(crate) store: PathBuf,
+}
+
+/// The arguments of `verify`.
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// The directory of the store; a daemon may be writing it
+    #[arg(long, value_name = "DIR")]
+    pub(crate) store: PathBuf,
+    /// Verifies in this process, and prints the report for the one that started it
+    #[arg(long, hide = true)]
+    pub(crate) child: bool,
+}
+
+/// The arguments of `salvage`.
+#[derive(Debug, Args)]
+pub(crate) struct SalvageArgs {
+    /// The directory of the damaged store, which no daemon may be writing
+    #[arg(long, value_name = "DIR")]
+    pub(crate) store: PathBuf,
+    /// The directory of the new store, which must be empty or not there
+    #[arg(long, value_name = "DIR")]
+    pub(crate) to: PathBuf,
 }
 
 /// The arguments of `demo`.

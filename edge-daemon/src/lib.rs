@@ -12,6 +12,7 @@
 
 mod answers;
 mod backoff;
+mod backup;
 mod cli;
 mod complaints;
 mod counters;
@@ -27,6 +28,7 @@ mod quota;
 mod rate_limit;
 mod request;
 mod run;
+mod salvage;
 mod seed;
 mod serial;
 mod session;
@@ -34,6 +36,7 @@ mod stdout;
 mod store_view;
 mod tail;
 mod utc;
+mod verify;
 mod writer;
 
 use std::io;
@@ -62,6 +65,10 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
         Command::Tail(args) => tail::tail(&args),
         Command::Streams(args) => listing::streams(&args),
         Command::Devices(args) => listing::devices(&args),
+        Command::Backup(args) => backup::backup(&args),
+        Command::Restore(args) => backup::restore(&args),
+        Command::Verify(args) => verify::verify(&args),
+        Command::Salvage(args) => salvage::salvage(&args),
         Command::Demo(args) => demo::demo(&args),
         Command::SimulateDevice(args) => demo::simulate(&args, &mut io::stdout())
             .map(|()| ExitCode::SUCCESS)

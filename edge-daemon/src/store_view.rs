@@ -20,9 +20,10 @@ pub(crate) fn cannot_open(dir: &Path, error: &OpenError) -> Failure {
         OpenError::Owned { .. } | OpenError::OpenHere { .. } => "end that process, or give another directory",
         OpenError::NewerFormat { .. } => "install that release of varved",
         OpenError::OtherWordSize { .. } => "read it on such a machine",
+        OpenError::NetworkFileSystem { .. } => "give a directory on a disk of this machine",
         OpenError::NotAStore { .. } => "check the path; `varved run --store DIR` makes a store",
         OpenError::Io { .. } => "check the path and its permissions",
-        OpenError::Corrupt(_) => "keep the directory as it is, and restore a backup to another one",
+        OpenError::Corrupt(_) => SALVAGE,
         _ => "check the disk and its permissions",
     };
     Failure::new(format!("store {} cannot be opened: {error}", dir.display()), remedy)
@@ -31,12 +32,16 @@ pub(crate) fn cannot_open(dir: &Path, error: &OpenError) -> Failure {
 /// Why the store in `dir` cannot be read on, and what to do.
 pub(crate) fn cannot_read(dir: &Path, error: &ReadError) -> Failure {
     let remedy = match error {
-        ReadError::Corrupt(_) => "keep the directory as it is, and restore a backup to another one",
+        ReadError::Corrupt(_) => SALVAGE,
         ReadError::TooManyReaders => "end some of the processes that read it",
         _ => "try again",
     };
     Failure::new(format!("store {} cannot be read: {error}", dir.display()), remedy)
 }
+
+/// What to do with a damaged store.
+const SALVAGE: &str =
+    "keep the directory as it is; `varved salvage` makes a new store of what is whole in it";
 
 #[cfg(test)]
 mod tests {

@@ -74,8 +74,15 @@ impl Tail {
         let unreadable = |error: ReadError| cannot_read(&args.store, &error);
         let snapshot = view.snapshot().map_err(unreadable)?;
         let mut seen = 0;
-        for event in snapshot.iter_from(self.next).map_err(unreadable)?.take(EVENTS_PER_SNAPSHOT) {
-            let event = event.map_err(unreadable)?;
+        let events = match snapshot.iter_from(self.next) {
+            Err(error) => return self.pass_over(error).map_err(unreadable),
+            Ok(events) => events,
+        };
+        for event in events.take(EVENTS_PER_SNAPSHOT) {
+            let event = match event {
+                Err(error) => return self.pass_over(error).map_err(unreadable),
+                Ok(event) => event,
+            };
             seen += 1;
             self.next = GlobalSequence(event.global_seq.0 + 1);
             if self.selection.takes(&event) {
@@ -87,6 +94,18 @@ impl Tail {
             }
         }
         Ok(if seen == EVENTS_PER_SNAPSHOT { Printed::Some } else { Printed::All })
+    }
+
+    /// Goes on after events that are not there any more.
+    fn pass_over(&mut self, error: ReadError) -> Result<Printed, ReadError> {
+        let next = match &error {
+            ReadError::Retired { first } => *first,
+            ReadError::Quarantined { end } => *end,
+            _ => return Err(error),
+        };
+        tracing::warn!("from global sequence {}: {error}", self.next);
+        self.next = next;
+        Ok(Printed::Some)
     }
 }
 
