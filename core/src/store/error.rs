@@ -594,21 +594,34 @@ impl From<AppendError> for ProcessorError {
 #[cfg(feature = "encryption")]
 impl From<KeysError> for OpenError {
     fn from(error: KeysError) -> Self {
-        Self::Keys(error)
+        match error {
+            KeysError::Io { path, error } => Self::Io { path, error },
+            KeysError::Corrupt(damage) => Self::Corrupt(damage),
+            error => Self::Keys(error),
+        }
     }
 }
 
 #[cfg(feature = "encryption")]
 impl From<KeysError> for AppendError {
     fn from(error: KeysError) -> Self {
-        Self::Keys(error)
+        match error {
+            KeysError::Io { error, .. } => heed::Error::Io(error).into(),
+            KeysError::Corrupt(damage) => Self::Corrupt(damage),
+            KeysError::Poisoned => Self::Poisoned,
+            error => Self::Keys(error),
+        }
     }
 }
 
 #[cfg(feature = "encryption")]
 impl From<KeysError> for ReadError {
     fn from(error: KeysError) -> Self {
-        Self::Keys(error)
+        match error {
+            KeysError::Io { error, .. } => heed::Error::Io(error).into(),
+            KeysError::Corrupt(damage) => Self::Corrupt(damage),
+            error => Self::Keys(error),
+        }
     }
 }
 

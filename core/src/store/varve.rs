@@ -151,9 +151,9 @@ impl Varve {
     ///
     /// # Errors
     ///
-    /// [`AppendError::Keys`] with [`KeysError::NotSealed`](crate::KeysError::NotSealed) where the stream has no key, and
-    /// with [`KeysError::Io`](crate::KeysError::Io) where the disk failed: the key may then be there or not, and is told when
-    /// the store is opened again. [`AppendError::Poisoned`].
+    /// [`AppendError::Keys`] with [`KeysError::NotSealed`](crate::KeysError::NotSealed) where the stream has no key;
+    /// [`AppendError::DiskFull`] where there was no room, and all is as before; [`AppendError::Storage`] where the disk failed:
+    /// whether the key is still there is settled when the store is opened again; [`AppendError::Poisoned`].
     #[cfg(feature = "encryption")]
     pub fn shred(&self, name: &str, id: StreamId) -> Result<(), AppendError> {
         self.writer.shred(name, id)

@@ -319,7 +319,7 @@ pub(in crate::store) const ENTRY_LEN: usize = 128;
 pub(in crate::store) const PAGE_LEN: usize = 4096;
 
 /// What fills up a page. Not zeros: those tell that a file is being wiped, or was never written there.
-const FILL: u8 = 0xff;
+pub(super) const FILL: u8 = 0xff;
 
 mod field {
     //! Where the fields of a header and of an entry stand.

@@ -10,13 +10,14 @@ use std::{fmt, io, thread};
 
 use super::error::KeysError;
 use super::key_file::{
-    ENTRY_LEN, Entry, EntryKind, HEADER_LEN, Header, PAGE_LEN, StreamIdentity, entries_of, fill_page,
+    ENTRY_LEN, Entry, EntryKind, FILL, HEADER_LEN, Header, PAGE_LEN, StreamIdentity, entries_of, fill_page,
 };
 use super::master_key::MasterKey;
 use super::replacement::{Replacement, at, discard, exists, is_old_given_up, read, read_from, settle};
 use super::secret::{Secret, random};
 use super::stream_key::StreamKey;
 use super::suite::{Cipher, Suite};
+use crate::store::error::is_disk_full;
 use crate::store::sealing::{KEYS_FILE, NEW_KEYS_FILE};
 use crate::{StreamId, StreamSequence};
 
@@ -83,7 +84,7 @@ impl Keyring {
         if ring.is_some_and(|ring| ring != state.header.ring) {
             return Err(KeysError::OtherStore { path });
         }
-        state.step_over_torn(&path)?;
+        state.secure_appended(dir)?;
         Ok(Self { dir: dir.to_path_buf(), suite, is_owner: true, state: Mutex::new(state) })
     }
 
@@ -126,12 +127,11 @@ impl Keyring {
         }
         state.refuse_if_poisoned()?;
         if state.is_mostly_spare() {
-            let (master, kek, entries) = (state.master.clone(), state.kek.copy(), state.entries.clone());
-            return state.replace(&self.dir, &master, kek, entries);
+            let (master, kek) = (state.master.clone(), state.kek.copy());
+            let entries = bytes_of(state.entries.values());
+            return state.replace(&self.dir, &master, &kek, &entries);
         }
-        let stored = state.append_fresh();
-        state.is_poisoned = stored.is_err();
-        at(&self.dir.join(KEYS_FILE), |_| stored)
+        at(&self.dir.join(KEYS_FILE), |_| state.append_fresh())
     }
 
     /// The key of the event at `seq` of a stream, which is stored sealed.
@@ -179,14 +179,14 @@ impl Keyring {
         let shredded = Entry::shredded(entry.suite, stream, end, ring, &wrapping);
         entries.insert(stream, shredded.map_err(KeysError::Random)?);
         let master = state.master.clone();
-        state.replace(&self.dir, &master, kek, entries)
+        state.replace(&self.dir, &master, &kek, &bytes_of(entries.values()))
     }
 
     /// Wraps the key-encryption key by another master key. The one before opens nothing any more.
     pub(in crate::store) fn rotate_master(&self, master: &MasterKey) -> Result<(), KeysError> {
         let mut state = self.lock();
-        let (kek, entries) = (state.kek.copy(), state.entries.clone());
-        state.replace(&self.dir, master, kek, entries)
+        let (kek, entries) = (state.kek.copy(), bytes_of(state.entries.values()));
+        state.replace(&self.dir, master, &kek, &entries)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -312,11 +312,28 @@ impl State {
         let mut bytes = Vec::with_capacity(self.fresh.len() * ENTRY_LEN);
         self.fresh.iter().for_each(|entry| entry.emit(&mut bytes));
         fill_page(&mut bytes);
-        self.file.write_all_at(&bytes, self.end)?;
-        self.file.sync_data()?;
+        // Where there was no room nothing was flushed, and the same pages are written again once there is.
+        let written = self.file.write_all_at(&bytes, self.end);
+        written.inspect_err(|error| self.is_poisoned = !is_disk_full(error))?;
+        self.file.sync_data().inspect_err(|_| self.is_poisoned = true)?;
         self.end += bytes.len() as u64;
         self.fresh.clear();
         Ok(())
+    }
+
+    /// Puts a whole new file in the place of this one, if anything was appended to it: a flush may have failed, and what
+    /// it has dropped is read all the same, until the power is cut. Entries go over byte for byte, damaged ones too.
+    fn secure_appended(&mut self, dir: &Path) -> Result<(), KeysError> {
+        let path = dir.join(KEYS_FILE);
+        let bytes = at(&path, |_| read(&self.file))?;
+        let made_with = HEADER_LEN + self.header.entries as usize * ENTRY_LEN;
+        if bytes.len() <= made_with.next_multiple_of(PAGE_LEN) {
+            return self.step_over_torn(&path);
+        }
+        let slots = bytes[HEADER_LEN..].chunks_exact(ENTRY_LEN);
+        let used = slots.filter(|slot| slot.iter().any(|&byte| byte != FILL && byte != 0));
+        let (master, kek) = (self.master.clone(), self.kek.copy());
+        self.replace(dir, &master, &kek, &used.collect::<Vec<_>>().concat())
     }
 
     /// Puts a whole new file in the place of this one.
@@ -324,11 +341,11 @@ impl State {
         &mut self,
         dir: &Path,
         master: &MasterKey,
-        kek: Secret,
-        entries: HashMap<StreamIdentity, Entry>,
+        kek: &Secret,
+        entries: &[u8],
     ) -> Result<(), KeysError> {
         self.refuse_if_poisoned()?;
-        let bytes = file_of(self.header.suite, self.header.ring, master, &kek, entries.values())?;
+        let bytes = file_of(self.header.suite, self.header.ring, master, kek, entries)?;
         let mut replacement = Replacement::new(dir, &bytes);
         if let Err(error) = replacement.run() {
             self.is_poisoned = replacement.has_touched_old() || discard(dir).is_err();
@@ -356,25 +373,29 @@ fn create(dir: &Path, master: &MasterKey, suite: Suite) -> Result<(), KeysError>
     let mut ring = [0; 8];
     random(&mut ring).map_err(KeysError::Random)?;
     let kek = Secret::random().map_err(KeysError::Random)?;
-    let none: [&Entry; 0] = [];
-    let bytes = file_of(suite, u64::from_le_bytes(ring), master, &kek, none.into_iter())?;
+    let bytes = file_of(suite, u64::from_le_bytes(ring), master, &kek, &[])?;
     Replacement::new(dir, &bytes).run()
 }
 
 /// The bytes of a whole file.
-fn file_of<'e>(
+fn file_of(
     suite: Suite,
     ring: u64,
     master: &MasterKey,
     kek: &Secret,
-    entries: impl Iterator<Item = &'e Entry>,
+    entries: &[u8],
 ) -> Result<Vec<u8>, KeysError> {
-    let mut body = Vec::new();
-    entries.for_each(|entry| entry.emit(&mut body));
-    let header = Header::new(suite, ring, master, kek, &body).map_err(KeysError::Random)?;
-    let mut file = [header.to_bytes(), body].concat();
+    let header = Header::new(suite, ring, master, kek, entries).map_err(KeysError::Random)?;
+    let mut file = [&header.to_bytes(), entries].concat();
     fill_page(&mut file);
     Ok(file)
+}
+
+/// Entries as they are stored.
+fn bytes_of<'e>(entries: impl Iterator<Item = &'e Entry>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    entries.for_each(|entry| entry.emit(&mut bytes));
+    bytes
 }
 
 fn open_for_writing(path: &Path) -> Result<File, KeysError> {
