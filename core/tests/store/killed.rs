@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use varve_core::{
     Append, Config, DeviceGap, DeviceSequence, Durability, Epoch, Event, GapReason, GlobalSequence, Stream,
-    StreamId, StreamSequence, TAIL_LEN_MIN, Varve,
+    StreamId, StreamSequence, TAIL_LEN_MIN, Varve, VarveView,
 };
 
 use crate::second_process::start;
@@ -33,7 +33,7 @@ struct Acknowledged {
 }
 
 /// What a store that was read from end to end holds.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 struct Held {
     streams: [u64; STREAMS as usize],
     doors: u64,
@@ -226,10 +226,14 @@ impl Acknowledged {
     }
 }
 
-/// Reads a store from end to end, and says what is wrong with it.
+/// Reads a store from end to end, without an owner and then as one, and says what is wrong with it.
 fn check(path: &Path, acknowledged: &Acknowledged) -> Result<(), String> {
+    let found = read(&Varve::open_read_only(path).map_err(|error| error.to_string())?)?;
     let varve = Varve::with_config(path, config()).map_err(|error| error.to_string())?;
     let held = read(&varve)?;
+    if held != found {
+        return Err(format!("it holds {held:?}, and who read it without an owner found {found:?}"));
+    }
     let lane = varve.device(DEVICE).unwrap().and_then(|device| device.lane(LANE).copied());
     let (next, lost) = lane.map_or((0, 0), |lane| (lane.next.0, lane.gap_total));
     let consumer = varve.consumer("worker").unwrap().unwrap_or_default().0;
@@ -256,7 +260,7 @@ fn check(path: &Path, acknowledged: &Acknowledged) -> Result<(), String> {
 }
 
 /// Reads every event: each number, reading and effect must be the next of its kind.
-fn read(varve: &Varve) -> Result<Held, String> {
+fn read(varve: &VarveView) -> Result<Held, String> {
     let mut held = Held::default();
     let snapshot = varve.snapshot().unwrap();
     let mut device_next = 0;
