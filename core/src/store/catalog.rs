@@ -134,27 +134,30 @@ pub(super) fn stream_end(rows: Rows<'_>, stream: u32) -> Result<StreamSequence, 
     }
 }
 
-/// Whether a stream name holds events of a layout, or would take its first. The mismatch tells of one that it
-/// does hold.
+/// Whether a stream name holds events of a layout, or of one that suits, or would take its first. The mismatch tells of
+/// one that it does hold.
 pub(super) fn check_layout(
     rows: Rows<'_>,
     stream: &str,
     name: u32,
     asked: &EventType,
+    suits: impl Fn(&DescriptorRow<'_>) -> bool,
 ) -> Result<(), CheckLayoutError> {
     let table = &rows.tables.layout;
     if rows.get(table, &key12(name, u64::from_be_bytes(asked.layout.0)))?.is_some() {
         return Ok(());
     }
-    let mut others = rows.within(table, &name.to_be_bytes())?;
-    let Some(other) = others.next() else { return Ok(()) };
-    let (key, value) = other?;
-    let descriptor = number_at(Some(value), || table.damage(key, "it is no number"))?.unwrap_or(0);
-    let row = DescriptorRow::get(rows, descriptor)?;
-    if row.is_readable_as(asked) {
-        return Ok(());
+    let mut mismatch = None;
+    for other in rows.within(table, &name.to_be_bytes())? {
+        let (key, value) = other?;
+        let descriptor = number_at(Some(value), || table.damage(key, "it is no number"))?.unwrap_or(0);
+        let row = DescriptorRow::get(rows, descriptor)?;
+        if suits(&row) {
+            return Ok(());
+        }
+        mismatch = mismatch.or_else(|| Some(row.mismatch(stream, None, asked)));
     }
-    Err(CheckLayoutError::Mismatch(row.mismatch(stream, None, asked)))
+    mismatch.map_or(Ok(()), |mismatch| Err(CheckLayoutError::Mismatch(mismatch)))
 }
 
 /// Why a layout does not suit a stream name.

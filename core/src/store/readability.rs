@@ -50,8 +50,17 @@ impl DescriptorRow<'_> {
         if self.is_readable_as(event_type) {
             return Some(event_type.root_len);
         }
-        let stored = Schema::parse(self.known?.1).ok()?;
-        let asked = Schema::parse(event_type.descriptor).ok()?;
+        let (stored, asked) = self.schemas(event_type)?;
         stored.root_len_for(&asked).ok()
+    }
+
+    /// Whether who reads events with this descriptor can read those of `event_type`: it is a later version.
+    pub(super) fn reads(&self, event_type: &EventType) -> bool {
+        self.schemas(event_type).is_some_and(|(stored, asked)| asked.root_len_for(&stored).is_ok())
+    }
+
+    fn schemas(&self, event_type: &EventType) -> Option<(Schema, Schema)> {
+        let stored = Schema::parse(self.known?.1).ok()?;
+        Some((stored, Schema::parse(event_type.descriptor).ok()?))
     }
 }

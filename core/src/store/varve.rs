@@ -94,7 +94,8 @@ impl Varve {
     /// # Errors
     ///
     /// [`ReadError::StreamName`]; [`ReadError::LayoutMismatch`] where the name holds events, and none of `T`'s
-    /// layout.
+    /// layout, nor of a version of it that has fewer or more fields at its end. A later version may be appended beside
+    /// an earlier one, whose readers read it too; not the other way round.
     pub fn stream<T: Event, const N: usize>(&mut self, name: &str) -> Result<Stream<T, N>, ReadError> {
         let reader = self.view.stream_reader::<T>(name)?;
         Ok(Stream::new(self.writer.clone(), reader))

@@ -193,13 +193,16 @@ impl VarveView {
     /// # Errors
     ///
     /// [`ReadError::StreamName`]; [`ReadError::LayoutMismatch`] where the name holds events, and none of `T`'s
-    /// layout.
+    /// layout, nor of a version of it that has fewer or more fields at its end.
     pub fn stream_reader<T: Event>(&self, name: &str) -> Result<StreamReader<T>, ReadError> {
         check_name(name)?;
         let snapshot = self.snapshot()?;
         let rows = snapshot.rows();
         if let Some(number) = super::catalog::name_number(rows, name)? {
-            super::catalog::check_layout(rows, name, number, &EventType::of::<T>())?;
+            let asked = EventType::of::<T>();
+            super::catalog::check_layout(rows, name, number, &asked, |row| {
+                row.root_len_as(&asked).is_some() || row.reads(&asked)
+            })?;
         }
         Ok(StreamReader::new(self.store.clone(), name.into()))
     }

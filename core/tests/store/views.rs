@@ -3,8 +3,8 @@
 use rkyv::{Archive, Serialize};
 use varve_core::descriptor::LayoutDifference;
 use varve_core::{
-    DeviceId, Epoch, Event, GlobalSequence, MERGED_STREAMS_MAX, Place, ReadError, Snapshot, StreamId,
-    StreamSequence, TimeColumn, Varve,
+    AppendError, DeviceId, Epoch, Event, GlobalSequence, MERGED_STREAMS_MAX, Place, ReadError,
+    RetentionPolicy, Snapshot, StreamId, StreamSequence, TimeColumn, Varve,
 };
 
 use crate::backward::{interleaved_with_a_device, told};
@@ -364,4 +364,62 @@ fn the_later_version_refuses_events_of_the_earlier_one_and_names_the_field() {
     assert_eq!(back.by_ref().take(4).filter(Result::is_ok).count(), 4);
     assert!(matches!(back.next(), Some(Err(ReadError::LayoutMismatch(_)))) && back.next().is_none());
     assert_eq!(snapshot.events_of::<v2::Visit>(GlobalSequence(0)).count(), 4);
+}
+
+#[test]
+fn a_program_goes_over_to_a_later_version_and_not_back() {
+    let dir = new_dir();
+    let old = |who: &str| v1::Visit { who: who.into(), doors: vec![7] };
+    let new = |who: &str| v2::Visit { who: who.into(), doors: vec![7], badge: None, minutes: 5 };
+    let mut varve = open(&dir);
+    varve.stream::<v1::Visit, 64>("visits").unwrap().append(ID, &old("Ada")).unwrap();
+    varve.stream::<v2::Visit, 64>("visits").unwrap().append(ID, &new("Grace")).unwrap();
+    let mut earlier = varve.stream::<v1::Visit, 64>("visits").unwrap();
+    earlier.append(ID, &old("Edith")).unwrap();
+    let read = earlier.reader().iter_stream(ID, None).unwrap();
+    let who: Vec<_> = read.iter().map(|event| event.unwrap().archived.who.to_string()).collect();
+    assert_eq!(who, ["Ada", "Grace", "Edith"]);
+    assert!(matches!(varve.stream::<Door, 64>("visits"), Err(ReadError::LayoutMismatch(_))));
+
+    let mut later = varve.stream::<v2::Visit, 64>("departures").unwrap();
+    later.append(ID, &new("Ada")).unwrap();
+    let mut earlier = varve.stream::<v1::Visit, 64>("departures").unwrap();
+    let read =
+        earlier.reader().get_archived(ID, StreamSequence(0)).map(|event| event.unwrap().who.to_string());
+    assert_eq!(read.unwrap(), "Ada");
+    let refused = earlier.append(ID, &old("Grace")).unwrap_err();
+    assert!(matches!(refused, AppendError::LayoutMismatch(_)), "{refused}");
+}
+
+#[test]
+fn what_is_retired_is_not_merged_and_not_found_by_its_time() {
+    let dir = new_dir();
+    let mut varve = open(&dir);
+    let mut doors = varve.stream::<Door, 8_192>("doors").unwrap();
+    for n in 0..60 {
+        doors.append(StreamId(n % 3), &door(&"x".repeat(4_000))).unwrap();
+    }
+    let mut policy = RetentionPolicy::default();
+    policy.events_max = Some(20);
+    let first = varve.retain(&policy).unwrap().first;
+    assert!((GlobalSequence(1)..=GlobalSequence(40)).contains(&first));
+    let snapshot = varve.snapshot().unwrap();
+    let left = || first.0..60;
+    let set = [("doors", StreamId(0)), ("doors", StreamId(2))];
+    let merged =
+        snapshot.iter_streams(set, GlobalSequence(0)).unwrap().map(|event| event.unwrap().global_seq.0);
+    assert!(merged.eq(left().filter(|place| place % 3 != 1)));
+    let found = snapshot.iter_between(i64::MIN..i64::MAX).unwrap().map(|event| event.unwrap().global_seq.0);
+    assert!(found.eq(left()));
+    assert_eq!(snapshot.events_of::<Door>(first).count(), left().count());
+    let mut log = snapshot.log();
+    assert!(log.get(first).unwrap().is_some());
+    for gone in [GlobalSequence(0), GlobalSequence(first.0 - 1)] {
+        let is_retired = |error| matches!(error, ReadError::Retired { first: left } if left == first);
+        assert!(log.get(gone).map(drop).is_err_and(is_retired));
+        assert!(log.get_bytes(gone).map(drop).is_err_and(is_retired));
+    }
+    let mut view = snapshot.stream::<Door>("doors", StreamId(0)).unwrap();
+    assert!(matches!(view.get(StreamSequence(0)), Err(ReadError::StreamRetired { .. })));
+    assert!(view.get(StreamSequence(19)).unwrap().is_some());
 }

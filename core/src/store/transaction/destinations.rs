@@ -52,7 +52,9 @@ impl Transaction<'_> {
         }
         let descriptor = self.descriptor(hash, Some((event_type.layout, event_type.descriptor)))?;
         let number = self.name(name)?;
-        catalog::check_layout(self.rows(), name, number, event_type)?;
+        catalog::check_layout(self.rows(), name, number, event_type, |row| {
+            row.is_readable_as(event_type) || row.reads(event_type)
+        })?;
         let route = self.route(number, name, id, descriptor)?;
         self.found.add_route(name, id, hash, route);
         self.destination(name, id, route)
