@@ -68,6 +68,12 @@ pub enum OpenError {
         /// What is amiss.
         reason: &'static str,
     },
+    /// The owner's process ended in the middle of a large commit, which a power cut may still take back: an owner has to open
+    /// the store before it can be read.
+    Unrecovered {
+        /// The directory.
+        path: PathBuf,
+    },
     /// The store has sealed streams: open it with its master key, by the feature `encryption`. Without one it can be
     /// opened for reading, and shows what is plain.
     Encrypted {
@@ -390,6 +396,11 @@ impl fmt::Display for OpenError {
                 write!(f, "{}: it is not empty, and a new store was to be made there", path.display())
             }
             Self::NotAStore { path, reason } => write!(f, "{}: not a Varve store: {reason}", path.display()),
+            Self::Unrecovered { path } => write!(
+                f,
+                "{}: the last owner's process ended in the middle of a commit; let an owner open the store first",
+                path.display()
+            ),
             Self::Encrypted { path } => {
                 write!(f, "{}: the store has sealed streams; open it with its master key", path.display())
             }

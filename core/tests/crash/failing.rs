@@ -83,7 +83,7 @@ impl Trial {
         // What a failed flush has dropped is read all the same, but a power cut takes it.
         let mut disk = Disk::new();
         watch.take_operations().iter().for_each(|operation| disk.apply(operation));
-        power_cuts::check(disk.power_cut(&mut self.random), &self.history, self.progress)?;
+        power_cuts::check(&disk.power_cut(&mut self.random), &self.history, self.progress)?;
         Ok(met)
     }
 

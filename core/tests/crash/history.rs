@@ -46,6 +46,11 @@ impl History {
         &self.contents
     }
 
+    /// Whether no commit was begun.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.commits.is_empty()
+    }
+
     /// Adds a commit that begins now.
     pub(crate) fn begin(&mut self, commit: Commit) -> &Commit {
         self.contents.apply(&commit);

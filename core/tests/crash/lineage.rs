@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use fastrand::Rng;
+use varve_core::{OpenError, Varve};
 use varve_disk_shim::{Disk, Operation, Watch};
 
 use crate::boot::start_anew;
 use crate::contents::Contents;
 use crate::history::{Commit, History, Progress};
-use crate::{new_dir, open};
+use crate::{config, new_dir, open};
 
 /// A disk, and what the store on it has to hold.
 pub(crate) struct Lineage {
@@ -31,8 +32,8 @@ enum Mark {
 /// The operations of one life.
 struct Life {
     operations: Vec<Operation>,
-    /// The history as it was before the store was opened.
-    before: History,
+    /// What the store had to hold before it was opened.
+    before: (History, Progress),
 }
 
 impl Lineage {
@@ -51,12 +52,13 @@ impl Lineage {
     /// # Errors
     ///
     /// What is wrong with the store, where it cannot go on.
-    pub(crate) fn live(&mut self, mut check: impl FnMut(Disk, &History, Progress)) -> Result<(), String> {
+    pub(crate) fn live(&mut self, mut check: impl FnMut(&Disk, &History, Progress)) -> Result<(), String> {
         let life = self.work()?;
         let moments = self.moments(&life);
         let last = *moments.last().expect("there are some");
         self.disk.begin_recording();
-        let mut history = &life.before;
+        let mut history = &life.before.0;
+        self.progress = life.before.1;
         for (at, operation) in life.operations.iter().enumerate().take(last + 1) {
             self.disk.apply(operation);
             if let Operation::Mark(mark) = operation {
@@ -66,7 +68,7 @@ impl Lineage {
                 self.progress.note(Mark::of(*mark));
             }
             for _ in moments.iter().filter(|&&moment| moment == at) {
-                check(self.disk.power_cut(&mut self.random), history, self.progress);
+                check(&self.disk.power_cut(&mut self.random), history, self.progress);
             }
         }
         self.history = history.clone();
@@ -83,7 +85,7 @@ impl Lineage {
         let dir = new_dir();
         self.disk.restore(dir.path()).map_err(|error| error.to_string())?;
         let watch = Watch::recording(dir.path()).map_err(|error| error.to_string())?;
-        let before = self.history.clone();
+        let before = (self.history.clone(), self.progress);
         self.commit_some(&watch, dir.path())?;
         let life = Life { operations: watch.take_operations(), before };
         life.check_recording(self.disk.clone(), dir.path())?;
@@ -91,10 +93,11 @@ impl Lineage {
     }
 
     fn commit_some(&mut self, watch: &Watch, dir: &Path) -> Result<(), String> {
+        if self.random.bool() && !self.history.is_empty() {
+            self.look(watch, dir)?;
+        }
         let mut varve = open(dir)?;
-        let held = self.history.settle(&Contents::read(&varve)?, self.progress)?;
-        self.history.truncate(held);
-        watch.mark(Mark::Settled(held).number());
+        self.settle(watch, &Contents::read(&varve)?)?;
         for _ in 0..self.random.usize(COMMITS) {
             if self.random.u8(..30) == 0 {
                 drop(varve);
@@ -106,6 +109,24 @@ impl Lineage {
             commit.perform(&mut varve).map_err(|error| format!("a commit failed: {error}"))?;
             watch.mark(Mark::Acknowledged.number());
         }
+        Ok(())
+    }
+
+    /// Reads the store before anybody owns it again, unless an owner has to put it right first.
+    fn look(&mut self, watch: &Watch, dir: &Path) -> Result<(), String> {
+        match Varve::open_read_only_with_config(dir, config()) {
+            Ok(view) => self.settle(watch, &Contents::read(&view)?),
+            Err(OpenError::Unrecovered { .. }) => Ok(()),
+            Err(error) => Err(format!("it cannot be looked at: {error}")),
+        }
+    }
+
+    /// Whoever has seen what the store holds relies on it.
+    fn settle(&mut self, watch: &Watch, found: &Contents) -> Result<(), String> {
+        let held = self.history.settle(found, self.progress)?;
+        self.history.truncate(held);
+        self.progress = Progress { acknowledged: held, begun: held };
+        watch.mark(Mark::Settled(held).number());
         Ok(())
     }
 
@@ -194,7 +215,7 @@ impl Mark {
 pub(crate) const LIVES: usize = 3;
 
 /// How many power cuts there are in each.
-pub(crate) const IMAGES_PER_LIFE: usize = 7;
+pub(crate) const IMAGES_PER_LIFE: usize = 10;
 
 /// How many commits a life has: a third of the shortest tail holds about 65.
 const COMMITS: std::ops::Range<usize> = 1..120;

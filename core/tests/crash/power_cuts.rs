@@ -1,7 +1,5 @@
 //! Power cuts at random moments: whatever the disk kept of what was not flushed, the store holds what it acknowledged.
 
-use std::path::Path;
-
 use fastrand::Rng;
 use varve_disk_shim::Disk;
 
@@ -38,18 +36,9 @@ fn a_disk_that_ignores_flushes_is_caught() {
 }
 
 /// Opens what a power cut has left, after another start of the machine, and goes on with it.
-pub(crate) fn check(mut image: Disk, history: &History, progress: Progress) -> Result<(), String> {
-    start_anew(&mut image);
-    let dir = new_dir();
-    image.restore(dir.path()).map_err(|error| error.to_string())?;
-    check_in(dir.path(), history, progress).map_err(|reason| {
-        let kept = new_dir().keep();
-        let restored = image.restore(&kept);
-        format!("{progress:?}: {reason} ({} has what was opened: {restored:?})", kept.display())
-    })
-}
-
-fn check_in(dir: &Path, history: &History, progress: Progress) -> Result<(), String> {
+pub(crate) fn check(image: &Disk, history: &History, progress: Progress) -> Result<(), String> {
+    let dir = restored(image)?;
+    let dir = dir.path();
     let mut varve = open(dir)?;
     let mut contents = Contents::read(&varve)?;
     history.settle(&contents, progress)?;
@@ -60,6 +49,14 @@ fn check_in(dir: &Path, history: &History, progress: Progress) -> Result<(), Str
     drop(varve);
     let varve = open(dir)?;
     expect(&Contents::read(&varve)?, &contents, "opened once more")
+}
+
+/// The files that [`check`] opens.
+pub(crate) fn restored(image: &Disk) -> Result<tempfile::TempDir, String> {
+    let (mut image, dir) = (image.clone(), new_dir());
+    start_anew(&mut image);
+    image.restore(dir.path()).map_err(|error| error.to_string())?;
+    Ok(dir)
 }
 
 fn expect(found: &Contents, expected: &Contents, when: &str) -> Result<(), String> {

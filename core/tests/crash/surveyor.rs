@@ -9,7 +9,7 @@ use std::thread;
 use varve_disk_shim::Disk;
 
 use crate::lineage::{LIVES, Lineage};
-use crate::power_cuts;
+use crate::{power_cuts, variable};
 
 /// Of which disk the images are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,11 +106,19 @@ fn survey_lineage(seed: u64, disk: Disk) {
         let lived =
             lineage.live(|image, history, progress| match power_cuts::check(image, history, progress) {
                 Ok(()) => say(GOOD, "image"),
-                Err(reason) => say(BAD, &format!("life {life}, {reason}")),
+                Err(reason) => say(BAD, &format!("life {life}, {progress:?}: {reason}{}", kept(image))),
             });
         if let Err(reason) = lived {
             return say(BAD, &format!("life {life}: {reason}"));
         }
+    }
+}
+
+/// Keeps a bad image where its lineage runs alone, to be looked at.
+fn kept(image: &Disk) -> String {
+    match variable("VARVE_TEST_SEED").map(|_| power_cuts::restored(image)) {
+        Some(Ok(dir)) => format!(" (kept in {})", dir.keep().display()),
+        _ => String::new(),
     }
 }
 

@@ -115,17 +115,40 @@ impl Mirror {
     }
 
     /// Copies what the tail holds of a store that nobody owns, and flushes it; `None` where somebody does.
-    fn find_unowned(&self, environment: &Arc<Environment>) -> Result<Option<Copies>, ReadError> {
+    fn find_unowned(&self, environment: &Arc<Environment>) -> Result<Option<Copies>, OpenError> {
         let Some(_free) = OwnerLock::keep_free(&self.dir)? else { return Ok(None) };
         let mut state = self.lock();
         self.open_journal(&mut state)?;
-        let (_, folded) = begin(environment)?;
+        let (read, folded) = begin(environment)?;
         state.copies = Some(match &state.journal {
-            Some(journal) => Copies::recover(journal, folded)?,
+            Some(journal) => {
+                self.refuse_unconfirmed(journal, environment, &read, folded)?;
+                Copies::recover(journal, folded)?
+            }
             None if environment.has_folded()? => return Err(Journal::missing().into()),
             None => Copies::none_beyond(folded),
         });
         Ok(state.copies.clone())
+    }
+
+    /// Refuses what an owner was killed over: LMDB has taken events that are not in the tail, and no record confirms them.
+    /// A power cut would take them back, until an owner has recovered the store.
+    fn refuse_unconfirmed(
+        &self,
+        journal: &Journal,
+        environment: &Environment,
+        read: &ReadTransaction,
+        folded: Folded,
+    ) -> Result<(), OpenError> {
+        if journal.confirmations()?.contains(&environment.meta_checksum().map_err(heed::Error::Io)?) {
+            return Ok(());
+        }
+        // A log whose end is damaged is read up to there.
+        let stored = Rows::new(environment.tables(), read.txn(), None, None).log_end().unwrap_or_default();
+        match journal.end_of(folded.commit)?.unwrap_or_default() {
+            end if stored <= end => Ok(()),
+            _ => Err(OpenError::Unrecovered { path: self.dir.clone() }),
+        }
     }
 
     /// How far the owner says that the log is durable; `None` where none said anything yet.

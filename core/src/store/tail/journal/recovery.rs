@@ -79,6 +79,19 @@ impl Journal {
         Ok(confirmed)
     }
 
+    /// Where the events of a commit end; `None` where the tail does not hold its record any more.
+    pub(in crate::store) fn end_of(&self, commit: u64) -> Result<Option<GlobalSequence>, OpenError> {
+        let mut end = None;
+        for segment in 0..SEGMENTS {
+            self.walk(segment, |_, _, record| {
+                end =
+                    record.filter(|record| record.head().commit == commit).map(|record| record.end()).or(end);
+            })
+            .map_err(|error| self.error(error))?;
+        }
+        Ok(end)
+    }
+
     /// Collects what a segment holds beyond `folded`.
     fn scan(&self, segment: u64, folded: Folded, found: &mut Found) -> std::io::Result<()> {
         self.walk(segment, |generation, sector, record| {
