@@ -10,6 +10,7 @@ mod defects;
 mod devices;
 mod expecting;
 mod folding;
+mod formats;
 mod growth;
 mod hostile;
 mod killed;

@@ -54,26 +54,43 @@ impl Whole {
         assert_eq!(shown.consumers, self.consumers);
     }
 
+    /// Everything as text, a line for each thing.
+    pub(crate) fn to_text(&self) -> String {
+        let streams = self.streams.iter().map(|stream| format!("{stream:?}"));
+        let devices = self.devices.iter().map(|device| format!("{device:?}"));
+        let consumers = self.consumers.iter().map(|consumer| format!("{consumer:?}"));
+        let lines = self.events.iter().cloned().chain(streams).chain(devices).chain(consumers);
+        lines.map(|line| line + "\n").collect()
+    }
+
     /// How many events there are.
     pub(crate) fn events(&self) -> usize {
         self.events.len()
     }
 }
 
-/// Fills a store with one of each thing: local events of two types, enough for several blocks, events of a device with
-/// ticks and a clock, a gap, and consumers. Returns how many events it has then.
+/// Fills a store with one of each thing, and enough of one for several blocks. Returns how many events it has then.
 pub(crate) fn fill(varve: &mut Varve) -> u64 {
-    let mut readings = varve.stream::<Reading, 32>("readings").unwrap();
-    for round in 0..20 {
-        let batch: Vec<_> = (0..40).map(|n| reading(round * 40 + n)).collect();
-        readings.append_batch(StreamId(round % 3), &batch).unwrap();
-    }
+    fill_with(varve, 20, 40);
     let mut doors = varve.stream::<Door, 2048>("doors").unwrap();
-    doors.append_batch(StreamId(1), &[door("Ada"), door("Bartholomew the second")]).unwrap();
     for round in 0..10 {
         let crowd = door(&"everybody ".repeat(150 + round));
         doors.append_batch(StreamId(1), &vec![crowd; 16]).unwrap();
     }
+    varve.next_global_seq().unwrap().0
+}
+
+/// Fills a store with one of each thing: local events of two types, events of a device with ticks and a clock, a gap, and
+/// consumers.
+pub(crate) fn fill_with(varve: &mut Varve, rounds: u64, readings_each: u64) {
+    let mut readings = varve.stream::<Reading, 32>("readings").unwrap();
+    for round in 0..rounds {
+        let uptimes = round * readings_each..(round + 1) * readings_each;
+        let batch: Vec<_> = uptimes.map(reading).collect();
+        readings.append_batch(StreamId(round % 3), &batch).unwrap();
+    }
+    let mut doors = varve.stream::<Door, 2048>("doors").unwrap();
+    doors.append_batch(StreamId(1), &[door("Ada"), door("Bartholomew the second")]).unwrap();
     let mut append = varve.begin();
     append.open_epoch(DEVICE, Epoch(1)).unwrap();
     append.descriptor(Reading::DESCRIPTOR).unwrap();
@@ -94,10 +111,9 @@ pub(crate) fn fill(varve: &mut Varve) -> u64 {
     let channels = [binding::<Reading>("climate", StreamId::of_device(DEVICE, 0))];
     append.device_batch(device_batch(&channels, 0, &batch)).unwrap();
     append.device_gap(gap()).unwrap();
-    append.consumer(CONSUMERS[0], GlobalSequence(100)).unwrap();
+    append.consumer(CONSUMERS[0], GlobalSequence(10)).unwrap();
     append.consumer(CONSUMERS[1], GlobalSequence(0)).unwrap();
     append.commit().unwrap();
-    varve.next_global_seq().unwrap().0
 }
 
 /// A store that is filled, with all of it in LMDB.
