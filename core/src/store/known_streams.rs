@@ -1,6 +1,6 @@
 //! What appends found out about streams, so that the next one need not ask the rows for every event.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::{DescriptorHash, StreamId, StreamSequence};
 
@@ -10,7 +10,8 @@ use crate::{DescriptorHash, StreamId, StreamSequence};
 /// writer learns it once the append is written. What a failed append found was perhaps its own, and is dropped.
 #[derive(Debug, Default)]
 pub(super) struct KnownStreams {
-    routes: HashMap<Box<str>, HashMap<(StreamId, DescriptorHash), Route>>,
+    /// There are few names, and many ids.
+    routes: BTreeMap<Box<str>, HashMap<(StreamId, DescriptorHash), Route>>,
     routes_len: usize,
     /// By the stream's number.
     ends: HashMap<u32, StreamSequence>,

@@ -1,23 +1,40 @@
 //! Group commit: one flush makes durable whatever was written before it began.
+//!
+//! Threads that commit again and again would fall into two groups, each of which writes while the other's flush is under
+//! way, and every flush would serve a part of them. So the thread that is to flush waits a little for those that took
+//! part in the last flush and are on their way to the next. A thread that commits alone waits for nobody.
 
 use std::sync::PoisonError;
+use std::time::{Duration, Instant};
 
-use crate::store::sync::{Condvar, Mutex, MutexGuard};
+use crate::store::sync::{Condvar, Mutex, MutexGuard, wait_timeout};
 
 /// Which commits are written, and which are durable. Commits have numbers, each the one before plus 1.
 #[derive(Debug)]
 pub(in crate::store) struct Flusher {
     state: Mutex<State>,
     flushed: Condvar,
+    /// Told of each thread that comes to wait for a flush that has not begun.
+    gathered: Condvar,
 }
 
 #[derive(Debug)]
 struct State {
     written: u64,
     durable: u64,
-    /// Whether a thread flushes: the others wait for it.
+    /// Whether a thread flushes, or is about to: the others wait for it.
     is_flushing: bool,
     has_failed: bool,
+    /// The last commit of the flush that is under way, or was last.
+    target: u64,
+    /// How many threads that flush serves.
+    served: usize,
+    /// How many threads wait for a flush that has not begun.
+    gathered: usize,
+    /// How many threads were served by the last flush, or waited for the next when it ended.
+    expected: usize,
+    /// How long the next flush may be put off for them.
+    patience: Duration,
 }
 
 /// A flush failed, now or before: what the disk holds of the commits that are not durable is unknown.
@@ -27,8 +44,18 @@ pub(in crate::store) struct FlushFailed;
 impl Flusher {
     /// Everything up to the commit `durable` is durable.
     pub(in crate::store) fn new(durable: u64) -> Self {
-        let state = State { written: durable, durable, is_flushing: false, has_failed: false };
-        Self { state: Mutex::new(state), flushed: Condvar::new() }
+        let state = State {
+            written: durable,
+            durable,
+            is_flushing: false,
+            has_failed: false,
+            target: durable,
+            served: 0,
+            gathered: 0,
+            expected: 0,
+            patience: Duration::ZERO,
+        };
+        Self { state: Mutex::new(state), flushed: Condvar::new(), gathered: Condvar::new() }
     }
 
     /// Notes that everything up to `commit` is written.
@@ -54,6 +81,7 @@ impl Flusher {
         mut flush: impl FnMut(u64) -> bool,
     ) -> Result<(), FlushFailed> {
         let mut state = self.lock();
+        self.arrive(&mut state, commit);
         loop {
             if state.durable >= commit {
                 return Ok(());
@@ -66,13 +94,40 @@ impl Flusher {
                 continue;
             }
             state.is_flushing = true;
+            state = self.gather(state);
             let target = state.written;
+            state.target = target;
+            state.served = std::mem::take(&mut state.gathered);
             drop(state);
-            let mut turn = Turn { flusher: self, flushed: None };
+            let mut turn = Turn { flusher: self, since: Instant::now(), flushed: None };
             turn.flushed = flush(target).then_some(target);
             drop(turn);
             state = self.lock();
         }
+    }
+
+    /// Counts a thread that comes to wait for `commit`.
+    fn arrive(&self, state: &mut State, commit: u64) {
+        if commit > state.target {
+            state.gathered += 1;
+            self.gathered.notify_one();
+        } else if commit > state.durable {
+            state.served += 1;
+        }
+    }
+
+    /// Waits for as many threads as are to be expected, while there is patience.
+    fn gather<'s>(&self, mut state: MutexGuard<'s, State>) -> MutexGuard<'s, State> {
+        let until = Instant::now() + state.patience;
+        while state.gathered < state.expected {
+            let left = until.saturating_duration_since(Instant::now());
+            let (guard, is_over) = wait_timeout(&self.gathered, state, left);
+            state = guard;
+            if is_over {
+                break;
+            }
+        }
+        state
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -83,6 +138,7 @@ impl Flusher {
 /// The turn of the one thread that flushes. However it ends, by a panic too, the others hear of it.
 struct Turn<'f> {
     flusher: &'f Flusher,
+    since: Instant,
     /// The last commit that it made durable; `None` where the flush failed.
     flushed: Option<u64>,
 }
@@ -91,11 +147,80 @@ impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let mut state = self.flusher.lock();
         state.is_flushing = false;
+        state.expected = state.served + state.gathered;
+        state.patience = (self.since.elapsed() / PATIENCE_SHARE).min(PATIENCE_MAX);
         match self.flushed {
             Some(commit) => state.durable = commit,
             None => state.has_failed = true,
         }
         drop(state);
         self.flusher.flushed.notify_all();
+    }
+}
+
+/// A flush is put off for the last one's time divided by this at most …
+const PATIENCE_SHARE: u32 = 2;
+
+/// … and never longer than this.
+const PATIENCE_MAX: Duration = Duration::from_millis(1);
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::sync::Mutex;
+    use std::thread;
+
+    use super::*;
+
+    fn flusher(expected: usize, patience: Duration) -> Flusher {
+        let flusher = Flusher::new(0);
+        flusher.lock().expected = expected;
+        flusher.lock().patience = patience;
+        flusher
+    }
+
+    /// More than any test takes.
+    const FOR_EVER: Duration = Duration::from_secs(1_000);
+
+    #[test]
+    fn a_flush_serves_those_that_took_part_in_the_last_one() {
+        let (flusher, targets) = (flusher(2, FOR_EVER), Mutex::new(Vec::new()));
+        let commit = |commit| {
+            flusher.written(commit);
+            let flush = |target| {
+                targets.lock().unwrap().push(target);
+                true
+            };
+            flusher.wait(commit, flush).unwrap();
+        };
+        thread::scope(|scope| {
+            scope.spawn(|| commit(1));
+            while flusher.lock().gathered < 1 {
+                thread::yield_now();
+            }
+            commit(2);
+        });
+        assert_eq!(*targets.lock().unwrap(), [2]);
+        let state = flusher.lock();
+        assert_eq!(state.expected, 2);
+        assert!(state.patience <= PATIENCE_MAX);
+    }
+
+    #[test]
+    fn who_commits_alone_waits_for_nobody() {
+        let flusher = flusher(1, FOR_EVER);
+        for commit in 1..=3 {
+            flusher.written(commit);
+            flusher.wait(commit, |target| target == commit).unwrap();
+            assert_eq!(flusher.lock().expected, 1);
+            flusher.lock().patience = FOR_EVER;
+        }
+    }
+
+    #[test]
+    fn nobody_is_waited_for_longer_than_the_bound() {
+        let flusher = flusher(2, Duration::from_millis(1));
+        flusher.written(1);
+        flusher.wait(1, |_| true).unwrap();
+        assert_eq!(flusher.lock().expected, 1, "the other did not come");
     }
 }
