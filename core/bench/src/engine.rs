@@ -35,6 +35,12 @@ pub(crate) trait Engine<E: Sample>: Send {
     /// is on the disk when this returns.
     fn append_over_streams(&mut self, events: &[E]);
 
+    /// Appends each event to stream 0 in a commit of its own that survives the end of the process, and is on the disk only
+    /// when this returns. Whether the engine has such commits.
+    fn append_relaxed(&mut self, _events: &[E]) -> bool {
+        false
+    }
+
     /// Handles that append single events to stream 0 from threads of their own, durably. An engine without such
     /// handles is taken in turn.
     fn handles<'a>(&'a mut self, count: usize) -> Vec<Handle<'a, E>> {

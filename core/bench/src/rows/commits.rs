@@ -6,7 +6,7 @@ use super::Row;
 use crate::aim::Aim;
 use crate::engine::{Contender, Engine, EngineName};
 use crate::sample::Sample;
-use crate::session::{Contends, Session};
+use crate::session::{Contends, Session, timed};
 
 static ONE: Row = Row::new(
     "commit-1",
@@ -39,7 +39,10 @@ static OVER_STREAMS: Row = Row::new(
     ],
 );
 
-pub(super) static ROWS: [&Row; 3] = [&ONE, &MANY, &OVER_STREAMS];
+static RELAXED: Row =
+    Row::new("commit-relaxed", "commit of 1 event that survives the process, flushed every 512", "µs", &[]);
+
+pub(super) static ROWS: [&Row; 4] = [&ONE, &MANY, &OVER_STREAMS, &RELAXED];
 
 /// What one commit takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +66,9 @@ pub(super) fn measure<E: Sample>(session: &mut Session) {
             measure_commit::<E>(session, row, commit);
         }
     }
+    if session.wants(&RELAXED) {
+        measure_relaxed::<E>(session);
+    }
 }
 
 /// Every engine takes the same commits in turn, its folds and checkpoints among them.
@@ -85,6 +91,20 @@ fn measure_commit<E: Sample>(session: &mut Session, row: &'static Row, commit: C
     for mut engine in engines {
         assert_eq!(engine.engine.scan(), engine.expected, "{:?} lost events", engine.name);
     }
+}
+
+fn measure_relaxed<E: Sample>(session: &mut Session) {
+    let events: Vec<E> = (1..=COMMITS_MAX).map(E::generate).collect();
+    let mut contenders = session.writers::<E>();
+    session.rounds::<E, _>(RELAXED.title, &mut contenders, |session, contender| {
+        let dir = session.new_dir();
+        let mut engine = (contender.open)(dir.path(), (events.len() * E::LEN) as u64);
+        let (ns, is_able) = timed(|| engine.append_relaxed(&events));
+        if is_able {
+            assert_eq!(engine.scan(), E::sum(&events), "{:?} lost events", contender.name);
+            session.add(&RELAXED, E::NAME, contender.name, ns / 1_000.0 / events.len() as f64);
+        }
+    });
 }
 
 impl Commit {
