@@ -8,8 +8,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 
 use varve_core::{
-    AppendError, Config, Epoch, Event, GlobalSequence, OpenError, ReadError, StreamId, TAIL_LEN_MIN, Varve,
-    VarveView,
+    AppendError, Config, DeviceRecord, Epoch, Event, GlobalSequence, OpenError, ReadError, StreamId,
+    StreamInfo, TAIL_LEN_MIN, Varve, VarveView,
 };
 
 use crate::damage::blocks;
@@ -87,6 +87,8 @@ fn make_image(dir: &Path) {
         doors.append(StreamId(turn % 3), &door(&"x".repeat(1 + (turn as usize * 97) % 4_000))).unwrap();
         let batch = readings(turn * 5, 5);
         append.device_batch(device_batch(&channels, turn * 5, &batch)).unwrap();
+        // A row of its own, which no later record replaces.
+        append.consumer(&consumer(turn), GlobalSequence(turn)).unwrap();
         append.commit().unwrap();
     }
     copy(&store, &image);
@@ -102,15 +104,15 @@ pub(crate) fn bear_damage(dir: &Path) {
     let areas: Vec<_> = areas.into_iter().filter(|area| task.contains(&format!("{area:?}"))).collect();
     let (image, damaged) = (dir.join("image"), dir.join("damaged"));
     copy(&image, &damaged);
-    let log = read(Varve::with_config(&damaged, config()).unwrap().view()).unwrap();
-    assert_eq!(log.len() as u64, 6 * (FOLDED_TURNS + TAIL_TURNS));
+    let whole = Whole::of(Varve::with_config(&damaged, config()).unwrap().view()).unwrap();
+    assert_eq!(whole.log.len() as u64, 6 * (FOLDED_TURNS + TAIL_TURNS));
     for seed in seeds {
         std::io::stdout().write_all(format!("seed {seed}\n").as_bytes()).unwrap();
         let mut random = fastrand::Rng::with_seed(seed);
         let area = areas[random.usize(..areas.len())];
         copy(&image, &damaged);
         damage(&damaged, area, &mut random);
-        check(&damaged, area, &log);
+        check(&damaged, area, &whole);
     }
 }
 
@@ -156,16 +158,16 @@ fn records(file: &[u8]) -> Vec<Range<usize>> {
 }
 
 /// Reads the store beside no owner and as its owner, who then appends.
-fn check(dir: &Path, area: Area, log: &[Vec<u8>]) {
+fn check(dir: &Path, area: Area, whole: &Whole) {
     let beside =
         Varve::open_read_only_with_config(dir, config()).map_err(|error| tolerate_open(area, &error));
     if let Ok(view) = beside {
-        check_log(&view, area, log);
+        check_shown(&view, area, whole);
     }
     let Ok(mut varve) = Varve::with_config(dir, config()).map_err(|error| tolerate_open(area, &error)) else {
         return;
     };
-    check_log(&varve, area, log);
+    check_shown(&varve, area, whole);
     let appended =
         varve.stream::<Door, 5_000>("doors").map(|mut doors| doors.append(StreamId(7), &door("new")));
     match appended {
@@ -182,34 +184,57 @@ fn check(dir: &Path, area: Area, log: &[Vec<u8>]) {
 
 /// What is shown is what was stored. In the tail alone the last commit may count as torn: no later one tells that it was
 /// flushed.
-fn check_log(view: &VarveView, area: Area, log: &[Vec<u8>]) {
-    match read(view) {
+fn check_shown(view: &VarveView, area: Area, whole: &Whole) {
+    match Whole::of(view) {
+        Ok(shown) if shown.log.len() == whole.log.len() => {
+            assert!(area == Area::Lmdb || shown == *whole, "{area:?}")
+        }
         Ok(shown) => {
-            let missing = if area == Area::Record { EVENTS_OF_LAST_COMMIT } else { 0 };
-            assert!(area == Area::Lmdb || shown.len() + missing >= log.len(), "{area:?}: {}", shown.len());
-            assert!(log.starts_with(&shown) || area == Area::Lmdb, "{area:?}");
+            assert!(
+                area == Area::Lmdb || area == Area::Record && whole.may_lack(shown.log.len()),
+                "{area:?}"
+            );
+            assert!(area == Area::Lmdb || whole.log.starts_with(&shown.log), "{area:?}");
         }
         Err(error) => tolerate(area, &error),
     }
-    for (global, stored) in (0..).zip(log) {
-        match view.global_reader().get_bytes(GlobalSequence(global)) {
+    for (global, stored) in whole.log.iter().enumerate() {
+        match view.global_reader().get_bytes(GlobalSequence(global as u64)) {
             Ok(Some(bytes)) => assert!(&*bytes == stored, "{area:?}: {global} is another event"),
             Ok(None) => {
-                let missing = log.len() - global as usize;
-                assert!(
-                    area == Area::Lmdb || area == Area::Record && missing <= EVENTS_OF_LAST_COMMIT,
-                    "{area:?}: {global} is absent"
-                );
+                let is_torn = area == Area::Record && whole.may_lack(global);
+                assert!(area == Area::Lmdb || is_torn, "{area:?}: {global} is absent");
             }
             Err(error) => tolerate(area, &error),
         }
     }
 }
 
-/// The bytes of all events, forward; or of all before the first that is damaged.
-fn read(view: &VarveView) -> Result<Vec<Vec<u8>>, ReadError> {
-    let snapshot = view.snapshot()?;
-    snapshot.iter_from(GlobalSequence(0))?.map(|event| event.map(|event| event.payload.to_vec())).collect()
+/// All that a store shows.
+#[derive(PartialEq)]
+struct Whole {
+    log: Vec<Vec<u8>>,
+    streams: Vec<StreamInfo>,
+    devices: Vec<DeviceRecord>,
+    consumers: Vec<Option<GlobalSequence>>,
+}
+
+impl Whole {
+    /// Reads everything, or up to what is damaged first.
+    fn of(view: &VarveView) -> Result<Self, ReadError> {
+        let snapshot = view.snapshot()?;
+        let log =
+            snapshot.iter_from(GlobalSequence(0))?.map(|event| event.map(|event| event.payload.to_vec()));
+        let log = log.collect::<Result<_, _>>()?;
+        let consumers = (0..FOLDED_TURNS + TAIL_TURNS).map(|turn| view.consumer(&consumer(turn)));
+        let consumers = consumers.collect::<Result<_, _>>()?;
+        Ok(Self { log, streams: view.streams()?, devices: view.devices()?, consumers })
+    }
+
+    /// Whether what follows the first `events` is no more than the last commit.
+    fn may_lack(&self, events: usize) -> bool {
+        self.log.len() - events <= EVENTS_OF_LAST_COMMIT
+    }
 }
 
 /// Damage of our own bytes has a name and a place.
@@ -221,6 +246,11 @@ fn tolerate_open(area: Area, error: &OpenError) {
     // The version of the tail's format is one of its bytes.
     let is_named = matches!(error, OpenError::Corrupt(_) | OpenError::NewerFormat { .. });
     assert!(area == Area::Lmdb || is_named, "{area:?}: {error}");
+}
+
+/// The consumer that a turn moves, once for all.
+fn consumer(turn: u64) -> String {
+    format!("the consumer of turn {turn}")
 }
 
 fn copy(from: &Path, to: &Path) {

@@ -78,8 +78,8 @@ impl Operation {
                 let expected = [Expected::Any, Expected::Right, Expected::Wrong][random.usize(..3)];
                 Self::Append { id, lengths, expected }
             }
-            25..29 => Self::Burst { id, commits: random.usize(1..80) },
-            29..30 => Self::Bulk { id },
+            25..28 => Self::Burst { id, commits: random.usize(1..80) },
+            28..30 => Self::Bulk { id },
             30..72 => {
                 let parts = (0..random.usize(..8)).map(|_| Part::random(random)).collect();
                 let outcome = [Outcome::Committed, Outcome::Committed, Outcome::Relaxed, Outcome::Abandoned];

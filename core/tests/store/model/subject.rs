@@ -108,6 +108,8 @@ impl Subject {
             Outcome::Committed => append.commit().unwrap(),
             Outcome::Relaxed => {
                 let committed = append.commit_relaxed().unwrap();
+                let shown = self.varve().next_global_seq().unwrap().0;
+                assert_eq!(shown, self.oracle.next(), "readers see what is durable alone");
                 self.varve().flush().unwrap();
                 committed
             }
