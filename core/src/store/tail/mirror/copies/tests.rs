@@ -193,6 +193,19 @@ fn a_record_beyond_what_was_told_stays_unseen() {
 }
 
 #[test]
+fn a_generation_beyond_what_was_told_is_not_looked_into() {
+    let mut owner = Owner::new(1);
+    owner.write();
+    owner.flush();
+    let told = owner.told;
+    owner.turn();
+    owner.write();
+    let mut copies = Copies::default();
+    assert!(copies.advance(&owner.journal, &told, owner.folded).unwrap());
+    assert_eq!(commits(&copies.view_from(owner.folded).unwrap()), [1]);
+}
+
+#[test]
 fn a_transaction_that_sees_less_than_was_forgotten_makes_no_log_with_it() {
     let mut owner = Owner::new(1);
     owner.write();
