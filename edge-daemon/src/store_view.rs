@@ -22,7 +22,9 @@ pub(crate) fn cannot_open(dir: &Path, error: &OpenError) -> Failure {
         OpenError::OtherWordSize { .. } => "read it on such a machine",
         OpenError::NetworkFileSystem { .. } => "give a directory on a disk of this machine",
         OpenError::NotAStore { .. } => "check the path; `varved run --store DIR` makes a store",
-        OpenError::Unrecovered { .. } => "start `varved run` on it, or give it a moment if it has just started",
+        OpenError::Unrecovered { .. } => {
+            "start `varved run` on it, or give it a moment if it has just started"
+        }
         OpenError::Io { .. } => "check the path and its permissions",
         OpenError::Corrupt(_) => SALVAGE,
         _ => "check the disk and its permissions",
