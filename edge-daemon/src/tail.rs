@@ -53,7 +53,7 @@ struct Selection {
     id: Option<StreamId>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Printed {
     /// As many as one snapshot is held for; there may be more.
     Some,
@@ -178,6 +178,22 @@ mod tests {
         assert_eq!(line["event"], 7);
         assert!(line["time"].as_str().unwrap().ends_with('Z'));
         assert_eq!(line.get("error"), None);
+    }
+
+    #[test]
+    fn events_that_are_not_there_any_more_are_passed_over() {
+        let mut tail = Tail {
+            next: GlobalSequence(3),
+            selection: Selection { stream: None, id: None },
+            line: Vec::new(),
+        };
+        let retired = ReadError::Retired { first: GlobalSequence(10) };
+        assert!(tail.pass_over(retired).is_ok_and(|printed| printed == Printed::Some));
+        assert_eq!(tail.next, GlobalSequence(10));
+        tail.pass_over(ReadError::Quarantined { end: GlobalSequence(20) }).unwrap();
+        assert_eq!(tail.next, GlobalSequence(20));
+        assert!(tail.pass_over(ReadError::TooManyReaders).is_err());
+        assert_eq!(tail.next, GlobalSequence(20));
     }
 
     #[test]

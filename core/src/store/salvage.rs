@@ -35,6 +35,8 @@ pub use report::{SalvageError, SalvageReport};
 /// where that is whole, and in pages that nothing leads to where it is not; the tail's records are read one by one.
 /// A stream, descriptor or device whose row is lost gets one with a made-up name, so that its events can be read.
 ///
+/// Sealed events stay sealed: the file `keys` of the damaged store opens them, once it is copied into the new one.
+///
 /// The new store has an incarnation of its own. It takes memory for a few bytes a block, and reads the data file
 /// without mapping it, so that no damage can end the process.
 ///
