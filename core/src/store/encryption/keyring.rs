@@ -351,6 +351,8 @@ impl State {
             self.is_poisoned = replacement.has_touched_old() || discard(dir).is_err();
             return Err(error);
         }
+        // Whatever comes now, what the file no longer has is not in memory either.
+        (self.entries, self.opened) = (HashMap::new(), HashMap::new());
         self.is_poisoned = true;
         let path = dir.join(KEYS_FILE);
         *self = Self::load(open_for_writing(&path)?, &path, master)?;

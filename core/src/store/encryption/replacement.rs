@@ -125,6 +125,9 @@ pub(super) fn is_old_given_up(dir: &Path) -> Result<bool, KeysError> {
 /// keys of streams that may yet be shredded.
 pub(super) fn discard(dir: &Path) -> Result<(), KeysError> {
     let new = dir.join(NEW_KEYS_FILE);
+    if !exists(&new)? {
+        return Ok(());
+    }
     at(&new, overwrite)?;
     at(&new, sync)?;
     at(&new, |path| fs::remove_file(path))?;

@@ -406,6 +406,13 @@ fn a_write_that_fails_is_final_until_the_store_is_opened_again() {
 }
 
 #[test]
+fn a_replacement_that_writes_nothing_leaves_nothing_to_take_back() {
+    let (dir, keyring) = with_keys(1);
+    discard(dir.path()).unwrap();
+    assert!(key_bytes(&keyring, 0).is_ok());
+}
+
+#[test]
 fn a_replacement_that_fails_before_it_touches_anything_is_taken_back() {
     let (dir, keyring) = with_keys(2);
     let before = keys(&keyring, 2);
