@@ -221,6 +221,15 @@ fn events_of_a_type_come_in_global_order_from_any_place() {
             (event.global_seq, name, event.stream_id, event.stream_seq, &event.payload[..])
         });
         assert!(told.eq(expected), "from {from}");
+        let (mut one_by_one, folded) = (Vec::new(), snapshot.events_of::<Reading>(GlobalSequence(from)));
+        for event in snapshot.events_of::<Reading>(GlobalSequence(from)) {
+            one_by_one.push(event.unwrap().global_seq);
+        }
+        let folded = folded.fold(Vec::new(), |mut places, event| {
+            places.push(event.unwrap().global_seq);
+            places
+        });
+        assert_eq!(folded, one_by_one, "from {from}");
     }
     assert_eq!(snapshot.events_of::<Door>(GlobalSequence(0)).count(), 30 * 40 + 1);
     assert_eq!(snapshot.events_of::<u64>(GlobalSequence(0)).count(), 0);
@@ -267,6 +276,9 @@ fn an_event_that_is_none_is_never_lent_and_hides_no_other() {
         let mut typed = snapshot.events_of::<Door>(GlobalSequence(0));
         assert_eq!(typed.by_ref().take(2).filter(Result::is_ok).count(), 2);
         assert!(is_third(&typed.next().unwrap().unwrap_err()) && typed.next().is_none());
+        let folded = snapshot.events_of::<Door>(GlobalSequence(0));
+        let told: Vec<_> = folded.fold(Vec::new(), |told, event| [told, vec![event.is_ok()]].concat());
+        assert_eq!(told, [true, true, false], "an error is the last");
         assert_eq!(snapshot.events_of::<Door>(GlobalSequence(3)).filter(Result::is_ok).count(), 1);
     }
 }
