@@ -106,17 +106,8 @@ impl<'s, T: Event> EventsOf<'s, T> {
         Some(TypedEvent { global_seq, stream_name, stream_id, stream_seq, archived, bytes })
     }
 
-    /// What comes once a stretch has ended: an event of the next one, or an error, with which the iteration ends.
-    #[cold]
-    fn next_stretch(&mut self) -> Option<Result<TypedEvent<'s, T>, ReadError>> {
-        let event = self.advance();
-        if !matches!(event, Ok(Some(_))) {
-            (self.block, self.left, self.next) = (None, 0, GlobalSequence(u64::MAX));
-        }
-        event.transpose()
-    }
-
     /// The next event, of the next stretch that holds any.
+    #[cold]
     fn advance(&mut self) -> Result<Option<TypedEvent<'s, T>>, ReadError> {
         loop {
             if let Some(block) = &self.block
@@ -209,24 +200,14 @@ where
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        match self.next_of_stretch() {
-            Some(event) => Some(Ok(event)),
-            None => self.next_stretch(),
+        if let Some(event) = self.next_of_stretch() {
+            return Some(Ok(event));
         }
-    }
-
-    /// A stretch is folded in a loop of its own, which costs half as much as asking for one event after the other.
-    fn fold<B, F: FnMut(B, Self::Item) -> B>(mut self, first: B, mut f: F) -> B {
-        let mut folded = first;
-        loop {
-            while let Some(event) = self.next_of_stretch() {
-                folded = f(folded, Ok(event));
-            }
-            match self.next_stretch() {
-                Some(event) => folded = f(folded, event),
-                None => return folded,
-            }
+        let event = self.advance();
+        if !matches!(event, Ok(Some(_))) {
+            (self.block, self.left, self.next) = (None, 0, GlobalSequence(u64::MAX));
         }
+        event.transpose()
     }
 }
 
