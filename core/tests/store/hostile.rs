@@ -132,15 +132,19 @@ fn damage(dir: &Path, area: Area, random: &mut fastrand::Rng) {
         Area::Watermark | Area::Lmdb => 0..file.len(),
     };
     for _ in 0..random.usize(1..5) {
-        let at = if random.bool() { random.usize(range.clone()) } else { front(&range, random) };
+        let at = place(&range, random);
         file[at] ^= 1 << random.u8(..8);
     }
     fs::write(&path, file).unwrap();
 }
 
-/// A place near the front of a range, where the headers are.
-fn front(range: &Range<usize>, random: &mut fastrand::Rng) -> usize {
-    random.usize(range.start..range.end.min(range.start + 128))
+/// A place in a range: near its front, where the headers are, near its end, where the rows of a record are, or anywhere.
+fn place(range: &Range<usize>, random: &mut fastrand::Rng) -> usize {
+    match random.u8(..3) {
+        0 => random.usize(range.start..range.end.min(range.start + 128)),
+        1 => random.usize(range.start.max(range.end.saturating_sub(128))..range.end),
+        _ => random.usize(range.clone()),
+    }
 }
 
 fn one_of(mut ranges: Vec<Range<usize>>, random: &mut fastrand::Rng) -> Range<usize> {
