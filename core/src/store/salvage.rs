@@ -53,7 +53,7 @@ pub use report::{SalvageError, SalvageReport};
 ///
 /// # Errors
 ///
-/// [`OpenError::Owned`] where somebody writes the store; [`OpenError::NotEmpty`] where something is at `new_path`;
+/// [`OpenError::Owned`](crate::OpenError::Owned) where somebody writes the store; [`OpenError::NotEmpty`](crate::OpenError::NotEmpty) where something is at `new_path`;
 /// [`SalvageError::Nothing`] where there is nothing of a store.
 pub fn salvage(path: impl AsRef<Path>, new_path: impl AsRef<Path>) -> Result<SalvageReport, SalvageError> {
     let path = path.as_ref();
