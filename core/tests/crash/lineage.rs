@@ -1,4 +1,4 @@
-//! A store through several lives, each of which ends in a kill, a power cut or a clean end, on one disk.
+//! A store through several lives, each of which ends in a kill or a power cut, on one disk.
 
 use std::path::Path;
 
