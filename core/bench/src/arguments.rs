@@ -11,7 +11,7 @@ use crate::rows::recovery::Errand;
 
 /// The event store measured against its peers: the same events, the same machine, the same run.
 #[derive(Clone, Debug, Parser)]
-#[command(version, subcommand_negates_reqs = true)]
+#[command(version)]
 pub(crate) struct Arguments {
     /// How many events a store holds that is read, or takes in bulk.
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(EVENTS_MIN..))]
