@@ -230,3 +230,31 @@ fn blocks_of_other_times_are_not_looked_into() {
     assert!(matches!(error, ReadError::Corrupt(damage) if damage.place == Place::Block(GlobalSequence(0))));
     assert!(events.next().is_none());
 }
+
+#[test]
+fn each_event_of_a_block_is_found_by_its_time_whatever_its_ticks() {
+    let dir = new_dir();
+    let varve = open(&dir);
+    let channels = [binding::<Reading>("climate", StreamId(1))];
+    let ticks = [5_000, 9_000, 1_000, 7_000];
+    let events = ticks.map(|ticks| (0, ticks, archived(&reading(ticks))));
+    let batch = sealed(LANE, TimeColumn::DeltaOfDeltas, &events);
+    let mut append = varve.begin();
+    append.open_epoch(DEVICE, Epoch(1)).unwrap();
+    append.descriptor(Reading::DESCRIPTOR).unwrap();
+    append.clock(mapping(0, 0, 77_000_000)).unwrap();
+    append.device_batch(device_batch(&channels, 0, &batch)).unwrap();
+    append.commit().unwrap();
+    for folded in [false, true] {
+        if folded {
+            varve.fold().unwrap();
+        }
+        let snapshot = varve.snapshot().unwrap();
+        for event in snapshot.iter_from(GlobalSequence(0)).unwrap().map(Result::unwrap) {
+            let utc_us = event.time().unwrap().utc_us;
+            let found = snapshot.iter_between(utc_us..utc_us + 1).unwrap();
+            let found: Vec<_> = found.map(|event| event.unwrap().global_seq).collect();
+            assert_eq!(found, [event.global_seq], "folded: {folded}");
+        }
+    }
+}

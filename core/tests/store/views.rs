@@ -139,6 +139,24 @@ fn a_log_view_tells_of_an_event_what_an_iterator_tells() {
 }
 
 #[test]
+fn an_event_that_is_asked_for_alone_has_its_place_in_its_lane() {
+    let dir = new_dir();
+    let varve = open(&dir);
+    let batch = crate::readings(0, 10);
+    let channels = [binding::<Reading>("climate", ID)];
+    let mut append = varve.begin();
+    append.open_epoch(DEVICE, Epoch(1)).unwrap();
+    append.descriptor(Reading::DESCRIPTOR).unwrap();
+    append.device_batch(device_batch(&channels, 0, &batch)).unwrap();
+    append.commit().unwrap();
+    let snapshot = varve.snapshot().unwrap();
+    for place in 0..10 {
+        let event = snapshot.log().get(GlobalSequence(place)).unwrap().unwrap();
+        assert_eq!(event.origin().unwrap().unwrap().sequence.0, place);
+    }
+}
+
+#[test]
 fn many_streams_are_merged_in_global_order_from_any_place() {
     let dir = new_dir();
     let varve = interleaved_with_a_device(&dir);
