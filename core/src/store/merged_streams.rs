@@ -145,7 +145,8 @@ impl<'s> MergedStreams<'s> {
 
 /// The first run of a stream that can hold an event at or behind `from`.
 fn first_run(snapshot: &Snapshot, stream: u32, from: GlobalSequence) -> Result<Option<RunIndex>, ReadError> {
-    let (mut low, mut high) = (StreamSequence(0), snapshot.stream_end(stream)?);
+    // A stream whose events are all retired still has a row, of a block that is gone.
+    let (mut low, mut high) = (snapshot.first_of(stream)?, snapshot.stream_end(stream)?);
     let mut before = None;
     while low < high {
         let middle = StreamSequence(low.0 + (high.0 - low.0) / 2);

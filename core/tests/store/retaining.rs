@@ -63,6 +63,8 @@ fn what_is_retired_is_a_named_absence_and_the_rest_is_read_as_ever() {
     assert!(frames.iter_stream(StreamId(1), None).unwrap().iter().next().is_none());
     assert!(frames.iter_stream_back(StreamId(1), None).unwrap().iter().next().is_none());
     assert_eq!(frames.iter_stream(StreamId(2), None).unwrap().iter().map(Result::unwrap).count(), 60);
+    let now = varve.snapshot().unwrap();
+    assert_eq!(now.iter_name("frames", first).unwrap().map(Result::unwrap).count(), 60);
     assert_eq!(before.iter_from(GlobalSequence(0)).unwrap().count(), 120, "a snapshot holds still");
     assert_eq!(before.first_global_seq().unwrap(), GlobalSequence(0));
     let report = varve.snapshot().unwrap().verify();
