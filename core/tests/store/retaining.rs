@@ -63,12 +63,24 @@ fn what_is_retired_is_a_named_absence_and_the_rest_is_read_as_ever() {
     assert!(frames.iter_stream(StreamId(1), None).unwrap().iter().next().is_none());
     assert!(frames.iter_stream_back(StreamId(1), None).unwrap().iter().next().is_none());
     assert_eq!(frames.iter_stream(StreamId(2), None).unwrap().iter().map(Result::unwrap).count(), 60);
-    let now = varve.snapshot().unwrap();
-    assert_eq!(now.iter_name("frames", first).unwrap().map(Result::unwrap).count(), 60);
     assert_eq!(before.iter_from(GlobalSequence(0)).unwrap().count(), 120, "a snapshot holds still");
     assert_eq!(before.first_global_seq().unwrap(), GlobalSequence(0));
     let report = varve.snapshot().unwrap().verify();
     assert!(report.is_sound(), "{report}");
+}
+
+/// Of a stream with a single run, that run's row is what is left.
+#[test]
+fn streams_are_merged_though_one_of_them_is_gone() {
+    let dir = new_dir();
+    let mut varve = open(&dir);
+    let mut frames = varve.stream::<Frame, 4096>("frames").unwrap();
+    append(&mut frames, 1, PER_BLOCK);
+    append(&mut frames, 2, 30);
+    let first = varve.retain(&last(30)).unwrap().first;
+    assert_eq!(first, GlobalSequence(PER_BLOCK));
+    let snapshot = varve.snapshot().unwrap();
+    assert_eq!(snapshot.iter_name("frames", first).unwrap().map(Result::unwrap).count(), 30);
 }
 
 #[test]
