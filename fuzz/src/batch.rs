@@ -17,6 +17,7 @@ pub(crate) fn run(bytes: &[u8]) -> Verdict {
 fn check(batch: &Batch<'_>, bytes: &[u8]) {
     let events: Vec<_> = batch.events().collect();
     assert_eq!(batch.bytes(), bytes);
+    assert!(Batch::new_checked(&bytes[..bytes.len() - 1]).is_err(), "a batch ends where it ends");
     assert_eq!(events.len(), batch.len());
     assert!((1..=BATCH_EVENTS_MAX).contains(&events.len()) && batch.lane().0 < 4);
     assert!(events.iter().all(|event| event.ticks.is_some() == events[0].ticks.is_some()));

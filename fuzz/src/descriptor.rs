@@ -10,6 +10,7 @@ pub(crate) fn run(bytes: &[u8]) -> Verdict {
     let schema = Schema::parse(bytes);
     if let Ok(schema) = &schema {
         assert!(bytes.len() <= DESCRIPTOR_LEN_MAX);
+        assert!(Schema::parse(&bytes[..bytes.len() - 1]).is_err(), "a descriptor ends where it ends");
         assert_eq!(schema.descriptor_hash(), DescriptorHash::of(bytes));
         assert!(schema.fields().all(|field| field.name.len() < 256));
         // No event at all, one that is all zeros: an error or JSON.
