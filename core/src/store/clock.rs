@@ -78,13 +78,17 @@ impl HostClock {
         }
     }
 
-    /// UTC less the boot's time, as the system's clock has it now.
+    /// UTC less the boot's time, as the system's clock has it now: the closest of [`READINGS`], since the thread may
+    /// have to wait between its looks at the two clocks.
     pub(super) fn utc_offset_us(&self) -> i64 {
-        let utc = match SystemTime::now().duration_since(UNIX_EPOCH) {
-            Ok(after) => after.as_micros() as i64,
-            Err(before) => -(before.duration().as_micros() as i64),
+        let reading = || {
+            let before = self.now_us();
+            let utc = utc_us();
+            let waited = self.now_us().saturating_sub(before);
+            (waited, utc.wrapping_sub((before + waited / 2) as i64))
         };
-        utc.wrapping_sub(self.now_us() as i64)
+        let closest = (0..READINGS).map(|_| reading()).min_by_key(|&(waited, _)| waited);
+        closest.map_or(0, |(_, offset)| offset)
     }
 }
 
@@ -184,6 +188,14 @@ pub(super) fn mapping_key(device: u32, epoch: Epoch, lane: Lane, first: DeviceSe
     key
 }
 
+/// The system's clock: µs since 1970 in UTC.
+fn utc_us() -> i64 {
+    match SystemTime::now().duration_since(UNIX_EPOCH) {
+        Ok(after) => after.as_micros() as i64,
+        Err(before) => -(before.duration().as_micros() as i64),
+    }
+}
+
 #[cfg(target_os = "linux")]
 const CLOCK: rustix::time::ClockId = rustix::time::ClockId::Boottime;
 #[cfg(not(target_os = "linux"))]
@@ -202,6 +214,9 @@ const PLAUSIBLE_UTC_US: i64 = 1_577_836_800_000_000;
 
 /// How far the system's clock may wander before its mapping is measured anew: what a plausible clock is trusted to.
 const STEP_US: u64 = 50_000;
+
+/// How often the two clocks are compared at a time.
+const READINGS: usize = 3;
 
 #[cfg(test)]
 mod tests {
