@@ -52,7 +52,8 @@ fn bear(areas: &[Area], cases: u64) -> Vec<(u64, i32)> {
     let mut deaths = Vec::new();
     let mut next = 0;
     while next < cases {
-        fs::write(dir.path().join("task"), format!("{next} {cases} {areas:?}")).unwrap();
+        let end = cases.min(next + CASES_PER_PROCESS);
+        fs::write(dir.path().join("task"), format!("{next} {end} {areas:?}")).unwrap();
         // Whoever is led in circles, or asked for memory without end, dies as well.
         let limits = "ulimit -t 60; ulimit -v 4000000; ulimit -c 0;";
         let mut child = start_under(limits, "bear damage", dir.path());
@@ -271,6 +272,9 @@ fn config() -> Config {
     config.map_size = Some(16 << 20);
     config
 }
+
+/// Few enough for the time that a process gets.
+const CASES_PER_PROCESS: u64 = 100;
 
 /// How many turns are folded, and how many the tail holds.
 const FOLDED_TURNS: u64 = 30;
