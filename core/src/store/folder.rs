@@ -40,7 +40,12 @@ impl Folder {
         Self { environment, tail, running: None, kept_from, is_poisoned: false }
     }
 
-    /// Whether a fold failed in a way that leaves unknown what the disk holds.
+    /// Keeps everything from being written any more: LMDB holds what nobody may rely on.
+    pub(super) fn poison(&mut self) {
+        self.is_poisoned = true;
+    }
+
+    /// Whether what the disk holds is unknown, since a fold failed, or the confirmation of a large commit.
     pub(super) fn is_poisoned(&self) -> bool {
         self.is_poisoned
     }
@@ -94,10 +99,7 @@ impl Folder {
     /// Makes a transaction durable that [`Folder::begin_direct`] began and that is committed, and forgets what it took. The
     /// log goes on at `next`.
     pub(super) fn end_direct(&mut self, next: GlobalSequence) -> Result<(), AppendError> {
-        if let Err(error) = self.environment.flush() {
-            self.is_poisoned = true;
-            return Err(error.into());
-        }
+        self.environment.flush()?;
         let (view, folded) = self.tail.sealed();
         self.kept_from = view.first_generation().unwrap_or(folded.generation + 1);
         self.tail.skip_to(next);

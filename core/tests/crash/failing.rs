@@ -123,6 +123,11 @@ impl Trial {
             }
             match Contents::read(&varve) {
                 Ok(found) if found == before => {}
+                // Stored, but not confirmed: it must not be stored twice.
+                Ok(found) if found == *self.history.contents() => match commit.perform(&mut varve) {
+                    Err(AppendError::Poisoned) => return Ok(None),
+                    _ => return Err("a commit failed, and is there, and could be repeated".into()),
+                },
                 Ok(found) => return Err(format!("a commit failed, and yet {}", found.difference(&before))),
                 // LMDB reads no more once it could not write where it begins to read. The store says so.
                 Err(_) if self.fault.call == Some(Call::Write) => return Ok(None),
