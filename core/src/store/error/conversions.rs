@@ -24,7 +24,18 @@ macro_rules! stands_for {
     };
 }
 
-stands_for!(ReadError for OpenError, ReadError for AppendError, AppendError for OpenError);
+stands_for!(ReadError for OpenError, ReadError for AppendError);
+
+impl From<AppendError> for OpenError {
+    fn from(error: AppendError) -> Self {
+        Self::Storage(StorageError(heed::Error::Io(match error {
+            AppendError::Corrupt(damage) => return Self::Corrupt(damage),
+            AppendError::Storage(error) => return Self::Storage(error),
+            AppendError::DiskFull => io::ErrorKind::StorageFull.into(),
+            error => io::Error::other(error),
+        })))
+    }
+}
 
 macro_rules! each_from {
     ($cause:ty as $variant:ident => $($error:ident),+) => {
