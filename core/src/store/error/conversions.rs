@@ -37,19 +37,51 @@ impl From<AppendError> for OpenError {
     }
 }
 
-macro_rules! each_from {
-    ($cause:ty as $variant:ident => $($error:ident),+) => {
-        $(impl From<$cause> for $error {
-            fn from(cause: $cause) -> Self {
-                Self::$variant(cause)
+macro_rules! corrupt_by_damage {
+    ($($error:ident),+) => {
+        $(impl From<Damage> for $error {
+            fn from(damage: Damage) -> Self {
+                Self::Corrupt(damage)
             }
         })+
     };
 }
 
-each_from!(Damage as Corrupt => OpenError, AppendError, ReadError);
+corrupt_by_damage!(OpenError, AppendError, ReadError);
+
 #[cfg(feature = "encryption")]
-each_from!(KeysError as Keys => OpenError, AppendError, ReadError);
+impl From<KeysError> for OpenError {
+    fn from(error: KeysError) -> Self {
+        match error {
+            KeysError::Io { path, error } => Self::Io { path, error },
+            KeysError::Corrupt(damage) => Self::Corrupt(damage),
+            error => Self::Keys(error),
+        }
+    }
+}
+
+#[cfg(feature = "encryption")]
+impl From<KeysError> for AppendError {
+    fn from(error: KeysError) -> Self {
+        match error {
+            KeysError::Io { error, .. } => heed::Error::Io(error).into(),
+            KeysError::Corrupt(damage) => Self::Corrupt(damage),
+            KeysError::Poisoned => Self::Poisoned,
+            error => Self::Keys(error),
+        }
+    }
+}
+
+#[cfg(feature = "encryption")]
+impl From<KeysError> for ReadError {
+    fn from(error: KeysError) -> Self {
+        match error {
+            KeysError::Io { error, .. } => heed::Error::Io(error).into(),
+            KeysError::Corrupt(damage) => Self::Corrupt(damage),
+            error => Self::Keys(error),
+        }
+    }
+}
 
 impl From<heed::Error> for OpenError {
     fn from(error: heed::Error) -> Self {
