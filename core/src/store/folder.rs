@@ -136,7 +136,7 @@ impl Folder {
     }
 
     fn has_room(&self) -> bool {
-        self.tail.generation() < self.kept_from + SEGMENTS
+        overwrites_nothing_kept(self.tail.generation(), self.kept_from)
     }
 }
 
@@ -175,6 +175,30 @@ fn fold_once(environment: &Environment, view: &TailView, folded: Folded) -> Resu
     Ok(environment.commit(txn)?)
 }
 
+/// Whether the segment of `generation` is that of none from `kept_from` on.
+fn overwrites_nothing_kept(generation: u64, kept_from: u64) -> bool {
+    generation < kept_from + SEGMENTS
+}
+
 pub(super) fn is_map_full(error: &heed::Error) -> bool {
     matches!(error, heed::Error::Mdb(MdbError::MapFull))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_generation_takes_the_segment_of_none_that_is_kept() {
+        for kept_from in 1..9 {
+            for generation in kept_from..kept_from + 2 * SEGMENTS {
+                let is_free = (kept_from..generation).all(|kept| kept % SEGMENTS != generation % SEGMENTS);
+                assert_eq!(
+                    overwrites_nothing_kept(generation, kept_from),
+                    is_free,
+                    "{generation}, {kept_from}"
+                );
+            }
+        }
+    }
 }

@@ -498,3 +498,21 @@ fn a_unit_that_is_cut_short_or_holds_other_events_is_damage() {
     }
     assert!(run.opened(&[&text[..], &[0]].concat()).is_err());
 }
+
+#[test]
+fn a_block_past_the_end_of_the_number_space_is_refused() {
+    let entry = |stream_seq| Entry {
+        key: local(1, 1),
+        stream_seq,
+        device_seq: 0,
+        ticks: None,
+        ingest_us: 0,
+        bytes: vec![7],
+    };
+    let entries = [entry(0), entry(1)];
+    let last = u64::MAX - 2;
+    assert!(Block::new_checked(GlobalSequence(last), &write(last, 1, &entries)).is_ok());
+    let bytes = write(last + 1, 1, &entries);
+    let refused = Block::new_trusted(GlobalSequence(last + 1), &bytes).map(|block| block.len());
+    assert_eq!(refused.unwrap_err().reason, "its events exceed the number space");
+}
