@@ -2,7 +2,7 @@
 //! one before, so that nothing of it can be left out, doubled, moved or cut off unseen.
 //!
 //! ```text
-//! header, 40 bytes    0 magic "VRVK" · 4 format 4 · 8 incarnation 8 · 16 first global 8 · 24 next global 8 · 32 zero 4 · 36 CRC 4
+//! header, 40 bytes    0 magic "VRVA" · 4 format 4 · 8 incarnation 8 · 16 first global 8 · 24 next global 8 · 32 zero 4 · 36 CRC 4
 //! chunk, 12 + n bytes 0 kind 1 · 1 table 1 · 2 length of the key 2 · 4 length of the content 4 · 8 CRC 4 · key · content
 //! ```
 //!
@@ -256,7 +256,7 @@ fn read_exact(input: &mut impl Read, bytes: &mut [u8], at: u64) -> Result<(), Co
     })
 }
 
-const MAGIC: [u8; 4] = *b"VRVK";
+const MAGIC: [u8; 4] = *b"VRVA";
 const HEADER_LEN: usize = 40;
 const HEADER_CRC_AT: usize = 36;
 const CHUNK_HEAD_LEN: usize = 12;
