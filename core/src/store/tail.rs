@@ -61,9 +61,8 @@ struct Generations {
     current: Arc<Generation>,
     /// The commit of the current generation's first record.
     first_commit: u64,
-    /// How many of the current generation's records are flushed, and how many sectors they take.
+    /// How many of the current generation's records are flushed.
     durable: usize,
-    durable_sectors: u32,
     /// The last commit that is written, and the place of the next event after it.
     commit: u64,
     next: GlobalSequence,
@@ -96,7 +95,6 @@ impl Tail {
             current: new_generation(&journal, generation),
             first_commit: commit + 1,
             durable: 0,
-            durable_sectors: 0,
             commit,
             next,
             sectors: 0,
@@ -227,7 +225,7 @@ impl Tail {
         let sealed = std::mem::replace(&mut generations.current, next);
         generations.sealed.push(sealed);
         generations.first_commit = generations.commit + 1;
-        (generations.durable, generations.durable_sectors, generations.sectors) = (0, 0, 0);
+        (generations.durable, generations.sectors) = (0, 0);
         self.publish(&generations, generations.next);
     }
 
@@ -249,14 +247,9 @@ impl Tail {
     fn show(&self, commit: u64) {
         let mut generations = self.generations.write().unwrap_or_else(PoisonError::into_inner);
         let records = (commit + 1 - generations.first_commit) as usize;
-        let current = generations.current.clone();
-        let shown = current.records(records).skip(generations.durable);
-        let (mut sectors, mut next) = (generations.durable_sectors, generations.next);
-        for record in shown {
-            sectors += record.sectors();
-            next = record.end();
-        }
-        (generations.durable, generations.durable_sectors) = (records, sectors);
+        let last = generations.current.records(records).last();
+        let next = last.map_or(generations.next, Record::end);
+        generations.durable = records;
         self.publish(&generations, next);
     }
 
@@ -265,7 +258,6 @@ impl Tail {
         let published = Published {
             generation: generations.current.number(),
             records: generations.durable as u32,
-            sectors: generations.durable_sectors,
             commit: generations.first_commit + generations.durable as u64 - 1,
             next,
         };

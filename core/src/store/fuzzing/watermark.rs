@@ -24,8 +24,7 @@ pub fn seal_watermark(watermark: &mut Vec<u8>) {
 
 /// A watermark.
 pub fn sample_watermarks() -> Vec<Vec<u8>> {
-    let published =
-        Published { generation: 7, records: 3, sectors: 5, commit: 90, next: GlobalSequence(1_000) };
+    let published = Published { generation: 7, records: 3, commit: 90, next: GlobalSequence(1_000) };
     vec![published.encode(INCARNATION).to_vec()]
 }
 

@@ -5,7 +5,7 @@ use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
 use super::record::{Chunk, Record, TableNumber};
 use crate::store::block::Block;
-use crate::store::error::{Damage, Place};
+use crate::store::error::Damage;
 use crate::{GlobalSequence, StreamSequence};
 
 /// The records of one segment of the tail, from its first on. Records are only added, and stay where they are, so
@@ -70,13 +70,15 @@ impl Generation {
     ///
     /// # Errors
     ///
-    /// [`Damage`] where a block in it is damaged, or the generation has no room for another record.
+    /// [`Damage`] where a block in it is damaged.
+    ///
+    /// # Panics
+    ///
+    /// Where it holds as many records as its segment has sectors: each takes one at least.
     pub(in crate::store) fn push(&self, record: Record) -> Result<(), Damage> {
         let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
         let at = index.len;
-        let damage =
-            |reason| Damage { place: Place::Tail { generation: self.number, sector: at as u32 }, reason };
-        let slot = self.records.get(at).ok_or_else(|| damage("its generation is full"))?;
+        let slot = self.records.get(at).expect("a record takes a sector of its segment");
         check_blocks(&record)?;
         index.add(at as u32, slot.get_or_init(|| record))?;
         index.len += 1;

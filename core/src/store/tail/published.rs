@@ -19,8 +19,6 @@ pub(in crate::store) struct Published {
     pub(in crate::store) generation: u64,
     /// How many records of the current generation are durable.
     pub(in crate::store) records: u32,
-    /// How many sectors those take.
-    pub(in crate::store) sectors: u32,
     /// The last commit that is durable.
     pub(in crate::store) commit: u64,
     /// The place of the event after it.
@@ -81,7 +79,6 @@ impl Published {
         put(field::COMMIT, &self.commit.to_le_bytes());
         put(field::NEXT, &self.next.0.to_le_bytes());
         put(field::RECORDS, &self.records.to_le_bytes());
-        put(field::SECTORS, &self.sectors.to_le_bytes());
         let crc = crc32c::crc32c(&bytes[..field::CRC]);
         bytes[field::CRC..].copy_from_slice(&crc.to_le_bytes());
         bytes
@@ -98,7 +95,6 @@ impl Published {
         Some(Self {
             generation: u64_at(field::GENERATION)?,
             records: u32_at(field::RECORDS)?,
-            sectors: u32_at(field::SECTORS)?,
             commit: u64_at(field::COMMIT)?,
             next: GlobalSequence(u64_at(field::NEXT)?),
         })
@@ -118,7 +114,6 @@ mod field {
     pub(super) const COMMIT: usize = 24;
     pub(super) const NEXT: usize = 32;
     pub(super) const RECORDS: usize = 40;
-    pub(super) const SECTORS: usize = 44;
     pub(super) const CRC: usize = 60;
 }
 
@@ -128,12 +123,11 @@ mod tests {
     use crate::store::tail::golden;
 
     const PUBLISHED: Published =
-        Published { generation: 7, records: 3, sectors: 5, commit: 90, next: GlobalSequence(1000) };
+        Published { generation: 7, records: 3, commit: 90, next: GlobalSequence(1000) };
 
     #[test]
     fn the_file_is_byte_for_byte_what_the_format_says() {
-        let published =
-            Published { generation: 5, records: 3, sectors: 4, commit: 17, next: GlobalSequence(10) };
+        let published = Published { generation: 5, records: 3, commit: 17, next: GlobalSequence(10) };
         let bytes = published.encode(golden::INCARNATION);
         assert_eq!(bytes.as_slice(), golden::bytes("watermark"));
         assert_eq!(Published::parse(&bytes, golden::INCARNATION), Some(published));
@@ -165,8 +159,7 @@ mod tests {
     #[test]
     fn half_of_one_and_half_of_another_is_nothing() {
         let before = PUBLISHED.encode(1);
-        let after =
-            Published { generation: 8, records: 4, sectors: 6, commit: 91, next: GlobalSequence(1001) };
+        let after = Published { generation: 8, records: 4, commit: 91, next: GlobalSequence(1001) };
         let after = after.encode(1);
         for cut in 1..LEN {
             let mut torn = after;

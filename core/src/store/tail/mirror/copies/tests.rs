@@ -81,7 +81,6 @@ impl Owner {
         self.told = Published {
             generation: self.generation(),
             records: (self.commit - before) as u32,
-            sectors: self.sector,
             commit: self.commit,
             next: GlobalSequence(0),
         };
