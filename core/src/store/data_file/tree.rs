@@ -167,8 +167,11 @@ impl DataTree {
 
     /// Reads the value of `len` bytes in the overflow pages from `page` on, and tells where it stands.
     fn read_overflow(&self, page: u64, len: usize, value: &mut Vec<u8>) -> io::Result<Option<u64>> {
+        if len > BLOCK_LEN_MAX {
+            return Ok(None);
+        }
         let pages = (PAGE_HEADER_LEN + len).div_ceil(self.page_len) as u64;
-        if len > BLOCK_LEN_MAX || page.checked_add(pages).is_none_or(|end| end > self.pages) {
+        if page.checked_add(pages).is_none_or(|end| end > self.pages) {
             return Ok(None);
         }
         let mut head = [0; PAGE_HEADER_LEN];
