@@ -324,7 +324,7 @@ mod tests {
         let hex = |range: std::ops::Range<usize>| {
             bytes[range].iter().map(|byte| format!("{byte:02x}")).collect::<String>()
         };
-        assert_eq!(hex(0..24), "5652564b00000000080706050403020103000000000000 00".replace(' ', ""));
+        assert_eq!(hex(0..24), "5652564100000000080706050403020103000000000000 00".replace(' ', ""));
         assert_eq!(hex(24..36), "090000000000000000000000");
         assert_eq!(hex(40..48), "0203080004000000", "a row of table 3: a key of 8 bytes, a value of 4");
         assert_eq!(hex(52..60), "72656164696e6773");
