@@ -19,7 +19,7 @@ mod sync {
 
 #[path = "../../src/store/tail/flusher.rs"]
 mod flusher;
-#[path = "../../src/store/watcher.rs"]
+#[path = "../../src/store/follow/watcher.rs"]
 mod watcher;
 
 mod following;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::retention::RetentionPolicy;
-use super::tail::{SEGMENT_LEN_MAX, SEGMENT_LEN_MIN, SEGMENTS};
+use crate::store::tail::{SEGMENT_LEN_MAX, SEGMENT_LEN_MIN, SEGMENTS};
+use crate::store::upkeep::retention::RetentionPolicy;
 
 /// How a store is opened. [`Config::default`] suits a gateway and a test alike.
 #[derive(Clone, Debug)]
@@ -32,7 +32,7 @@ pub struct Config {
     pub retention: Option<RetentionPolicy>,
     /// How events are sealed. The default is not at all.
     #[cfg(feature = "encryption")]
-    pub encryption: Option<super::encryption::Encryption>,
+    pub encryption: Option<crate::store::encryption::Encryption>,
 }
 
 /// What a commit promises when it returns.

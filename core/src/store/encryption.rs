@@ -26,8 +26,8 @@ mod wrapped_key;
 use std::fs::File;
 use std::path::Path;
 
-use super::error::{Damage, Place};
-use super::sealing::KEYS_FILE;
+use crate::store::error::{Damage, Place};
+use crate::store::sealing::KEYS_FILE;
 pub use error::KeysError;
 pub use keyring::KEYS_MAX;
 pub(super) use keyring::{Found, Keyring};

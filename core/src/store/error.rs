@@ -7,10 +7,10 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-#[cfg(feature = "encryption")]
-use super::encryption::KeysError;
-use super::expected_version::ExpectedVersion;
 use crate::descriptor::{DescriptorError, LayoutDifference};
+#[cfg(feature = "encryption")]
+use crate::store::encryption::KeysError;
+use crate::store::write::expected_version::ExpectedVersion;
 use crate::{ArchiveError, GlobalSequence, LayoutHash, StreamId, StreamSequence};
 
 /// Why a store could not be opened.

@@ -8,10 +8,10 @@ mod keyless;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::block::Run;
-use super::environment::Environment;
-use super::error::{OpenError, ReadError};
-use super::snapshot::Snapshot;
+use crate::store::error::{OpenError, ReadError};
+use crate::store::files::environment::Environment;
+use crate::store::log::block::Run;
+use crate::store::read::snapshot::Snapshot;
 #[cfg(feature = "encryption")]
 pub(super) use keyed::{AppendSealing, Sealing};
 #[cfg(not(feature = "encryption"))]

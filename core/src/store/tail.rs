@@ -12,6 +12,7 @@
 
 mod flusher;
 mod fold;
+pub(super) mod folder;
 mod generation;
 #[cfg(test)]
 mod golden;
@@ -19,15 +20,16 @@ mod journal;
 mod mirror;
 mod published;
 mod record;
+pub(super) mod recovery;
 mod view;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use super::error::AppendError;
-#[cfg(feature = "notify")]
-use super::watcher::Watermark;
 use crate::GlobalSequence;
+use crate::store::error::AppendError;
+#[cfg(feature = "notify")]
+use crate::store::follow::watcher::Watermark;
 use flusher::Flusher;
 pub(in crate::store) use fold::{Folded, fold, table_of};
 pub(in crate::store) use generation::{Generation, RowKey, TailRun};

@@ -7,20 +7,20 @@ use std::sync::Arc;
 
 use heed::RwTxn;
 
-use super::append::Append;
-use super::config::Config;
-use super::environment::{Environment, sync_directory};
-use super::error::{AppendError, OpenError, ReadError};
-use super::owner_lock::OwnerLock;
-use super::recovery;
-use super::sealing::Sealing;
-use super::stream::Stream;
-use super::tables::Tables;
-use super::view::VarveView;
-use super::writer::Writer;
 use crate::Event;
+use crate::store::config::Config;
+use crate::store::error::{AppendError, OpenError, ReadError};
+use crate::store::files::environment::{Environment, sync_directory};
+use crate::store::files::owner_lock::OwnerLock;
+use crate::store::log::tables::Tables;
+use crate::store::read::view::VarveView;
+use crate::store::sealing::Sealing;
+use crate::store::tail::recovery;
+use crate::store::write::append::Append;
+use crate::store::write::stream::Stream;
+use crate::store::write::writer::Writer;
 #[cfg(feature = "encryption")]
-use {super::encryption::MasterKey, crate::StreamId};
+use {crate::StreamId, crate::store::encryption::MasterKey};
 
 /// A store that this handle owns: it appends, and reads by all that [`VarveView`] offers.
 ///

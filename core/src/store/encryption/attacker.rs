@@ -3,12 +3,12 @@
 use std::fs;
 use std::path::Path;
 
-use crate::store::block::Block;
 use crate::store::encryption::key_file::{ENTRY_LEN, Entry, EntryKind, HEADER_LEN, Header, StreamIdentity};
 use crate::store::encryption::master_key::MasterKey;
 use crate::store::encryption::secret::Secret;
 use crate::store::encryption::stream_key::{Meaning, StreamKey};
 use crate::store::encryption::suite::{Cipher, Suite};
+use crate::store::log::block::Block;
 use crate::{DescriptorHash, Event, GlobalSequence, StreamId};
 
 /// Every byte of every file in a directory.

@@ -22,7 +22,7 @@ use super::secret::Secret;
 use super::suite::{Cipher, Suite};
 use super::wrapped_key::{WRAPPED_KEY_LEN, WrappedKey};
 use crate::store::error::{Damage, Place};
-use crate::store::tables::array;
+use crate::store::log::tables::array;
 use crate::{StreamId, StreamSequence};
 
 /// What stands before the entries.

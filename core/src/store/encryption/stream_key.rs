@@ -7,8 +7,8 @@ use zeroize::Zeroizing;
 use super::key_file::StreamIdentity;
 use super::secret::{Secret, random_nonce};
 use super::suite::{Cipher, Forged, NONCE_LEN, Nonce, Suite, TAG_LEN};
-use crate::store::block::{SealedRun, UNIT_FRONT_LEN, UNIT_OVERHEAD};
-use crate::store::tables::array;
+use crate::store::log::block::{SealedRun, UNIT_FRONT_LEN, UNIT_OVERHEAD};
+use crate::store::log::tables::array;
 use crate::{DescriptorHash, DeviceId, StreamSequence};
 
 /// The key of a stream. The keys that seal its events are derived from it.
@@ -135,7 +135,7 @@ const _: () = assert!(UNIT_OVERHEAD == UNIT_FRONT_LEN + TAG_LEN);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::block::Origin;
+    use crate::store::log::block::Origin;
     use crate::{DeviceSequence, Epoch, Lane, StreamId};
 
     fn key(byte: u8, suite: Suite, name: &str) -> StreamKey {

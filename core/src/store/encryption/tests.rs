@@ -6,8 +6,8 @@ use rkyv::{Archive, Serialize};
 
 use super::attacker::{all_bytes, attack, open_units};
 use super::*;
-use crate::store::environment::Environment;
-use crate::store::owner_lock::OwnerLock;
+use crate::store::files::environment::Environment;
+use crate::store::files::owner_lock::OwnerLock;
 use crate::{Config, StreamId, TAIL_LEN_MIN, Varve};
 
 #[derive(Clone, Archive, Serialize, crate::Event)]

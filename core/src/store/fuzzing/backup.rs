@@ -2,10 +2,10 @@
 
 use super::block::{sample_blocks, walk_unchecked_block};
 use crate::GlobalSequence;
-use crate::store::backup::{BackupChunk, BackupReader, BackupWriter, ContainerError, Header};
-use crate::store::block::Block;
-use crate::store::tables::array;
+use crate::store::log::block::Block;
+use crate::store::log::tables::array;
 use crate::store::tail::TableNumber;
+use crate::store::upkeep::backup::{BackupChunk, BackupReader, BackupWriter, ContainerError, Header};
 
 /// Reads a backup to its end, as a restore does.
 ///

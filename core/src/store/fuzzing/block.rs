@@ -1,8 +1,8 @@
 //! A block.
 
-use crate::store::block::{Block, BlockWriter, EventMeta, RunKey, Stretch, quarantined, seal};
 use crate::store::error::Damage;
-use crate::store::tables::array;
+use crate::store::log::block::{Block, BlockWriter, EventMeta, RunKey, Stretch, quarantined, seal};
+use crate::store::log::tables::array;
 use crate::{DeviceSequence, Epoch, GlobalSequence, Lane, StreamSequence};
 
 /// Checks a block at its own key as a reader does, and finds every part of it.

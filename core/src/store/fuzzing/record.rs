@@ -2,7 +2,7 @@
 
 use super::block::{sample_blocks, walk_unchecked_block};
 use crate::GlobalSequence;
-use crate::store::tables::array;
+use crate::store::log::tables::array;
 use crate::store::tail::{Chunk, Record, RecordHead, RecordSeed, RecordWriter, TableNumber};
 
 /// Checks a record of header and body, and looks into each of its chunks.

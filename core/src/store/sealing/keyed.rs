@@ -7,16 +7,16 @@ use std::sync::Arc;
 use heed::RwTxn;
 
 use super::{RING_KEY, has_keys, refuse_keys, ring_of};
-use crate::store::block::{Block, BlockWriter, Position, Run, RunKey, SealedRun};
-use crate::store::catalog::DescriptorRow;
 use crate::store::config::Config;
-use crate::store::device::read_device_row;
 use crate::store::encryption::{Found, Keyring, KeysError, MasterKey, Meaning, SealedStreams, StreamKey};
-use crate::store::environment::Environment;
 use crate::store::error::{AppendError, Damage, OpenError, Place, ReadError};
-use crate::store::rows::Rows;
-use crate::store::snapshot::Snapshot;
-use crate::store::tables::{RowError, Tables};
+use crate::store::files::environment::Environment;
+use crate::store::log::block::{Block, BlockWriter, Position, Run, RunKey, SealedRun};
+use crate::store::log::catalog::DescriptorRow;
+use crate::store::log::device::read_device_row;
+use crate::store::log::rows::Rows;
+use crate::store::log::tables::{RowError, Tables};
+use crate::store::read::snapshot::Snapshot;
 use crate::{StreamId, StreamSequence};
 
 /// The keys of an open store, if it has any and was given what opens them.

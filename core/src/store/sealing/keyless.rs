@@ -7,13 +7,13 @@ use std::sync::Arc;
 use heed::RwTxn;
 
 use super::refuse_keys;
-use crate::store::block::{Block, BlockWriter, Run};
 use crate::store::config::Config;
-use crate::store::environment::Environment;
 use crate::store::error::{AppendError, OpenError, ReadError};
-use crate::store::rows::Rows;
-use crate::store::snapshot::Snapshot;
-use crate::store::tables::Tables;
+use crate::store::files::environment::Environment;
+use crate::store::log::block::{Block, BlockWriter, Run};
+use crate::store::log::rows::Rows;
+use crate::store::log::tables::Tables;
+use crate::store::read::snapshot::Snapshot;
 use crate::{StreamId, StreamSequence};
 
 /// No keys.

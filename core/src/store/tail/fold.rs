@@ -15,15 +15,15 @@ use std::ops::RangeInclusive;
 use heed::RwTxn;
 
 use super::record::{Chunk, Record, TableNumber};
-use crate::store::block::{
+use crate::store::error::{AppendError, Damage, Place};
+use crate::store::log::block::{
     BLOCK_LEN_MAX, Block, BlockWriter, EventMeta, Origin, PushError, Run, RunKey, RunKeyHash, Stretch, Ticks,
 };
-use crate::store::clock::mapping_key;
-use crate::store::error::{AppendError, Damage, Place};
-use crate::store::format::FOLDED_KEY;
-use crate::store::run_index::RunIndex;
-use crate::store::tables::{RowError, Table, Tables, array, long_number};
-use crate::store::time_index;
+use crate::store::log::clock::mapping_key;
+use crate::store::log::format::FOLDED_KEY;
+use crate::store::log::run_index::RunIndex;
+use crate::store::log::tables::{RowError, Table, Tables, array, long_number};
+use crate::store::log::time_index;
 use crate::{ArchiveError, DeviceSequence, Epoch, GlobalSequence, Lane, StreamSequence};
 
 /// How much of the tail LMDB holds. It is a row of the table `meta`, and changes with what it tells of.

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
 use super::record::{Chunk, Record, TableNumber};
-use crate::store::block::Block;
 use crate::store::error::Damage;
+use crate::store::log::block::Block;
 use crate::{GlobalSequence, StreamSequence};
 
 /// The records of one segment of the tail, from its first on. Records are only added, and stay where they are, so

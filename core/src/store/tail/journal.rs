@@ -23,10 +23,10 @@ use std::path::{Path, PathBuf};
 pub(in crate::store) use recovery::Recovered;
 
 use super::record::{HEADER_LEN, Header, RECORD_BODY_LEN_MAX, Record, RecordSeed, SECTOR_LEN, sectors};
-use crate::store::clock::HostClock;
 use crate::store::config::Durability;
-use crate::store::environment::sync_directory;
 use crate::store::error::{Damage, OpenError, Place};
+use crate::store::files::environment::sync_directory;
+use crate::store::log::clock::HostClock;
 use header::FileHeader;
 use note::Note;
 

@@ -18,10 +18,10 @@ use super::fold::Folded;
 use super::journal::Journal;
 use super::published::{Published, PublishedFile};
 use super::view::TailView;
-use crate::store::environment::{Environment, ReadTransaction};
 use crate::store::error::{OpenError, ReadError};
-use crate::store::owner_lock::OwnerLock;
-use crate::store::rows::Rows;
+use crate::store::files::environment::{Environment, ReadTransaction};
+use crate::store::files::owner_lock::OwnerLock;
+use crate::store::log::rows::Rows;
 use copies::Copies;
 
 /// The tail of a store that another process owns, or none.

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use crate::GlobalSequence;
 use crate::store::error::OpenError;
-use crate::store::tables::array;
+use crate::store::log::tables::array;
 
 /// How far a store's log is durable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -14,8 +14,8 @@
 use std::fmt;
 
 use crate::GlobalSequence;
-use crate::store::block::Block;
-use crate::store::tables::array;
+use crate::store::log::block::Block;
+use crate::store::log::tables::array;
 
 /// Makes records. Its buffer is used again for the next one.
 pub(in crate::store) struct RecordWriter {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::generation::{Generation, RowKey, TailRun};
 use super::record::Record;
-use crate::store::block::Block;
+use crate::store::log::block::Block;
 use crate::{GlobalSequence, StreamSequence};
 
 /// The generations that LMDB does not hold yet, each with how many of its records count. The log goes on from

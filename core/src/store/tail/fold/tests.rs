@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::*;
-use crate::store::block::quarantined;
-use crate::store::clock::StoredMapping;
 use crate::store::config::{Config, Durability};
-use crate::store::environment::Environment;
-use crate::store::owner_lock::OwnerLock;
+use crate::store::files::environment::Environment;
+use crate::store::files::owner_lock::OwnerLock;
+use crate::store::log::block::quarantined;
+use crate::store::log::clock::StoredMapping;
 use crate::store::tail::record::{RecordHead, RecordSeed, RecordWriter};
 
 /// An event with all that a reader can tell of it.

@@ -2,8 +2,8 @@
 
 use super::{SEGMENT_LEN_MAX, SEGMENT_LEN_MIN, SEGMENTS, SEGMENTS_SECTOR};
 use crate::store::error::{Damage, OpenError, Place};
-use crate::store::format::FORMAT_VERSION;
-use crate::store::tables::array;
+use crate::store::log::format::FORMAT_VERSION;
+use crate::store::log::tables::array;
 use crate::store::tail::record::SECTOR_LEN;
 
 /// The header of the file.

@@ -1,6 +1,6 @@
 //! The second sector of the tail: in which boot of the machine it was written last, and what was durable then.
 
-use crate::store::tables::array;
+use crate::store::log::tables::array;
 
 /// What the owner notes once it has recovered, before it writes the first record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

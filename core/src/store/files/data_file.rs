@@ -1,0 +1,213 @@
+//! LMDB's data file, as far as LMDB leaves it unguarded: the two meta pages at its front.
+//!
+//! ```text
+//! page 0                                                   page 1
+//! ┌─────────────┬──────────────────────────┬─ … ─┬────────┬─ …
+//! │ page header │ meta                     │     │ header │ meta
+//! └─────────────┴──────────────────────────┴─ … ─┴────────┴─ …
+//!   16 bytes      136 bytes, where a word has 8: 12 and 80 where it has 4
+//!
+//! meta   magic 4 · version 4 · address 1 w · map size 1 w · free pages 8 + 5 w · tables 8 + 5 w · last page 1 w ·
+//!        transaction 1 w                            (w: a word; the length of a page stands first in "free pages")
+//! ```
+//!
+//! Transaction n writes its meta to page n % 2 once its other pages are durable, and of two pages the one of the later
+//! transaction counts. LMDB gives a meta no checksum: one that a power cut tore may pass for whole, and name pages that
+//! hold anything. The tail tells which meta became durable, and still holds what the last one brought.
+
+mod tree;
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use crate::store::error::{Damage, OpenError, Place};
+use crate::store::log::tables::array;
+pub(in crate::store) use tree::{DataTree, ValueAt};
+
+/// The checksum of the meta that counts in the data file of `dir`: never 0, which confirms none.
+///
+/// # Errors
+///
+/// [`io::ErrorKind::InvalidData`] where no meta is whole; what the system says.
+pub(in crate::store) fn newest_checksum(dir: &Path) -> io::Result<u32> {
+    let metas = MetaPages::read(&File::open(dir.join(DATA_FILE))?)?;
+    let newest = metas.newest().and_then(|newest| metas.pages[newest].as_ref());
+    newest.map(Meta::checksum).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, NONE_WHOLE))
+}
+
+/// Makes the data file of `dir` what it was before the transaction whose meta a power cut kept from becoming durable,
+/// and returns whether it had to. The process must be the owner, and have no environment open there.
+///
+/// A meta that counts, and whose checksum is not `confirmed`, gives way to the other one; so does one that is none. A
+/// directory without a data file, or with an empty one, is left alone.
+///
+/// # Errors
+///
+/// [`OpenError::Corrupt`] where no meta is whole; [`OpenError::Io`].
+pub(in crate::store) fn repair_after_power_cut(
+    dir: &Path,
+    confirmed: impl Fn(u32) -> bool,
+) -> Result<bool, OpenError> {
+    let path = dir.join(DATA_FILE);
+    let io = |error| OpenError::Io { path: path.clone(), error };
+    let file = match OpenOptions::new().read(true).write(true).open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(io(error)),
+    };
+    if file.metadata().map_err(io)?.len() == 0 {
+        return Ok(false);
+    }
+    let metas = MetaPages::read(&file).map_err(io)?;
+    let newest = metas.newest().ok_or(Damage { place: Place::MetaPages, reason: NONE_WHOLE })?;
+    let Some(kept) = metas.to_keep(newest, confirmed) else { return Ok(false) };
+    metas.copy(&file, kept).map_err(io)?;
+    Ok(true)
+}
+
+/// Both meta pages, of which one that is no meta page is `None`.
+struct MetaPages {
+    page_len: usize,
+    pages: [Option<Meta>; 2],
+}
+
+/// A meta that could be one: nothing but its magic number, its version and the length of a page was checked.
+struct Meta {
+    bytes: [u8; META_LEN],
+}
+
+impl MetaPages {
+    fn read(file: &File) -> io::Result<Self> {
+        let first = Meta::read(file, 0)?;
+        // Where page 0 does not tell how long it is, page 1 stands where its own length says.
+        let page_lens = match &first {
+            Some(meta) => vec![meta.page_len()],
+            None => PAGE_LENS.to_vec(),
+        };
+        for page_len in page_lens {
+            let second = Meta::read(file, page_len)?.filter(|meta| meta.page_len() == page_len);
+            if first.is_some() || second.is_some() {
+                return Ok(Self { page_len, pages: [first, second] });
+            }
+        }
+        Ok(Self { page_len: PAGE_LENS[0], pages: [None, None] })
+    }
+
+    /// The page that counts, as LMDB decides it.
+    fn newest(&self) -> Option<usize> {
+        match &self.pages {
+            [Some(first), Some(second)] => Some((first.transaction() < second.transaction()).into()),
+            [Some(_), None] => Some(0),
+            [None, Some(_)] => Some(1),
+            [None, None] => None,
+        }
+    }
+
+    /// The page that the other one is to become a copy of; `None` where both may stay.
+    fn to_keep(&self, newest: usize, confirmed: impl Fn(u32) -> bool) -> Option<usize> {
+        match [&self.pages[newest], &self.pages[1 - newest]] {
+            [Some(meta), Some(other)] => {
+                // A store's data file has its name once its first transaction is durable: it never was what transaction 0
+                // tells, an empty environment.
+                let is_alone = other.transaction() == 0 || meta.checksum() == other.checksum();
+                (!is_alone && !confirmed(meta.checksum())).then_some(1 - newest)
+            }
+            // The other one was being written, which begins only once this one is durable.
+            _ => Some(newest),
+        }
+    }
+
+    /// Makes the other page a copy of page `kept`, for good.
+    fn copy(&self, file: &File, kept: usize) -> io::Result<()> {
+        let Some(meta) = &self.pages[kept] else { return Ok(()) };
+        let replaced = 1 - kept;
+        let mut page = vec![0; self.page_len];
+        page[..WORD].copy_from_slice(&replaced.to_ne_bytes());
+        page[field::PAGE_FLAGS..][..2].copy_from_slice(&FLAG_META.to_ne_bytes());
+        page[PAGE_HEADER_LEN..][..META_LEN].copy_from_slice(&meta.bytes);
+        file.write_all_at(&page, (replaced * self.page_len) as u64)?;
+        file.sync_all()
+    }
+}
+
+impl Meta {
+    /// The meta of the page at `at`; `None` where there is none, as behind the file's end.
+    fn read(file: &File, at: usize) -> io::Result<Option<Self>> {
+        let mut page = [0; PAGE_HEADER_LEN + META_LEN];
+        match file.read_exact_at(&mut page, at as u64) {
+            Ok(()) => Ok(Self::parse(&page)),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn parse(page: &[u8; PAGE_HEADER_LEN + META_LEN]) -> Option<Self> {
+        let flags = array(page, field::PAGE_FLAGS).map(u16::from_ne_bytes)?;
+        let meta = Self { bytes: array(page, PAGE_HEADER_LEN)? };
+        let is_meta = flags & FLAG_META != 0
+            && meta.number(field::MAGIC) == MAGIC
+            && meta.number(field::VERSION) == VERSION;
+        (is_meta && PAGE_LENS.contains(&meta.page_len())).then_some(meta)
+    }
+
+    /// Never 0, which confirms none. The header of the page is left out: a copy has another number in it.
+    fn checksum(&self) -> u32 {
+        crc32c::crc32c(&self.bytes).max(1)
+    }
+
+    fn page_len(&self) -> usize {
+        self.number(field::PAGE_LEN) as usize
+    }
+
+    fn transaction(&self) -> usize {
+        array(&self.bytes, field::TRANSACTION).map_or(0, usize::from_ne_bytes)
+    }
+
+    fn number(&self, at: usize) -> u32 {
+        array(&self.bytes, at).map_or(0, u32::from_ne_bytes)
+    }
+}
+
+const NONE_WHOLE: &str = "neither of its meta pages is whole";
+
+const DATA_FILE: &str = "data.mdb";
+
+/// LMDB's `P_META`, `MDB_MAGIC` and `MDB_DATA_VERSION`.
+const FLAG_META: u16 = 0x08;
+const MAGIC: u32 = 0xBEEF_C0DE;
+const VERSION: u32 = 1;
+
+/// The lengths that LMDB's pages may have: powers of two.
+const PAGE_LENS: [usize; 8] = [512, 1024, 2048, 4096, 8192, 16_384, 32_768, 65_536];
+
+/// LMDB stores numbers of pages, transactions and bytes in words of the machine.
+const WORD: usize = size_of::<usize>();
+
+const PAGE_HEADER_LEN: usize = WORD + 8;
+const META_LEN: usize = field::TRANSACTION + WORD;
+
+mod field {
+    //! Where the fields of a page's header, and those of a meta, stand.
+    use super::WORD;
+
+    pub(in crate::store) const PAGE_FLAGS: usize = WORD + 2;
+
+    pub(in crate::store) const MAGIC: usize = 0;
+    pub(in crate::store) const VERSION: usize = 4;
+    pub(in crate::store) const PAGE_LEN: usize = FREE_PAGES;
+    pub(in crate::store) const TRANSACTION: usize = FREE_PAGES + 2 * TABLE_LEN + WORD;
+
+    /// The root of the list of tables.
+    pub(in crate::store) const MAIN_ROOT: usize = TRANSACTION - 2 * WORD;
+
+    const FREE_PAGES: usize = 8 + 2 * WORD;
+    const TABLE_LEN: usize = 8 + 5 * WORD;
+}
+
+const _: () = assert!(META_LEN == if WORD == 8 { 136 } else { 80 });
+const _: () = assert!(PAGE_HEADER_LEN + META_LEN <= PAGE_LENS[0]);
+
+#[cfg(test)]
+mod tests;

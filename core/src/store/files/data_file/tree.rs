@@ -1,0 +1,274 @@
+//! LMDB's trees, read page by page without LMDB and without a map: whatever the pages hold, it is an error at worst.
+//!
+//! ```text
+//! page      number 1 w · 0 2 · flags 2 · lower 2 · upper 2 · places of the nodes, 2 each, up to lower · … · nodes
+//! node      low 2 · high 2 · flags 2 · length of the key 2 · key · value
+//! branch    low, high and flags are the number of the page below; no value
+//! leaf      low and high are the length of the value; flags: 1 it stands in overflow pages, whose first number is here
+//!                                                            2 it is a table: … root 1 w at its end
+//! overflow  the head of a page, then the value through as many pages as it takes
+//! ```
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use super::{DATA_FILE, MetaPages, PAGE_HEADER_LEN, WORD, field};
+use crate::GlobalSequence;
+use crate::store::log::block::{BLOCK_LEN_MAX, Block};
+use crate::store::log::tables::array;
+
+/// A data file, to be read without LMDB.
+pub(in crate::store) struct DataTree {
+    file: File,
+    page_len: usize,
+    pages: u64,
+    /// The roots of the list of tables, that of the latest meta first.
+    main_roots: Vec<u64>,
+}
+
+/// A value where it was found.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::store) struct ValueAt<'a> {
+    /// Its bytes.
+    pub(in crate::store) bytes: &'a [u8],
+    /// Where they stand in the file.
+    pub(in crate::store) at: u64,
+}
+
+impl DataTree {
+    /// Opens the data file of `dir`; `None` where there is none. A file without a whole meta page has no trees.
+    pub(in crate::store) fn open(dir: &Path) -> io::Result<Option<Self>> {
+        let file = match File::open(dir.join(DATA_FILE)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let metas = MetaPages::read(&file)?;
+        let newest = metas.newest().unwrap_or(0);
+        let in_order = [newest, 1 - newest].into_iter().filter_map(|index| metas.pages[index].as_ref());
+        let main_roots = in_order.filter_map(|meta| word(&meta.bytes, field::MAIN_ROOT)).collect();
+        let pages = file.metadata()?.len() / metas.page_len as u64;
+        Ok(Some(Self { file, page_len: metas.page_len, pages, main_roots }))
+    }
+
+    /// The root of each table by its name, as the latest meta has them that leads to `wanted`; and how many pages could
+    /// not be read on the way.
+    pub(in crate::store) fn tables(&self, wanted: &str) -> io::Result<(BTreeMap<Vec<u8>, u64>, u64)> {
+        let mut unreadable = 0;
+        for &root in &self.main_roots {
+            let mut tables = BTreeMap::new();
+            unreadable += self.walk(root, &mut |key, node| {
+                if let Node::Table(root) = node {
+                    tables.insert(key.to_vec(), root);
+                }
+                io::Result::Ok(())
+            })?;
+            if tables.contains_key(wanted.as_bytes()) {
+                return Ok((tables, unreadable));
+            }
+        }
+        Ok((BTreeMap::new(), unreadable))
+    }
+
+    /// Visits every row of the table at `root` that can be read, in the order of the keys, and tells how many pages could
+    /// not. A value longer than a block is none.
+    pub(in crate::store) fn rows<E: From<io::Error>>(
+        &self,
+        root: u64,
+        mut visit: impl FnMut(&[u8], ValueAt<'_>) -> Result<(), E>,
+    ) -> Result<u64, E> {
+        let mut lost = 0;
+        let mut overflow = Vec::new();
+        let unreadable = self.walk(root, &mut |key, node| match node {
+            Node::Value(value) => visit(key, value),
+            Node::Overflow { page, len } => match self.read_overflow(page, len, &mut overflow)? {
+                Some(at) => visit(key, ValueAt { bytes: &overflow, at }),
+                None => {
+                    lost += 1;
+                    Ok(())
+                }
+            },
+            Node::Table(_) => Ok(()),
+        })?;
+        Ok(unreadable + lost)
+    }
+
+    /// Visits every whole block in the file, in use or not, with its place.
+    pub(in crate::store) fn blocks(&self, mut visit: impl FnMut(&Block<'_>, u64)) -> io::Result<()> {
+        let mut piece = vec![0; PIECE_LEN + MAGIC.len()];
+        let mut block = vec![0; BLOCK_LEN_MAX];
+        let len = self.file.metadata()?.len();
+        for start in (0..len).step_by(PIECE_LEN) {
+            let piece_len = (len - start).min(piece.len() as u64) as usize;
+            self.file.read_exact_at(&mut piece[..piece_len], start)?;
+            let starts = piece[..piece_len].windows(MAGIC.len()).enumerate();
+            for (offset, _) in starts.filter(|(_, bytes)| *bytes == MAGIC) {
+                let at = start + offset as u64;
+                let block_len = (len - at).min(BLOCK_LEN_MAX as u64) as usize;
+                self.file.read_exact_at(&mut block[..block_len], at)?;
+                if let Some(found) = block_at_front(&block[..block_len]) {
+                    visit(&found, at);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads bytes that were found before.
+    pub(in crate::store) fn read(&self, at: u64, bytes: &mut [u8]) -> io::Result<()> {
+        self.file.read_exact_at(bytes, at)
+    }
+
+    /// Visits every node of the leaves below `root`, and tells how many pages are not what they should be. Each page is
+    /// read once, so that no circle of pages goes on for ever.
+    fn walk<E: From<io::Error>>(
+        &self,
+        root: u64,
+        visit: &mut impl FnMut(&[u8], Node<'_>) -> Result<(), E>,
+    ) -> Result<u64, E> {
+        if root == NO_PAGE {
+            return Ok(0);
+        }
+        let mut unreadable = 0;
+        let mut seen = vec![false; self.pages as usize];
+        let mut page = vec![0; self.page_len];
+        let mut to_read = vec![root];
+        while let Some(number) = to_read.pop() {
+            let is_new = seen.get_mut(number as usize).is_some_and(|seen| !std::mem::replace(seen, true));
+            if !is_new || !self.read_page(number, &mut page)? {
+                unreadable += 1;
+                continue;
+            }
+            let parsed = Page { bytes: &page, number };
+            match parsed.flags() {
+                FLAG_BRANCH => to_read.extend(parsed.nodes().rev().filter_map(|node| parsed.child(node))),
+                FLAG_LEAF => {
+                    for node in parsed.nodes() {
+                        match parsed.leaf_node(node, self.page_len) {
+                            Some((key, node)) => visit(key, node)?,
+                            None => unreadable += 1,
+                        }
+                    }
+                }
+                _ => unreadable += 1,
+            }
+        }
+        Ok(unreadable)
+    }
+
+    /// Reads a page, and tells whether it is the one that it should be.
+    fn read_page(&self, number: u64, page: &mut [u8]) -> io::Result<bool> {
+        self.file.read_exact_at(page, number * self.page_len as u64)?;
+        Ok(word(page, 0) == Some(number))
+    }
+
+    /// Reads the value of `len` bytes in the overflow pages from `page` on, and tells where it stands.
+    fn read_overflow(&self, page: u64, len: usize, value: &mut Vec<u8>) -> io::Result<Option<u64>> {
+        if len > BLOCK_LEN_MAX {
+            return Ok(None);
+        }
+        let pages = (PAGE_HEADER_LEN + len).div_ceil(self.page_len) as u64;
+        if page.checked_add(pages).is_none_or(|end| end > self.pages) {
+            return Ok(None);
+        }
+        let mut head = [0; PAGE_HEADER_LEN];
+        let start = page * self.page_len as u64;
+        self.file.read_exact_at(&mut head, start)?;
+        if word(&head, 0) != Some(page) || flags(&head) != FLAG_OVERFLOW {
+            return Ok(None);
+        }
+        let at = start + PAGE_HEADER_LEN as u64;
+        value.resize(len, 0);
+        self.file.read_exact_at(value, at)?;
+        Ok(Some(at))
+    }
+}
+
+/// What a node of a leaf holds.
+enum Node<'a> {
+    Value(ValueAt<'a>),
+    Overflow { page: u64, len: usize },
+    Table(u64),
+}
+
+/// A page of a tree. Whatever it holds, its methods stay within it.
+struct Page<'a> {
+    bytes: &'a [u8],
+    number: u64,
+}
+
+impl<'a> Page<'a> {
+    fn flags(&self) -> u16 {
+        flags(self.bytes)
+    }
+
+    /// Where the nodes stand, in the order of their keys.
+    fn nodes(&self) -> impl DoubleEndedIterator<Item = usize> + use<'a> {
+        let bytes = self.bytes;
+        let lower = u16_at(bytes, WORD + 4).unwrap_or(0).min(bytes.len());
+        let count = lower.saturating_sub(PAGE_HEADER_LEN) / 2;
+        (0..count).filter_map(move |index| u16_at(bytes, PAGE_HEADER_LEN + 2 * index))
+    }
+
+    /// The page that a node of a branch leads to.
+    fn child(&self, node: usize) -> Option<u64> {
+        let low = u64::from(array(self.bytes, node).map(u32::from_ne_bytes)?);
+        let high = if WORD == 8 { u16_at(self.bytes, node + 4)? as u64 } else { 0 };
+        Some(low | high << 32)
+    }
+
+    /// The key of a node of a leaf, and what it holds.
+    fn leaf_node(&self, node: usize, page_len: usize) -> Option<(&'a [u8], Node<'a>)> {
+        let len = array(self.bytes, node).map(u32::from_ne_bytes)? as usize;
+        let (flags, key_len) = (u16_at(self.bytes, node + 4)?, u16_at(self.bytes, node + 6)?);
+        let (key_at, value_at) = (node + NODE_HEADER_LEN, node + NODE_HEADER_LEN + key_len);
+        let key = self.bytes.get(key_at..value_at)?;
+        let at = self.number * page_len as u64 + value_at as u64;
+        let node = match flags {
+            0 => Node::Value(ValueAt { bytes: self.bytes.get(value_at..value_at.checked_add(len)?)?, at }),
+            FLAG_BIG => Node::Overflow { page: word(self.bytes, value_at)?, len },
+            FLAG_TABLE => Node::Table(word(self.bytes, value_at + TABLE_ROOT_AT)?),
+            _ => return None,
+        };
+        Some((key, node))
+    }
+}
+
+/// The whole block that `bytes` begin with.
+fn block_at_front(bytes: &[u8]) -> Option<Block<'_>> {
+    let (len, first) = Block::claims(bytes)?;
+    Block::new_checked(GlobalSequence(first), bytes.get(..len)?).ok()
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<u64> {
+    array(bytes, at).map(|word| usize::from_ne_bytes(word) as u64)
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> Option<usize> {
+    array(bytes, at).map(|number| u16::from_ne_bytes(number).into())
+}
+
+fn flags(page: &[u8]) -> u16 {
+    u16_at(page, field::PAGE_FLAGS).map_or(0, |flags| flags as u16)
+}
+
+/// How much of the file is looked through at once.
+const PIECE_LEN: usize = 1 << 20;
+
+const MAGIC: &[u8] = b"VRVB";
+
+/// LMDB's `P_BRANCH`, `P_LEAF`, `P_OVERFLOW`, `F_BIGDATA`, `F_SUBDATA` and `P_INVALID`.
+const FLAG_BRANCH: u16 = 0x01;
+const FLAG_LEAF: u16 = 0x02;
+const FLAG_OVERFLOW: u16 = 0x04;
+const FLAG_BIG: usize = 0x01;
+const FLAG_TABLE: usize = 0x02;
+const NO_PAGE: u64 = usize::MAX as u64;
+
+const NODE_HEADER_LEN: usize = 8;
+
+/// Where the root stands in what a leaf tells of a table.
+const TABLE_ROOT_AT: usize = 8 + 4 * WORD;

@@ -1,0 +1,423 @@
+//! The LMDB environment of a store: its map, its tables, and the gate that lets the map grow.
+//!
+//! One of the three files of the crate with unsafe code, beside `pinned.rs` and `typed_run.rs`.
+#![allow(unsafe_code)]
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
+use std::time::{Duration, Instant};
+
+use heed::{Env, EnvFlags, EnvOpenOptions, MdbError, RoTxn, RwTxn, WithoutTls};
+
+use crate::GlobalSequence;
+use crate::store::config::{Config, Durability, MAP_SIZE_MAX, MAP_SIZE_MIN};
+use crate::store::error::{AppendError, OpenError, ReadError, is_disk_full};
+use crate::store::files::data_file;
+use crate::store::files::file_system::refuse_network;
+use crate::store::files::founding;
+use crate::store::files::owner_lock::OwnerLock;
+use crate::store::log::format;
+use crate::store::log::rows::Rows;
+use crate::store::log::tables::{RowError, Tables};
+use crate::store::read::pin::{OpenPins, Pin};
+use crate::store::tail::{Folded, TailView};
+use crate::store::upkeep::quota::Quota;
+use crate::store::upkeep::retention::{RetentionPolicy, now_utc_us, retire};
+
+/// An open LMDB environment with its tables.
+#[derive(Debug)]
+pub(in crate::store) struct Environment {
+    env: Env<WithoutTls>,
+    tables: Tables,
+    dir: PathBuf,
+    quota: Quota,
+    /// What is retired whenever the tail is folded.
+    retention: Option<RetentionPolicy>,
+    /// LMDB's data file, to be flushed; `None` where nothing is.
+    flushed: Option<File>,
+    /// The snapshots of this process that are open: while there is one, the map stays where it is.
+    snapshots: Mutex<OpenPins>,
+    /// How long a snapshot may be read.
+    pin_limit: Option<Duration>,
+    /// Held for writing while LMDB shows what the tail has yet to confirm.
+    unconfirmed: RwLock<()>,
+    /// Freed after the environment is closed; `None` in a process that only reads.
+    _owner: Option<OwnerLock>,
+}
+
+/// A read transaction that keeps its environment open and counts as a snapshot.
+pub(in crate::store) struct ReadTransaction {
+    txn: Option<RoTxn<'static, WithoutTls>>,
+    environment: Arc<Environment>,
+    since: Instant,
+    /// Its place among the pins of the process.
+    pin: usize,
+}
+
+impl Environment {
+    /// Opens the environment in `dir` for its owner, making its tables where it is new.
+    pub(in crate::store) fn open(dir: &Path, config: &Config, owner: OwnerLock) -> Result<Self, OpenError> {
+        refuse_network(dir)?;
+        refuse_foreign_data_file(dir)?;
+        founding::found(dir, config)?;
+        let (flags, flushed) = match config.durability {
+            Durability::Durable => (EnvFlags::NO_META_SYNC, Some(open_data_file(dir)?)),
+            Durability::Relaxed => (EnvFlags::NO_SYNC, None),
+        };
+        let env = map(dir, config, flags)?;
+        env.clear_stale_readers()?;
+        let Some(tables) = Tables::open(&env, format::check_version)? else {
+            let reason = "it holds another LMDB database, or a table is missing";
+            return Err(OpenError::NotAStore { path: dir.to_path_buf(), reason });
+        };
+        let tables = tables.complete(&env)?;
+        let quota = Quota::new(config);
+        quota.note(&tables, &*env.read_txn()?)?;
+        Ok(Self {
+            env,
+            tables,
+            dir: dir.to_path_buf(),
+            quota,
+            retention: config.retention.clone(),
+            flushed,
+            snapshots: Mutex::default(),
+            pin_limit: config.pin_limit,
+            unconfirmed: RwLock::new(()),
+            _owner: Some(owner),
+        })
+    }
+
+    /// Opens the environment in `dir` for reading beside its owner.
+    pub(in crate::store) fn open_read_only(dir: &Path, config: &Config) -> Result<Self, OpenError> {
+        if !dir.join(DATA_FILE).exists() {
+            return Err(OpenError::NotAStore { path: dir.to_path_buf(), reason: "it has no data file" });
+        }
+        refuse_network(dir)?;
+        refuse_foreign_data_file(dir)?;
+        let env = map(dir, config, EnvFlags::READ_ONLY)?;
+        let tables = Tables::open(&env, format::check_version)?
+            .ok_or(OpenError::NotAStore { path: dir.to_path_buf(), reason: "its tables are missing" })?;
+        Ok(Self {
+            env,
+            tables,
+            dir: dir.to_path_buf(),
+            quota: Quota::new(config),
+            retention: None,
+            flushed: None,
+            snapshots: Mutex::default(),
+            pin_limit: config.pin_limit,
+            unconfirmed: RwLock::new(()),
+            _owner: None,
+        })
+    }
+
+    /// The number that tells the store from all others.
+    pub(in crate::store) fn incarnation(self: &Arc<Self>) -> Result<u64, OpenError> {
+        let read = self.read()?;
+        Ok(format::read_incarnation(&self.tables, read.txn())?)
+    }
+
+    /// How much of the tail LMDB holds.
+    pub(in crate::store) fn folded(self: &Arc<Self>) -> Result<Folded, OpenError> {
+        let read = self.read()?;
+        Ok(Folded::read(&self.tables, read.txn())?)
+    }
+
+    /// Whether the store had its tail already: without it, LMDB may be any part of the log.
+    pub(in crate::store) fn has_folded(self: &Arc<Self>) -> Result<bool, ReadError> {
+        let read = self.read()?;
+        Ok(Folded::find(&self.tables, read.txn())?.is_some())
+    }
+
+    /// The place after the last event that LMDB holds.
+    pub(in crate::store) fn log_end(self: &Arc<Self>) -> Result<GlobalSequence, OpenError> {
+        let read = self.read()?;
+        Ok(Rows::new(&self.tables, read.txn(), None, None).log_end()?)
+    }
+
+    /// The tables.
+    pub(in crate::store) fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
+    /// Begins a transaction that writes; the writer's lock lets one at a time.
+    pub(in crate::store) fn write(&self) -> Result<RwTxn<'_>, heed::Error> {
+        self.env.write_txn()
+    }
+
+    /// Commits a transaction: readers see it, and once [`Environment::flush`] has returned it is durable.
+    ///
+    /// Where it fails, the disk counts as it was, and the commit may be repeated: nothing names the pages that were
+    /// written, and LMDB writes every one of them anew, whatever the system has dropped of them.
+    pub(in crate::store) fn commit(&self, txn: RwTxn<'_>) -> Result<(), heed::Error> {
+        self.quota.note(&self.tables, &txn)?;
+        match txn.commit() {
+            // LMDB says so too where the system took but a part of its pages, as it does when the disk is full.
+            Err(heed::Error::Io(error)) if error.raw_os_error() == Some(EIO) => {
+                Err(heed::Error::Io(self.full_disk().unwrap_or(error)))
+            }
+            committed => committed,
+        }
+    }
+
+    /// Makes durable what was committed. LMDB itself flushes its pages before it names them; what this adds is the meta
+    /// page, so that a failure leaves LMDB as able to read as it was.
+    pub(in crate::store) fn flush(&self) -> std::io::Result<()> {
+        self.flushed.as_ref().map_or(Ok(()), File::sync_data)
+    }
+
+    /// What the system says where the disk is full: it takes no more bytes.
+    fn full_disk(&self) -> Option<std::io::Error> {
+        let probe = self.dir.join(PROBE_FILE);
+        let written = fs::write(&probe, [0; PROBE_LEN]);
+        let _ = fs::remove_file(&probe);
+        written.err().filter(is_disk_full)
+    }
+
+    /// Begins a transaction that reads the last committed state.
+    pub(in crate::store) fn read(self: &Arc<Self>) -> Result<ReadTransaction, ReadError> {
+        let mut snapshots = self.lock_snapshots();
+        let txn = match self.env.clone().static_read_txn() {
+            Err(heed::Error::Mdb(MdbError::MapResized)) => {
+                self.adopt_map_size(&snapshots)?;
+                self.env.clone().static_read_txn()
+            }
+            Err(heed::Error::Mdb(MdbError::ReadersFull)) => {
+                self.env.clear_stale_readers()?;
+                self.env.clone().static_read_txn()
+            }
+            begun => begun,
+        };
+        let txn = txn.map_err(|error| match error {
+            heed::Error::Mdb(MdbError::ReadersFull) => ReadError::TooManyReaders,
+            heed::Error::Mdb(MdbError::MapResized) => ReadError::MapGrown,
+            error => error.into(),
+        })?;
+        let since = Instant::now();
+        let pin = snapshots.add(since);
+        Ok(ReadTransaction { txn: Some(txn), environment: self.clone(), since, pin })
+    }
+
+    /// Begins a transaction that reads, beside a view of the tail that was taken before. The view forgets what LMDB
+    /// holds meanwhile, so that the two make one log.
+    pub(in crate::store) fn read_with(
+        self: &Arc<Self>,
+        tail: TailView,
+    ) -> Result<(ReadTransaction, TailView), ReadError> {
+        let read = {
+            let _confirmed = self.unconfirmed.read().unwrap_or_else(PoisonError::into_inner);
+            self.read()?
+        };
+        if tail.is_empty() {
+            return Ok((read, tail));
+        }
+        let folded = Folded::read(&self.tables, read.txn())?;
+        Ok((read, tail.without_folded(folded.generation)))
+    }
+
+    /// Keeps snapshots from beginning until the guard is dropped. What LMDB commits ahead of the tail counts once a record
+    /// confirms it: until then a power cut takes it back, and nobody may have seen it.
+    pub(in crate::store) fn hold_snapshots(&self) -> RwLockWriteGuard<'_, ()> {
+        self.unconfirmed.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The checksum of LMDB's newest meta page.
+    pub(in crate::store) fn meta_checksum(&self) -> std::io::Result<u32> {
+        data_file::newest_checksum(&self.dir)
+    }
+
+    /// How much of the disk the store may take.
+    pub(in crate::store) fn quota(&self) -> &Quota {
+        &self.quota
+    }
+
+    /// Retires what the configuration calls surplus, in a transaction that folds. A damaged block ends it, and is left
+    /// to whoever verifies the store.
+    pub(in crate::store) fn retire(&self, txn: &mut RwTxn<'_>) -> Result<(), heed::Error> {
+        let Some(policy) = &self.retention else { return Ok(()) };
+        match retire(txn, &self.tables, policy, now_utc_us()) {
+            Ok(_) | Err(RowError::Damage(_)) => Ok(()),
+            Err(RowError::Storage(error)) => Err(error),
+        }
+    }
+
+    /// The snapshots of this process that are open.
+    pub(in crate::store) fn pins(&self) -> Vec<Pin> {
+        self.lock_snapshots().list()
+    }
+
+    /// Doubles the map. The caller is the one that writes to LMDB, the writer or the fold that it waits for, and has no
+    /// transaction.
+    pub(in crate::store) fn grow(&self) -> Result<(), AppendError> {
+        let snapshots = self.lock_snapshots();
+        let map_size = self.env.info().map_size;
+        let grown = map_size.saturating_mul(2).min(self.quota.map_size_max());
+        if grown <= map_size
+            && let Some(exceeded) = self.quota.exceeded()
+        {
+            return Err(exceeded);
+        }
+        if snapshots.len() > 0 || grown <= map_size {
+            return Err(AppendError::MapFull { map_size, snapshots: snapshots.len() });
+        }
+        // SAFETY: `resize` asks that no transaction of this process is open. The caller is the one thread that writes to
+        // LMDB, and has no transaction; `snapshots` is empty and stays locked, which keeps readers out.
+        unsafe { self.env.resize(grown)? };
+        Ok(())
+    }
+
+    /// Forgets readers whose process has ended.
+    pub(in crate::store) fn clear_stale_readers(&self) -> Result<(), heed::Error> {
+        self.env.clear_stale_readers().map(|_| ())
+    }
+
+    /// Maps as much as the owner, in another process, now does.
+    fn adopt_map_size(&self, snapshots: &MutexGuard<'_, OpenPins>) -> Result<(), ReadError> {
+        if snapshots.len() > 0 {
+            return Err(ReadError::MapGrown);
+        }
+        // SAFETY: as in `grow`: no snapshot is open and none can begin. Only a process that does not write meets
+        // a map that has grown without it. A size of 0 takes the one that the data file records.
+        unsafe { self.env.resize(0)? };
+        Ok(())
+    }
+
+    fn lock_snapshots(&self) -> MutexGuard<'_, OpenPins> {
+        self.snapshots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ReadTransaction {
+    /// LMDB's transaction.
+    pub(in crate::store) fn txn(&self) -> &RoTxn<'static, WithoutTls> {
+        self.txn.as_ref().expect("it is taken only when dropped")
+    }
+
+    /// Refuses to be read where it was open for longer than the configuration allows.
+    pub(in crate::store) fn check_age(&self) -> Result<(), ReadError> {
+        match self.environment.pin_limit {
+            Some(limit) if self.since.elapsed() > limit => Err(ReadError::PinnedTooLong { limit }),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for ReadTransaction {
+    fn drop(&mut self) {
+        let mut snapshots = self.environment.lock_snapshots();
+        self.txn = None;
+        snapshots.remove(self.pin);
+    }
+}
+
+/// Opens the environment with the largest map that the process may have, if the configuration names none.
+pub(in crate::store) fn map(
+    dir: &Path,
+    config: &Config,
+    flags: EnvFlags,
+) -> Result<Env<WithoutTls>, OpenError> {
+    let map_size_max = Quota::new(config).map_size_max();
+    let wanted = config.map_size.unwrap_or(MAP_SIZE_MAX).clamp(MAP_SIZE_MIN, map_size_max);
+    let mut map_size = whole_pages(wanted);
+    loop {
+        let mut options = EnvOpenOptions::new().read_txn_without_tls();
+        options.map_size(map_size).max_dbs(Tables::COUNT).max_readers(config.readers_max);
+        // SAFETY: two of the flags are unsafe. NO_SYNC gives up durability, which `Durability::Relaxed` asks for and a
+        // store that is being made does not have yet; for NO_META_SYNC, `Environment::flush` makes up. The map is read-only memory (no WRITEMAP). The files are changed by LMDB alone, under its own
+        // locks: the owner's lock keeps other writers out, and the documentation of `Varve` tells users not to
+        // touch them.
+        let opened = unsafe { options.flags(flags).open(dir) };
+        match opened {
+            Ok(env) => return Ok(env),
+            Err(heed::Error::Io(error)) if is_out_of_addresses(&error) && may_shrink(config, map_size) => {
+                map_size = whole_pages(map_size / 2);
+            }
+            Err(error) => return Err(open_error(dir, error)),
+        }
+    }
+}
+
+/// Whether the process may not map that much: a limit on its address space, a kernel without overcommit.
+fn is_out_of_addresses(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::OutOfMemory | std::io::ErrorKind::InvalidInput)
+}
+
+fn may_shrink(config: &Config, map_size: usize) -> bool {
+    config.map_size.is_none() && map_size / 2 >= MAP_SIZE_MIN
+}
+
+fn whole_pages(len: usize) -> usize {
+    len.next_multiple_of(PAGE_SIZE_MAX)
+}
+
+fn open_error(dir: &Path, error: heed::Error) -> OpenError {
+    let path = dir.to_path_buf();
+    match error {
+        heed::Error::EnvAlreadyOpened => OpenError::OpenHere { path },
+        heed::Error::Mdb(MdbError::Invalid | MdbError::VersionMismatch | MdbError::Corrupted) => {
+            OpenError::NotAStore { path, reason: "its data file is not one of this release's LMDB" }
+        }
+        heed::Error::Io(error) => OpenError::Io { path, error },
+        error => error.into(),
+    }
+}
+
+fn open_data_file(dir: &Path) -> Result<File, OpenError> {
+    let path = dir.join(DATA_FILE);
+    File::open(&path).map_err(|error| OpenError::Io { path, error })
+}
+
+/// Tells a data file of another word size from damage, which LMDB cannot: the magic number of its first page
+/// stands after a header whose length depends on the size of a page number.
+fn refuse_foreign_data_file(dir: &Path) -> Result<(), OpenError> {
+    let path: PathBuf = dir.join(DATA_FILE);
+    let mut head = [0; MAGIC_AT_64 + 4];
+    let mut file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(OpenError::Io { path, error }),
+    };
+    if file.metadata().is_ok_and(|metadata| metadata.len() == 0) || file.read_exact(&mut head).is_err() {
+        return Ok(());
+    }
+    let is_magic_at = |at: usize| head[at..at + 4] == LMDB_MAGIC.to_ne_bytes();
+    let found = match (is_magic_at(MAGIC_AT_32), is_magic_at(MAGIC_AT_64)) {
+        (true, _) => 32,
+        (_, true) => 64,
+        _ => return Ok(()),
+    };
+    if found == usize::BITS { Ok(()) } else { Err(OpenError::OtherWordSize { found, expected: usize::BITS }) }
+}
+
+/// Makes the names of new files durable.
+pub(in crate::store) fn sync_directory(dir: &Path) -> Result<(), OpenError> {
+    let sync = |path: &Path| {
+        File::open(path)
+            .and_then(|directory| directory.sync_all())
+            .map_err(|error| OpenError::Io { path: path.to_path_buf(), error })
+    };
+    sync(dir)?;
+    match fs::canonicalize(dir).ok().as_deref().and_then(Path::parent) {
+        Some(parent) => sync(parent),
+        None => Ok(()),
+    }
+}
+
+pub(in crate::store) const DATA_FILE: &str = "data.mdb";
+
+/// Written and removed again, to tell whether the disk is full.
+const PROBE_FILE: &str = "probe";
+
+/// A short write has taken what room there was: a little more will not fit.
+const PROBE_LEN: usize = 64 * 1024;
+
+const EIO: i32 = 5;
+
+/// The largest page of the hosts that Varve meets: a map of whole pages of this size suits all of them.
+const PAGE_SIZE_MAX: usize = 64 * 1024;
+
+const LMDB_MAGIC: u32 = 0xBEEF_C0DE;
+const MAGIC_AT_32: usize = 12;
+const MAGIC_AT_64: usize = 16;

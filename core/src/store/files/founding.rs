@@ -1,0 +1,64 @@
+//! How a store comes into being: its data file is there whole, or not at all.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+
+use heed::EnvFlags;
+
+use crate::store::config::{Config, Durability, MAP_SIZE_MIN};
+use crate::store::error::OpenError;
+use crate::store::files::environment::{DATA_FILE, map, sync_directory};
+use crate::store::log::format;
+use crate::store::log::tables::Tables;
+
+/// Makes the data file of a new store in `dir`, unless there is one. It gets its name once it is durable, so that a crash
+/// leaves a store or none, and never half of one.
+pub(in crate::store) fn found(dir: &Path, config: &Config) -> Result<(), OpenError> {
+    let io = |error| OpenError::Io { path: dir.to_path_buf(), error };
+    let making = dir.join(MAKING);
+    clear(&making).map_err(io)?;
+    if fs::metadata(dir.join(DATA_FILE)).is_ok_and(|metadata| metadata.len() > 0) {
+        return Ok(());
+    }
+    fs::create_dir(&making).map_err(io)?;
+    make(&making, config).inspect_err(|_| {
+        // On a full disk what there is of it would only be in the way.
+        let _ = clear(&making);
+    })?;
+    fs::rename(making.join(DATA_FILE), dir.join(DATA_FILE)).map_err(io)?;
+    clear(&making).map_err(io)?;
+    match config.durability {
+        Durability::Durable => sync_directory(dir),
+        Durability::Relaxed => Ok(()),
+    }
+}
+
+/// Makes a data file that holds the tables and the identity of a store.
+fn make(dir: &Path, config: &Config) -> Result<(), OpenError> {
+    let config = Config { map_size: Some(MAP_SIZE_MIN), ..config.clone() };
+    let env = map(dir, &config, EnvFlags::NO_SYNC)?;
+    let identity = format::new_identity();
+    Tables::create(&env, &identity.each_ref().map(|(key, value)| (*key, value.as_slice())))?;
+    env.prepare_for_closing().wait();
+    let sync = || File::open(dir.join(DATA_FILE))?.sync_all();
+    match config.durability {
+        Durability::Durable => sync().map_err(|error| OpenError::Io { path: dir.to_path_buf(), error }),
+        Durability::Relaxed => Ok(()),
+    }
+}
+
+/// Removes what an earlier attempt has left.
+fn clear(making: &Path) -> io::Result<()> {
+    let is_gone = |removed: io::Result<()>| match removed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    };
+    [DATA_FILE, LOCK_FILE].iter().try_for_each(|name| is_gone(fs::remove_file(making.join(name))))?;
+    is_gone(fs::remove_dir(making))
+}
+
+/// Where the data file is made.
+const MAKING: &str = "making";
+
+const LOCK_FILE: &str = "lock.mdb";

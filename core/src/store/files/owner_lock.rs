@@ -1,0 +1,69 @@
+//! The lock that makes one process, and one handle in it, the owner of a directory.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use crate::store::error::OpenError;
+
+/// Held by the owner of a store for as long as it may write.
+///
+/// The lock belongs to the file behind the path, so that no second path (a link, say) evades it, and the system
+/// frees it when the process ends, however it ends.
+#[derive(Debug)]
+pub(in crate::store) struct OwnerLock {
+    _file: File,
+}
+
+impl OwnerLock {
+    /// Becomes the owner of `dir`, or tells that another one is.
+    pub(in crate::store) fn acquire(dir: &Path) -> Result<Self, OpenError> {
+        let path = dir.join(FILE_NAME);
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(|error| OpenError::Io { path: path.clone(), error })?;
+        for _ in 0..ATTEMPTS_MAX {
+            match file.try_lock() {
+                Ok(()) => return Ok(Self { _file: file }),
+                Err(TryLockError::WouldBlock) => thread::sleep(ATTEMPT_INTERVAL),
+                Err(TryLockError::Error(error)) => return Err(OpenError::Io { path, error }),
+            }
+        }
+        Err(OpenError::Owned { path: dir.to_path_buf() })
+    }
+
+    /// Keeps `dir` from being owned, for as long as the lock is held; `None` where somebody owns it.
+    pub(in crate::store) fn keep_free(dir: &Path) -> Result<Option<SharedLock>, OpenError> {
+        let path = dir.join(FILE_NAME);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            // Nobody ever owned it: there is nothing that an owner could have left.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Some(SharedLock { _file: None }));
+            }
+            Err(error) => return Err(OpenError::Io { path, error }),
+        };
+        match file.try_lock_shared() {
+            Ok(()) => Ok(Some(SharedLock { _file: Some(file) })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(OpenError::Io { path, error }),
+        }
+    }
+}
+
+/// Held by a process that reads a store which nobody may own meanwhile. Others may hold one too.
+#[derive(Debug)]
+pub(in crate::store) struct SharedLock {
+    _file: Option<File>,
+}
+
+const FILE_NAME: &str = "owner.lock";
+
+/// A process that starts another shares its locks with it for a moment, so that a store which was closed just now
+/// may still seem to be owned; and one that reads a store without an owner keeps it so while it looks at the tail.
+const ATTEMPTS_MAX: u32 = 50;
+const ATTEMPT_INTERVAL: Duration = Duration::from_millis(10);

@@ -1,0 +1,75 @@
+//! Waiting for events, on any async runtime.
+
+use std::sync::Arc;
+
+use event_listener::{Event, Listener};
+
+use crate::GlobalSequence;
+use crate::store::sync::{AtomicU64, Ordering};
+
+/// Waits for events to be committed by this process.
+#[derive(Clone, Debug)]
+pub struct WriteWatcher {
+    watermark: Arc<Watermark>,
+}
+
+impl WriteWatcher {
+    pub(in crate::store) fn new(watermark: Arc<Watermark>) -> Self {
+        Self { watermark }
+    }
+
+    /// Returns `from` once the event at `from` can be read: at once where it can be read already.
+    ///
+    /// So a loop that reads from a cursor, and waits for the cursor where it finds nothing, sees every event.
+    pub async fn wait_for_global_seq(&self, from: GlobalSequence) -> GlobalSequence {
+        while !self.is_readable(from) {
+            let listener = self.watermark.advanced.listen();
+            if self.is_readable(from) {
+                break;
+            }
+            listener.await;
+        }
+        from
+    }
+
+    /// As [`WriteWatcher::wait_for_global_seq`], blocking the thread.
+    pub fn wait_for_global_seq_blocking(&self, from: GlobalSequence) -> GlobalSequence {
+        while !self.is_readable(from) {
+            let listener = self.watermark.advanced.listen();
+            if self.is_readable(from) {
+                break;
+            }
+            listener.wait();
+        }
+        from
+    }
+
+    /// The place of the next event to be committed.
+    pub fn committed_next_global_seq(&self) -> GlobalSequence {
+        GlobalSequence(self.watermark.next.load(Ordering::Acquire))
+    }
+
+    fn is_readable(&self, from: GlobalSequence) -> bool {
+        from < self.committed_next_global_seq()
+    }
+}
+
+/// How far the log can be read.
+#[derive(Debug)]
+pub(in crate::store) struct Watermark {
+    next: AtomicU64,
+    advanced: Event,
+}
+
+impl Watermark {
+    /// A watermark at `next`, the place of the next event.
+    pub(in crate::store) fn new(next: GlobalSequence) -> Self {
+        Self { next: AtomicU64::new(next.0), advanced: Event::new() }
+    }
+
+    /// Moves to `next`, after the commit that makes everything before readable.
+    pub(in crate::store) fn advance(&self, next: u64) {
+        self.next.store(next, Ordering::Release);
+        self.advanced.notify(usize::MAX);
+    }
+}

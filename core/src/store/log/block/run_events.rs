@@ -1,0 +1,150 @@
+//! The events of a run, back to back, and where each of them ends.
+
+use super::run::END_LEN;
+use crate::store::log::tables::array;
+
+/// The events of a run.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct RunEvents<'a> {
+    /// The events' bytes.
+    bytes: &'a [u8],
+    /// Where each event ends, as a u16; empty where all have one length.
+    ends: &'a [u8],
+    /// The length of every event; 0 where they differ.
+    stride: usize,
+    count: usize,
+}
+
+/// Takes the events of a run in order, from one of them on. It ends early where an end is damaged.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RunEventsIter<'a> {
+    bytes: &'a [u8],
+    ends: &'a [u8],
+    stride: usize,
+    /// Where `bytes` begin, from the run's first byte.
+    start: usize,
+}
+
+impl<'a> RunEvents<'a> {
+    /// The `count` events at the front of `bytes`, of `stride` bytes each, or else with an end for each in `ends`;
+    /// `None` where they exceed `bytes`.
+    pub(super) fn locate(bytes: &'a [u8], ends: &'a [u8], stride: usize, count: usize) -> Option<Self> {
+        let mut events = Self { bytes, ends, stride, count };
+        let len = match stride {
+            0 => events.end(count.checked_sub(1)?)?,
+            _ => stride.checked_mul(count)?,
+        };
+        events.bytes = bytes.get(..len)?;
+        Some(events)
+    }
+
+    /// How many events there are.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.count
+    }
+
+    /// The bytes of the event at `index`, or `None` past the last or where its end is damaged.
+    #[inline]
+    pub(crate) fn get(&self, index: usize) -> Option<&'a [u8]> {
+        if index >= self.count {
+            return None;
+        }
+        if self.stride > 0 {
+            return self.bytes.get(index * self.stride..)?.get(..self.stride);
+        }
+        let start = if index == 0 { 0 } else { self.end(index - 1)? };
+        self.bytes.get(start..self.end(index)?)
+    }
+
+    /// The events from `index` on.
+    pub(crate) fn iter_from(&self, index: usize) -> RunEventsIter<'a> {
+        let index = index.min(self.count);
+        let start = match (index, self.stride) {
+            (0, _) => Some(0),
+            (_, 0) => self.end(index - 1),
+            (_, stride) => Some(stride * index),
+        };
+        let start = start.unwrap_or(usize::MAX);
+        RunEventsIter {
+            bytes: self.bytes.get(start..).unwrap_or_default(),
+            ends: self.ends.get(index * END_LEN..).unwrap_or_default(),
+            stride: self.stride,
+            start,
+        }
+    }
+
+    /// The bytes of all of them.
+    pub(super) fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// The column of ends.
+    pub(super) fn ends(&self) -> &'a [u8] {
+        self.ends
+    }
+
+    #[inline]
+    fn end(&self, index: usize) -> Option<usize> {
+        array(self.ends, index * END_LEN).map(|end| u16::from_le_bytes(end).into())
+    }
+}
+
+impl<'a> Iterator for RunEventsIter<'a> {
+    type Item = &'a [u8];
+
+    #[inline]
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let mut len = self.stride;
+        if len == 0 {
+            let (end, ends) = self.ends.split_first_chunk::<END_LEN>()?;
+            let end = usize::from(u16::from_le_bytes(*end));
+            len = end.checked_sub(self.start)?;
+            (self.ends, self.start) = (ends, end);
+        }
+        let (event, rest) = self.bytes.split_at_checked(len)?;
+        self.bytes = rest;
+        Some(event)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(events: &RunEvents<'_>, expected: &[&[u8]]) {
+        assert_eq!(events.len(), expected.len());
+        for from in 0..expected.len() + 2 {
+            let rest: Vec<_> = events.iter_from(from).collect();
+            assert_eq!(rest, expected[from.min(expected.len())..], "from {from}");
+            assert_eq!(events.get(from), expected.get(from).copied(), "at {from}");
+        }
+    }
+
+    #[test]
+    fn events_of_one_length_need_no_ends() {
+        let events = RunEvents::locate(b"aabbccdd", &[], 2, 3).unwrap();
+        check(&events, &[b"aa", b"bb", b"cc"]);
+        assert_eq!(events.bytes(), b"aabbcc");
+        assert!(RunEvents::locate(b"aabbcc", &[], 2, 4).is_none());
+        assert!(RunEvents::locate(b"aa", &[], usize::MAX, 2).is_none());
+    }
+
+    #[test]
+    fn events_of_many_lengths_go_by_their_ends() {
+        let ends = [1, 0, 1, 0, 4, 0, 4, 0];
+        let events = RunEvents::locate(b"abbbcc", &ends, 0, 4).unwrap();
+        check(&events, &[b"a", b"", b"bbb", b""]);
+        assert!(RunEvents::locate(b"abb", &ends, 0, 4).is_none());
+        assert!(RunEvents::locate(b"abbb", &ends, 0, 5).is_none());
+        assert!(RunEvents::locate(b"", &[], 0, 0).is_none());
+    }
+
+    #[test]
+    fn damaged_ends_end_the_run_early_and_lend_nothing_else() {
+        let ends = [2, 0, 1, 0, 9, 0, 4, 0];
+        let events = RunEvents::locate(b"abcd", &ends, 0, 4).unwrap();
+        assert_eq!(events.iter_from(0).collect::<Vec<_>>(), [b"ab"]);
+        assert_eq!((events.get(1), events.get(2), events.get(3)), (None, None, None));
+    }
+}

@@ -1,0 +1,230 @@
+//! Every event of a type, in whichever stream, in global order.
+
+use std::fmt;
+
+use crate::store::error::{Damage, Place, ReadError};
+use crate::store::log::block::{Block, Pairs, Run};
+use crate::store::log::catalog::StreamRow;
+use crate::store::read::readability::Readability;
+use crate::store::read::snapshot::Snapshot;
+use crate::store::read::typed_run::{TypedEvents, TypedRun};
+use crate::{Event, GlobalSequence, StreamId, StreamSequence};
+
+/// An event of a type, in whichever stream, borrowed from the map.
+pub struct TypedEvent<'s, T: Event> {
+    /// Its place in the log.
+    pub global_seq: GlobalSequence,
+    /// The name of its stream.
+    pub stream_name: &'s str,
+    /// Which stream of the name.
+    pub stream_id: StreamId,
+    /// Its place in the stream.
+    pub stream_seq: StreamSequence,
+    /// The event.
+    pub archived: &'s T::Archived,
+    /// The event's bytes.
+    pub bytes: &'s [u8],
+}
+
+/// Iterates over the events that can be read as a `T`, in global order, and passes over all others: those of another
+/// layout, those that were shredded, and those that are sealed to this process. After an error it ends.
+pub struct EventsOf<'s, T: Event> {
+    snapshot: &'s Snapshot,
+    readability: Readability,
+    /// The block where the iterator is; `None` before the first.
+    block: Option<BlockOf<'s, T>>,
+    /// The events of the run whose turn it is.
+    events: TypedEvents<'s, T>,
+    /// How many of them come next.
+    left: u32,
+    /// The place of the event to come.
+    next: GlobalSequence,
+    stream: StreamRow<'s>,
+    stream_seq: StreamSequence,
+}
+
+/// A block, and how far it was read.
+struct BlockOf<'s, T: Event> {
+    block: Block<'s>,
+    order: Pairs<'s>,
+    runs: Vec<RunOf<'s, T>>,
+    /// The place after those events whose turn has come.
+    next: u64,
+}
+
+/// A run, and how far it was read.
+struct RunOf<'s, T: Event> {
+    run: Run<'s>,
+    /// The run as events of `T` and its stream; `None` where it has another layout.
+    typed: Option<(TypedRun<'s, T>, StreamRow<'s>)>,
+    next: u32,
+}
+
+impl Snapshot {
+    /// The events from `from` on that can be read as a `T`, whatever stream they are of.
+    ///
+    /// ```
+    /// use varve_core::{GlobalSequence, StreamId, Varve};
+    ///
+    /// # let dir = tempfile::tempdir()?;
+    /// let mut varve = Varve::new(dir.path())?;
+    /// varve.stream::<u16, 2>("readings")?.append_batch(StreamId(7), &[650, 651])?;
+    /// varve.stream::<u8, 1>("modes")?.append(StreamId(7), &1)?;
+    /// varve.stream::<u16, 2>("levels")?.append(StreamId(9), &20)?;
+    ///
+    /// let snapshot = varve.snapshot()?;
+    /// let mut sum = 0;
+    /// for event in snapshot.events_of::<u16>(GlobalSequence(0)) {
+    ///     sum += event?.archived.to_native();
+    /// }
+    /// assert_eq!(sum, 650 + 651 + 20);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn events_of<T: Event>(&self, from: GlobalSequence) -> EventsOf<'_, T> {
+        EventsOf {
+            snapshot: self,
+            readability: Readability::default(),
+            block: None,
+            events: TypedEvents::none(),
+            left: 0,
+            next: from,
+            stream: StreamRow { name: "", id: StreamId(0) },
+            stream_seq: StreamSequence(0),
+        }
+    }
+}
+
+impl<'s, T: Event> EventsOf<'s, T> {
+    /// The next event, where it follows the one before in its run.
+    #[inline]
+    fn next_of_stretch(&mut self) -> Option<TypedEvent<'s, T>> {
+        self.left = self.left.checked_sub(1)?;
+        let (archived, bytes) = self.events.next()?;
+        let StreamRow { name: stream_name, id: stream_id } = self.stream;
+        let (global_seq, stream_seq) = (self.next, self.stream_seq);
+        (self.next.0, self.stream_seq.0) = (global_seq.0 + 1, stream_seq.0 + 1);
+        Some(TypedEvent { global_seq, stream_name, stream_id, stream_seq, archived, bytes })
+    }
+
+    /// The next event, of the next stretch that holds any.
+    #[cold]
+    fn advance(&mut self) -> Result<Option<TypedEvent<'s, T>>, ReadError> {
+        loop {
+            if let Some(block) = &self.block
+                && self.next.0 < block.next
+            {
+                let reason = "its bytes are not of its layout";
+                return Err(Damage { place: Place::Event(self.next), reason }.into());
+            }
+            let block = match self.block.take().filter(|block| block.next < block.end()) {
+                Some(block) => self.block.insert(block),
+                None => {
+                    let Some(block) = self.snapshot.block_at(self.next)? else { return Ok(None) };
+                    let block = BlockOf::new(self.snapshot, block, &mut self.readability)?;
+                    self.block.insert(block)
+                }
+            };
+            let (first, index, len) = block.next_stretch()?;
+            if block.next <= self.next.0 {
+                continue;
+            }
+            let skipped = self.next.0.saturating_sub(first) as u32;
+            let RunOf { run, typed, next } = &block.runs[index];
+            let Some((typed, stream)) = typed else {
+                self.next = GlobalSequence(block.next);
+                continue;
+            };
+            let place = next - len + skipped;
+            self.events = typed.iter_from(place as usize);
+            (self.left, self.stream) = (len - skipped, *stream);
+            self.stream_seq = StreamSequence(run.first().0 + u64::from(place));
+            if let Some(event) = self.next_of_stretch() {
+                return Ok(Some(event));
+            }
+        }
+    }
+}
+
+impl<'s, T: Event> BlockOf<'s, T> {
+    fn new(
+        snapshot: &'s Snapshot,
+        block: Block<'s>,
+        readability: &mut Readability,
+    ) -> Result<Self, ReadError> {
+        let mut runs = Vec::with_capacity(block.runs());
+        for index in 0..block.runs() {
+            let run = block.run(index)?;
+            let typed = match Self::typed(snapshot, &block, index, &run, readability) {
+                Err(error) if matches!(error, ReadError::LayoutMismatch(_)) || error.is_absence() => None,
+                typed => Some((typed?, snapshot.stream_row(run.stream())?)),
+            };
+            runs.push(RunOf { run, typed, next: 0 });
+        }
+        Ok(Self { next: block.first().0, order: block.order(), runs, block })
+    }
+
+    fn typed(
+        snapshot: &'s Snapshot,
+        block: &Block<'s>,
+        index: usize,
+        run: &Run<'s>,
+        readability: &mut Readability,
+    ) -> Result<TypedRun<'s, T>, ReadError> {
+        let root_len = readability.root_len::<T>(snapshot, run)?;
+        let run = snapshot.open_run(block, index)?;
+        Ok(TypedRun::new(snapshot.validated(), block, index, &run, root_len))
+    }
+
+    /// The place after the block's last event.
+    fn end(&self) -> u64 {
+        self.block.first().0.saturating_add(self.block.len().into())
+    }
+
+    /// The place of the first event of the next stretch, its run, and how many events it has.
+    fn next_stretch(&mut self) -> Result<(u64, usize, u32), Damage> {
+        let (run, len) = self.block.next_pair(&mut self.order)?;
+        let first = self.next;
+        let overdrawn = || self.block.damage("its order column overdraws a run");
+        let taken = self.runs[run].next.checked_add(len).ok_or_else(overdrawn)?;
+        self.runs[run].next = taken;
+        self.next = first.saturating_add(len.into());
+        Ok((first, run, len))
+    }
+}
+
+impl<'s, T: Event> Iterator for EventsOf<'s, T>
+where
+    T::Archived: 's,
+{
+    type Item = Result<TypedEvent<'s, T>, ReadError>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Some(event) = self.next_of_stretch() {
+            return Some(Ok(event));
+        }
+        let event = self.advance();
+        if !matches!(event, Ok(Some(_))) {
+            (self.block, self.left, self.next) = (None, 0, GlobalSequence(u64::MAX));
+        }
+        event.transpose()
+    }
+}
+
+impl<T: Event> fmt::Debug for TypedEvent<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TypedEvent")
+            .field("global_seq", &self.global_seq)
+            .field("stream_name", &self.stream_name)
+            .field("stream_id", &self.stream_id)
+            .field("stream_seq", &self.stream_seq)
+            .field("bytes", &self.bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T: Event> fmt::Debug for EventsOf<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventsOf").field("next", &self.next).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,156 @@
+//! Reads the whole log, in global order.
+
+mod backward;
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::store::error::ReadError;
+use crate::store::log::block_cursor::BlockCursor;
+use crate::store::read::block_walk::BlockWalk;
+use crate::store::read::event_view::{EventView, GlobalEvent};
+use crate::store::read::pinned::Pinned;
+use crate::store::read::snapshot::{Snapshot, present};
+use crate::store::read::view::Store;
+use crate::{GlobalSequence, StreamSequence};
+pub use backward::{GlobalEventsBack, GlobalIterBack};
+
+/// Reads events of all streams in global order. Clones are cheap, and each may go to a thread of its own.
+#[derive(Clone)]
+pub struct GlobalReader {
+    store: Arc<Store>,
+}
+
+/// The log from a place on, as it was when it was asked for. Iterate over a reference.
+#[derive(Debug)]
+pub struct GlobalEvents {
+    snapshot: Snapshot,
+    from: GlobalSequence,
+}
+
+/// Iterates over the log in global order. In the place of an event that cannot be had it gives an error that
+/// [is an absence](ReadError::is_absence), and goes on; after any other error it ends.
+pub struct GlobalIter<'s> {
+    snapshot: &'s Snapshot,
+    blocks: Option<BlockWalk<'s>>,
+    cursor: Option<BlockCursor<'s>>,
+}
+
+impl GlobalReader {
+    pub(in crate::store) fn new(store: Arc<Store>) -> Self {
+        Self { store }
+    }
+
+    /// A copy of the event at `global_seq`; `None` where there is none yet.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Corrupt`] where it is damaged.
+    pub fn get(&mut self, global_seq: GlobalSequence) -> Result<Option<GlobalEvent>, ReadError> {
+        let snapshot = self.snapshot()?;
+        let Some(block) = snapshot.block_at(global_seq)? else { return Ok(None) };
+        let position = block.position(global_seq)?;
+        let run = snapshot.open_run(&block, position.run)?;
+        let payload = run.event(position.index).ok_or_else(|| block.damage("an event exceeds its run"))?;
+        let stream = snapshot.stream_row(run.stream())?;
+        Ok(Some(GlobalEvent {
+            global_seq,
+            stream_name: stream.name.into(),
+            stream_id: stream.id,
+            stream_seq: StreamSequence(run.first().0 + position.index as u64),
+            payload: payload.to_vec(),
+        }))
+    }
+
+    /// The bytes of the event at `global_seq`, borrowed from the map; `None` where there is none yet.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Corrupt`] where it is damaged.
+    pub fn get_bytes(&mut self, global_seq: GlobalSequence) -> Result<Option<Pinned<'_, [u8]>>, ReadError> {
+        Pinned::find(self.snapshot()?, |snapshot| {
+            let Some(block) = snapshot.block_at(global_seq)? else { return Ok(None) };
+            let position = block.position(global_seq)?;
+            let bytes = snapshot.open_run(&block, position.run)?.event(position.index);
+            Ok(Some(bytes.ok_or_else(|| block.damage("an event exceeds its run"))?))
+        })
+    }
+
+    /// The events from `from` on.
+    pub fn iter_from(&self, from: GlobalSequence) -> Result<GlobalEvents, ReadError> {
+        Ok(GlobalEvents { snapshot: self.snapshot()?, from })
+    }
+
+    /// Waits for commits to the store, of whichever process.
+    #[cfg(feature = "notify")]
+    pub fn watcher(&self) -> crate::store::follow::watcher::WriteWatcher {
+        self.store.watcher()
+    }
+
+    fn snapshot(&self) -> Result<Snapshot, ReadError> {
+        Snapshot::new(self.store.clone())
+    }
+}
+
+impl GlobalEvents {
+    /// Iterates over the events, borrowed from the map.
+    pub fn iter(&self) -> Result<GlobalIter<'_>, ReadError> {
+        self.snapshot.iter_from(self.from)
+    }
+
+    /// Copies every event.
+    pub fn collect_all(self) -> Result<Vec<GlobalEvent>, ReadError> {
+        self.iter()?.map(|event| event.map(|event| event.to_event())).collect()
+    }
+}
+
+impl<'s> GlobalIter<'s> {
+    pub(in crate::store) fn new(snapshot: &'s Snapshot, from: GlobalSequence) -> Result<Self, ReadError> {
+        let Some(block) = snapshot.block_at(from)? else {
+            return Ok(Self { snapshot, blocks: None, cursor: None });
+        };
+        let blocks = BlockWalk::new(snapshot, block.first())?;
+        let mut iter = Self { snapshot, blocks: Some(blocks), cursor: None };
+        if let Some(block) = iter.blocks.as_mut().and_then(Iterator::next).transpose()? {
+            iter.cursor.insert(BlockCursor::new(block)?).skip(from.0 - block.first().0)?;
+        }
+        Ok(iter)
+    }
+
+    fn advance(&mut self) -> Result<Option<EventView<'s>>, ReadError> {
+        loop {
+            if let Some(cursor) = &mut self.cursor
+                && let Some(event) = cursor.next(self.snapshot)?
+            {
+                return Ok(Some(event));
+            }
+            let Some(block) = self.blocks.as_mut().and_then(Iterator::next) else { return Ok(None) };
+            self.cursor = Some(BlockCursor::new(present(block?)?)?);
+        }
+    }
+}
+
+impl<'s> Iterator for GlobalIter<'s> {
+    type Item = Result<EventView<'s>, ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let event = self.advance();
+        if event.as_ref().is_err_and(|error| !error.is_absence()) {
+            (self.blocks, self.cursor) = (None, None);
+        }
+        event.transpose()
+    }
+}
+
+impl fmt::Debug for GlobalReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GlobalReader").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for GlobalIter<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let next = self.cursor.as_ref().map(BlockCursor::next_place);
+        f.debug_struct("GlobalIter").field("next", &next).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,124 @@
+//! The whole log, the last event first.
+
+use std::fmt;
+
+use super::GlobalReader;
+use crate::GlobalSequence;
+use crate::store::error::ReadError;
+use crate::store::log::block_cursor::BlockCursor;
+use crate::store::read::event_view::{EventView, GlobalEvent};
+use crate::store::read::snapshot::Snapshot;
+
+/// The log before a place, the last event first, as it was when it was asked for. Iterate over a reference.
+#[derive(Debug)]
+pub struct GlobalEventsBack {
+    snapshot: Snapshot,
+    before: Option<GlobalSequence>,
+}
+
+/// Iterates over the log, the last event first. In the place of an event that cannot be had it gives an error that
+/// [is an absence](ReadError::is_absence), and goes on; after any other error it ends.
+///
+/// The columns of a block can only be read forward. So the iterator keeps views of the events of one block, up to
+/// the place where it is.
+pub struct GlobalIterBack<'s> {
+    snapshot: &'s Snapshot,
+    /// The place after the event to come, but for those that are kept.
+    end: GlobalSequence,
+    /// Whether a block was read before, which begins at `end`.
+    has_begun: bool,
+    /// Events of one block, in global order, and why some cannot be had: from the back, those to come.
+    events: Vec<Result<EventView<'s>, ReadError>>,
+}
+
+impl GlobalReader {
+    /// The events before `before`, or all of them: the last first.
+    ///
+    /// ```
+    /// # use varve_core::{GlobalSequence, StreamId, Varve};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let mut varve = Varve::new(dir.path())?;
+    /// # varve.stream::<u16, 2>("readings")?.append_batch(StreamId(7), &[650, 651, 652])?;
+    /// let events = varve.global_reader().iter_back(None)?;
+    /// let latest = events.iter()?.next().transpose()?.expect("the log holds an event");
+    /// assert_eq!(latest.global_seq, GlobalSequence(2));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn iter_back(&self, before: Option<GlobalSequence>) -> Result<GlobalEventsBack, ReadError> {
+        Ok(GlobalEventsBack { snapshot: self.snapshot()?, before })
+    }
+}
+
+impl GlobalEventsBack {
+    /// Iterates over the events, borrowed from the map.
+    pub fn iter(&self) -> Result<GlobalIterBack<'_>, ReadError> {
+        self.snapshot.iter_back(self.before)
+    }
+
+    /// Copies every event.
+    pub fn collect_all(self) -> Result<Vec<GlobalEvent>, ReadError> {
+        self.iter()?.map(|event| event.map(|event| event.to_event())).collect()
+    }
+}
+
+impl<'s> GlobalIterBack<'s> {
+    pub(in crate::store) fn new(
+        snapshot: &'s Snapshot,
+        before: Option<GlobalSequence>,
+    ) -> Result<Self, ReadError> {
+        let end = snapshot.next_global_seq()?;
+        let end = before.map_or(end, |before| before.min(end));
+        Ok(Self { snapshot, end, has_begun: false, events: Vec::new() })
+    }
+
+    fn advance(&mut self) -> Result<Option<EventView<'s>>, ReadError> {
+        if self.events.is_empty() {
+            self.read_block()?;
+        }
+        self.events.pop().transpose()
+    }
+
+    /// Reads the events before `end` of the block that holds the last of them. The block must end where the one after
+    /// it begins.
+    fn read_block(&mut self) -> Result<(), ReadError> {
+        let Some(last) = self.end.0.checked_sub(1).map(GlobalSequence) else { return Ok(()) };
+        let block = match self.snapshot.block_at(last) {
+            Ok(Some(block)) => block,
+            // The log begins here.
+            Ok(None) | Err(ReadError::Retired { .. }) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        if self.has_begun && block.end()? != self.end {
+            return Err(block.damage("the block after it does not follow").into());
+        }
+        let mut cursor = BlockCursor::new(block)?;
+        for _ in block.first().0..self.end.0 {
+            let event = match cursor.next(self.snapshot) {
+                Err(error) if !error.is_absence() => return Err(error),
+                event => event.transpose(),
+            };
+            self.events.push(event.ok_or_else(|| block.damage("it lacks an event of its range"))?);
+        }
+        (self.end, self.has_begun) = (block.first(), true);
+        Ok(())
+    }
+}
+
+impl<'s> Iterator for GlobalIterBack<'s> {
+    type Item = Result<EventView<'s>, ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let event = self.advance();
+        if event.as_ref().is_err_and(|error| !error.is_absence()) {
+            self.end = GlobalSequence(0);
+            self.events.clear();
+        }
+        event.transpose()
+    }
+}
+
+impl fmt::Debug for GlobalIterBack<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GlobalIterBack").field("end", &self.end).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,197 @@
+//! The events of many streams, merged in global order.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::store::error::ReadError;
+use crate::store::log::block_cursor::BlockCursor;
+use crate::store::log::run_index::RunIndex;
+use crate::store::read::event_view::EventView;
+use crate::store::read::snapshot::Snapshot;
+use crate::store::write::stream::check_name;
+use crate::{GlobalSequence, StreamId, StreamSequence};
+
+/// Iterates over the events of many streams in global order. In the place of an event that cannot be had it gives an error
+/// that [is an absence](ReadError::is_absence), and goes on; after any other error it ends.
+///
+/// It reads only the blocks that hold events of these streams, each once.
+pub struct MergedStreams<'s> {
+    snapshot: &'s Snapshot,
+    /// The numbers of the streams, ascending.
+    streams: Vec<u32>,
+    /// Where the streams go on, by the first event of the block: each stands at one block.
+    blocks: BTreeMap<GlobalSequence, Vec<RunIndex>>,
+    /// The block where the iterator is.
+    cursor: Option<BlockCursor<'s>>,
+    /// The streams that stand at that block.
+    here: Vec<RunIndex>,
+    from: GlobalSequence,
+}
+
+impl Snapshot {
+    /// The events from `from` on of some streams, merged in global order. One that nothing was appended to is empty, and
+    /// one that is named twice counts once.
+    ///
+    /// ```
+    /// use varve_core::{GlobalSequence, StreamId, Varve};
+    ///
+    /// # let dir = tempfile::tempdir()?;
+    /// let mut varve = Varve::new(dir.path())?;
+    /// let mut doors = varve.stream::<u8, 1>("doors")?;
+    /// let mut lamps = varve.stream::<u16, 2>("lamps")?;
+    /// for (id, state) in [(1, 10), (2, 20), (1, 11)] {
+    ///     doors.append(StreamId(id), &state)?;
+    ///     lamps.append(StreamId(id), &1)?;
+    /// }
+    ///
+    /// let snapshot = varve.snapshot()?;
+    /// let wanted = [("doors", StreamId(1)), ("lamps", StreamId(2))];
+    /// let mut places = Vec::new();
+    /// for event in snapshot.iter_streams(wanted, GlobalSequence(0))? {
+    ///     places.push(event?.global_seq.0);
+    /// }
+    /// assert_eq!(places, [0, 3, 4]);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::StreamName`]; [`ReadError::TooManyStreams`] past [`MERGED_STREAMS_MAX`]; [`ReadError::Corrupt`] where
+    /// the index of a stream is damaged.
+    pub fn iter_streams<'n>(
+        &self,
+        streams: impl IntoIterator<Item = (&'n str, StreamId)>,
+        from: GlobalSequence,
+    ) -> Result<MergedStreams<'_>, ReadError> {
+        let mut numbers = Vec::new();
+        for (name, id) in streams {
+            check_name(name)?;
+            if numbers.len() == MERGED_STREAMS_MAX {
+                return Err(ReadError::TooManyStreams { max: MERGED_STREAMS_MAX });
+            }
+            numbers.extend(self.stream_number(name, id)?);
+        }
+        MergedStreams::new(self, numbers, from)
+    }
+
+    /// The events from `from` on of all streams of a name, merged in global order.
+    ///
+    /// # Errors
+    ///
+    /// As [`Snapshot::iter_streams`].
+    pub fn iter_name(&self, name: &str, from: GlobalSequence) -> Result<MergedStreams<'_>, ReadError> {
+        check_name(name)?;
+        let numbers = self.stream_numbers(name, MERGED_STREAMS_MAX)?;
+        MergedStreams::new(self, numbers, from)
+    }
+}
+
+impl<'s> MergedStreams<'s> {
+    fn new(snapshot: &'s Snapshot, mut streams: Vec<u32>, from: GlobalSequence) -> Result<Self, ReadError> {
+        streams.sort_unstable();
+        streams.dedup();
+        let mut merged =
+            Self { snapshot, streams, blocks: BTreeMap::new(), cursor: None, here: Vec::new(), from };
+        for &stream in &merged.streams {
+            if let Some(run) = first_run(snapshot, stream, from)? {
+                merged.blocks.entry(run.block).or_default().push(run);
+            }
+        }
+        Ok(merged)
+    }
+
+    fn advance(&mut self) -> Result<Option<EventView<'s>>, ReadError> {
+        loop {
+            if let Some(event) = self.next_of_block()? {
+                return Ok(Some(event));
+            }
+            self.leave_block()?;
+            let Some((first, here)) = self.blocks.pop_first() else { return Ok(None) };
+            let Some(block) = self.snapshot.block_at(first)? else { return Ok(None) };
+            let mut cursor = BlockCursor::new(block)?;
+            cursor.skip(self.from.0.saturating_sub(first.0))?;
+            (self.cursor, self.here) = (Some(cursor), here);
+        }
+    }
+
+    /// The next event of the block, but for those of other streams.
+    fn next_of_block(&mut self) -> Result<Option<EventView<'s>>, ReadError> {
+        let Some(cursor) = &mut self.cursor else { return Ok(None) };
+        while let Some((stream, len)) = cursor.turn()? {
+            if self.streams.binary_search(&stream).is_ok() {
+                return cursor.next(self.snapshot);
+            }
+            cursor.skip(len.into())?;
+        }
+        Ok(None)
+    }
+
+    /// Finds the block where each stream of this one goes on.
+    fn leave_block(&mut self) -> Result<(), ReadError> {
+        self.cursor = None;
+        for run in self.here.drain(..) {
+            let mut next = Some(run);
+            while let Some(last) = next.filter(|next| next.block == run.block) {
+                let end = last.end().unwrap_or(StreamSequence(u64::MAX));
+                next = self.snapshot.run_index_at(run.stream, end)?;
+            }
+            if let Some(run) = next {
+                self.blocks.entry(run.block).or_default().push(run);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The first run of a stream that can hold an event at or behind `from`.
+fn first_run(snapshot: &Snapshot, stream: u32, from: GlobalSequence) -> Result<Option<RunIndex>, ReadError> {
+    // A stream whose events are all retired still has a row, of a block that is gone.
+    let (mut low, mut high) = (snapshot.first_of(stream)?, snapshot.stream_end(stream)?);
+    let mut before = None;
+    while low < high {
+        let middle = StreamSequence(low.0 + (high.0 - low.0) / 2);
+        let run = match snapshot.run_index_at(stream, middle) {
+            Ok(Some(run)) => run,
+            Ok(None) => return Ok(None),
+            Err(ReadError::StreamRetired { first }) if first > middle => {
+                low = first;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        if run.block <= from {
+            low = run.end().unwrap_or(high);
+            before = Some(run);
+        } else {
+            high = run.first;
+        }
+    }
+    match before {
+        None => snapshot.run_index_at(stream, low),
+        before => Ok(before),
+    }
+}
+
+impl<'s> Iterator for MergedStreams<'s> {
+    type Item = Result<EventView<'s>, ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let event = self.advance();
+        if event.as_ref().is_err_and(|error| !error.is_absence()) {
+            self.cursor = None;
+            self.here.clear();
+            self.blocks.clear();
+        }
+        event.transpose()
+    }
+}
+
+impl fmt::Debug for MergedStreams<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MergedStreams").field("streams", &self.streams.len()).finish_non_exhaustive()
+    }
+}
+
+/// The most streams that are merged at once: for each the iterator keeps a place, and looks it up again in every block
+/// that holds events of the stream.
+pub const MERGED_STREAMS_MAX: usize = 4096;

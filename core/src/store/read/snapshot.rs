@@ -1,0 +1,414 @@
+//! A snapshot: the log as it was at one moment, for as long as one looks at it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use heed::{RoTxn, WithoutTls};
+
+use crate::descriptor::Schema;
+#[cfg(feature = "encryption")]
+use crate::store::encryption::OpenedUnits;
+use crate::store::error::ReadError;
+use crate::store::files::environment::ReadTransaction;
+use crate::store::follow::consumer;
+use crate::store::log::block::{Block, Origin, Run};
+use crate::store::log::catalog::{self, DescriptorRow, StreamRow};
+use crate::store::log::clock::{Domain, EventTime};
+use crate::store::log::device::{DeviceRecord, LaneRecord, read_device_row};
+use crate::store::log::rows::Rows;
+use crate::store::log::run_index::RunIndex;
+use crate::store::log::tables::{RowError, Tables, array, key12, long_number, number};
+use crate::store::log::time_index::{TimeRow, stored_mapping};
+use crate::store::read::global_reader::{GlobalIter, GlobalIterBack};
+use crate::store::read::validated::ValidatedRuns;
+use crate::store::read::view::Store;
+use crate::store::tail::{TailRun, TailView};
+use crate::{DescriptorHash, DeviceId, Epoch, GlobalSequence, Lane, StreamId, StreamSequence};
+
+/// The log as it was when the snapshot was taken, however long it is looked at. What it lends, it lends from the
+/// map.
+///
+/// A store that is written to grows while a snapshot is open, since no page that it sees is used again: take one
+/// for a task, not for good.
+pub struct Snapshot {
+    read: ReadTransaction,
+    /// What it has opened of sealed runs.
+    #[cfg(feature = "encryption")]
+    pub(in crate::store) opened: OpenedUnits,
+    tail: TailView,
+    store: Arc<Store>,
+}
+
+/// A run where it was found: in LMDB or in the tail.
+#[derive(Clone, Copy)]
+pub(in crate::store) struct LocatedRun<'s> {
+    pub(in crate::store) block: Block<'s>,
+    pub(in crate::store) run: Run<'s>,
+    /// Its place in the block.
+    pub(in crate::store) index: u16,
+}
+
+/// A stream and how many events it holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamInfo {
+    /// The name.
+    pub name: String,
+    /// Which stream of the name.
+    pub id: StreamId,
+    /// The place of the next event: how many there are.
+    pub next: StreamSequence,
+}
+
+impl Snapshot {
+    pub(in crate::store) fn new(store: Arc<Store>) -> Result<Self, ReadError> {
+        let (read, tail) = store.read()?;
+        Ok(Self {
+            read,
+            #[cfg(feature = "encryption")]
+            opened: OpenedUnits::new(),
+            tail,
+            store,
+        })
+    }
+
+    /// The place of the next event: every event before it is in the snapshot.
+    pub fn next_global_seq(&self) -> Result<GlobalSequence, ReadError> {
+        self.read.check_age()?;
+        Ok(self.rows().log_end()?)
+    }
+
+    /// The events from `from` on, in global order.
+    pub fn iter_from(&self, from: GlobalSequence) -> Result<GlobalIter<'_>, ReadError> {
+        GlobalIter::new(self, from)
+    }
+
+    /// The events before `before`, or all of them: the last first.
+    pub fn iter_back(&self, before: Option<GlobalSequence>) -> Result<GlobalIterBack<'_>, ReadError> {
+        GlobalIterBack::new(self, before)
+    }
+
+    /// Every stream, in the order in which they came to be.
+    pub fn streams(&self) -> Result<impl Iterator<Item = Result<StreamInfo, ReadError>> + '_, ReadError> {
+        let rows = self.rows().all(&self.tables().stream_info)?;
+        Ok(rows.map(|row| {
+            let (key, value) = row?;
+            let stream = number(key, 0).zip(StreamRow::parse(value));
+            let (stream, row) =
+                stream.ok_or_else(|| self.tables().stream_info.damage(key, "it names no stream"))?;
+            let next = self.stream_end(stream)?;
+            Ok(StreamInfo { name: row.name.into(), id: row.id, next })
+        }))
+    }
+
+    /// Every device, in the order in which they came to be.
+    pub fn devices(&self) -> Result<impl Iterator<Item = Result<DeviceRecord, ReadError>> + '_, ReadError> {
+        let rows = self.rows().all(&self.tables().device)?;
+        Ok(rows.map(|row| {
+            let (key, value) = row?;
+            let device =
+                number(key, 0).ok_or_else(|| self.tables().device.damage(key, "its key is no number"))?;
+            self.device_record(device, value)
+        }))
+    }
+
+    /// One device; `None` before anything of it was stored.
+    pub fn device(&self, device: DeviceId) -> Result<Option<DeviceRecord>, ReadError> {
+        let tables = self.tables();
+        let key = device.0.to_be_bytes();
+        let Some(row) = self.rows().get(&tables.device_id, &key)? else { return Ok(None) };
+        let number = <[u8; 4]>::try_from(row).map(u32::from_le_bytes);
+        let number = number.map_err(|_| tables.device_id.damage(&key, "it is no number"))?;
+        let key = number.to_be_bytes();
+        let row = self.rows().get(&tables.device, &key)?;
+        let row = row.ok_or_else(|| tables.device.damage(&key, "it is missing"))?;
+        self.device_record(number, row).map(Some)
+    }
+
+    /// The first event that a consumer has yet to see; `None` before it was ever moved.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Corrupt`] where its row is damaged.
+    pub fn consumer(&self, name: &str) -> Result<Option<GlobalSequence>, ReadError> {
+        Ok(consumer::next_of(self.rows(), name)?)
+    }
+
+    /// The schema of a descriptor; `None` where the store has not its bytes.
+    pub fn schema(&self, hash: DescriptorHash) -> Result<Option<Arc<Schema>>, ReadError> {
+        match catalog::descriptor_number(self.rows(), hash)? {
+            Some(number) => self.schema_of(number),
+            None => Ok(None),
+        }
+    }
+
+    pub(in crate::store) fn tables(&self) -> &Tables {
+        self.store.environment.tables()
+    }
+
+    pub(in crate::store) fn txn(&self) -> &RoTxn<'static, WithoutTls> {
+        self.read.txn()
+    }
+
+    /// The runs that were found to be of a type.
+    pub(in crate::store) fn validated(&self) -> &ValidatedRuns {
+        &self.store.validated
+    }
+
+    /// The rows of LMDB and of the tail.
+    pub(in crate::store) fn rows(&self) -> Rows<'_> {
+        Rows::new(self.tables(), self.txn(), Some(&self.tail), None)
+    }
+
+    /// The number of a stream; `None` where it holds nothing.
+    pub(in crate::store) fn stream_number(&self, name: &str, id: StreamId) -> Result<Option<u32>, ReadError> {
+        self.read.check_age()?;
+        match catalog::name_number(self.rows(), name)? {
+            Some(name) => Ok(catalog::stream_number(self.rows(), name, id)?),
+            None => Ok(None),
+        }
+    }
+
+    /// The numbers of all streams of a name.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::TooManyStreams`] past `max`.
+    pub(in crate::store) fn stream_numbers(&self, name: &str, max: usize) -> Result<Vec<u32>, ReadError> {
+        self.read.check_age()?;
+        let Some(name) = catalog::name_number(self.rows(), name)? else { return Ok(Vec::new()) };
+        let table = &self.tables().stream_id;
+        let mut numbers = Vec::new();
+        for row in self.rows().within(table, &name.to_be_bytes())? {
+            let (key, value) = row?;
+            if numbers.len() == max {
+                return Err(ReadError::TooManyStreams { max });
+            }
+            let number = array(value, 0).filter(|_| value.len() == 4).map(u32::from_le_bytes);
+            numbers.push(number.ok_or_else(|| table.damage(key, "it is no number"))?);
+        }
+        Ok(numbers)
+    }
+
+    /// The place after the last event of a stream.
+    pub(in crate::store) fn stream_end(&self, stream: u32) -> Result<StreamSequence, ReadError> {
+        Ok(catalog::stream_end(self.rows(), stream)?)
+    }
+
+    /// A block of events: checks it, unless it was checked before.
+    pub(in crate::store) fn checked<'s>(
+        &self,
+        first: GlobalSequence,
+        value: &'s [u8],
+    ) -> Result<Block<'s>, ReadError> {
+        self.verified(first, value).and_then(present)
+    }
+
+    /// A block of events, or one that stands in for them: checks it, unless it was checked before.
+    pub(in crate::store) fn verified<'s>(
+        &self,
+        first: GlobalSequence,
+        value: &'s [u8],
+    ) -> Result<Block<'s>, ReadError> {
+        self.read.check_age()?;
+        let block = Block::new_trusted(first, value)?;
+        if !self.store.verified.contains(first, block.crc()) {
+            Block::new_checked(first, value)?;
+            self.store.verified.insert(first, block.crc());
+        }
+        Ok(block)
+    }
+
+    /// The block that holds the event at `global`; `None` past the end of the log.
+    pub(in crate::store) fn block_at(&self, global: GlobalSequence) -> Result<Option<Block<'_>>, ReadError> {
+        self.read.check_age()?;
+        let block = match self.tail.block_at_or_before(global) {
+            Some((first, value)) => Some(Block::new_trusted(first, value)?),
+            None => self.stored_block_at_or_before(global)?,
+        };
+        if let Some(block) = block
+            && global < block.end()?
+        {
+            return Ok(Some(block));
+        }
+        if global >= self.next_global_seq()? {
+            return Ok(None);
+        }
+        Err(self.why_absent(global))
+    }
+
+    /// The block that begins at `first` in the tail.
+    pub(in crate::store) fn tail_block(&self, first: GlobalSequence) -> Result<Option<Block<'_>>, ReadError> {
+        self.read.check_age()?;
+        match self.tail.block_at_or_before(first) {
+            Some((found, value)) if found == first => Ok(Some(Block::new_trusted(first, value)?)),
+            _ => Ok(None),
+        }
+    }
+
+    /// The run that holds the event at `seq` of a stream; `None` past the stream's end.
+    pub(in crate::store) fn run_at(
+        &self,
+        stream: u32,
+        seq: StreamSequence,
+    ) -> Result<Option<LocatedRun<'_>>, ReadError> {
+        self.read.check_age()?;
+        if let Some((run, block)) = self.rows().tail_run(stream, seq) {
+            return if seq < run.end() { self.tail_run(&run, block).map(Some) } else { Ok(None) };
+        }
+        let index = self.stored_run_index_at(stream, seq)?;
+        index.map(|index| self.run(&index)).transpose()
+    }
+
+    /// Where the run is that holds the event at `seq` of a stream; `None` past the stream's end.
+    pub(in crate::store) fn run_index_at(
+        &self,
+        stream: u32,
+        seq: StreamSequence,
+    ) -> Result<Option<RunIndex>, ReadError> {
+        self.read.check_age()?;
+        let Some((run, _)) = self.rows().tail_run(stream, seq) else {
+            return self.stored_run_index_at(stream, seq);
+        };
+        let TailRun { first, count, run: number, first_of_block: block, .. } = run;
+        Ok((seq < run.end()).then_some(RunIndex { stream, first, block, run: number, count }))
+    }
+
+    fn stored_run_index_at(&self, stream: u32, seq: StreamSequence) -> Result<Option<RunIndex>, ReadError> {
+        let table = &self.tables().stream;
+        let wanted = key12(stream, seq.0);
+        if let Some((key, value)) = table.at_or_before(self.txn(), &wanted)? {
+            let index = self.run_index(key, value)?;
+            if index.stream == stream && index.end().is_some_and(|end| seq < end) {
+                return Ok(Some(index));
+            }
+        }
+        if seq >= self.stream_end(stream)? {
+            return Ok(None);
+        }
+        Err(self.why_absent_of(stream, seq))
+    }
+
+    /// The run at `index` of a block with its events, which are opened where they are sealed.
+    pub(in crate::store) fn open_run<'s>(
+        &'s self,
+        block: &Block<'s>,
+        index: usize,
+    ) -> Result<Run<'s>, ReadError> {
+        self.store.sealing.open_run(self, block, index)
+    }
+
+    /// Reads a row of the index of runs.
+    pub(in crate::store) fn run_index(&self, key: &[u8], value: &[u8]) -> Result<RunIndex, ReadError> {
+        let index = RunIndex::parse(key, value);
+        Ok(index.ok_or_else(|| self.tables().stream.damage(key, "it locates no run"))?)
+    }
+
+    /// The run that a row of the index locates.
+    pub(in crate::store) fn run(&self, index: &RunIndex) -> Result<LocatedRun<'_>, ReadError> {
+        let key = index.block.0.to_be_bytes();
+        let value = self.tables().block.get(self.txn(), &key)?;
+        let value = value.ok_or_else(|| self.why_missing(index))?;
+        let block = self.checked(index.block, value).map_err(|error| match (error, index.end()) {
+            (ReadError::Quarantined { .. }, Some(end)) => ReadError::StreamQuarantined { end },
+            (error, _) => error,
+        })?;
+        let run = self.open_run(&block, index.run.into())?;
+        if (run.stream(), run.first(), run.count()) != (index.stream, index.first, index.count) {
+            return Err(block.damage("a run is not what the index says").into());
+        }
+        Ok(LocatedRun { block, run, index: index.run })
+    }
+
+    fn tail_run<'s>(&'s self, run: &TailRun, block: &'s [u8]) -> Result<LocatedRun<'s>, ReadError> {
+        let block = Block::new_trusted(run.first_of_block, block)?;
+        Ok(LocatedRun { block, run: self.open_run(&block, run.run.into())?, index: run.run })
+    }
+
+    fn stored_block_at_or_before(&self, global: GlobalSequence) -> Result<Option<Block<'_>>, ReadError> {
+        let table = &self.tables().block;
+        let Some((key, value)) = table.at_or_before(self.txn(), &global.0.to_be_bytes())? else {
+            return Ok(None);
+        };
+        let first = long_number(key, 0).ok_or_else(|| table.damage(key, "its key is no sequence"))?;
+        self.checked(GlobalSequence(first), value).map(Some)
+    }
+
+    pub(in crate::store) fn stream_row(&self, stream: u32) -> Result<StreamRow<'_>, ReadError> {
+        Ok(StreamRow::get(self.rows(), stream)?)
+    }
+
+    pub(in crate::store) fn descriptor_row(&self, descriptor: u32) -> Result<DescriptorRow<'_>, ReadError> {
+        Ok(DescriptorRow::get(self.rows(), descriptor)?)
+    }
+
+    pub(in crate::store) fn schema_of(&self, descriptor: u32) -> Result<Option<Arc<Schema>>, ReadError> {
+        self.store.schemas.get(descriptor, || {
+            let Some((_, bytes)) = self.descriptor_row(descriptor)?.known else { return Ok(None) };
+            let damage = || self.tables().descriptor.damage(&descriptor.to_be_bytes(), "it is no descriptor");
+            Schema::parse(bytes).map(Some).map_err(|_| damage().into())
+        })
+    }
+
+    /// When an event happened that was taken in at `ingest_us` of `domain`.
+    pub(in crate::store) fn ingest_time(&self, domain: u32, ingest_us: u64) -> Result<EventTime, ReadError> {
+        Ok(self.domain(domain)?.time(ingest_us.into(), Some(0)))
+    }
+
+    /// When a device's clock showed `ticks`; `None` before it was ever compared with the host's.
+    pub(in crate::store) fn device_time(
+        &self,
+        origin: &Origin,
+        ticks: u64,
+    ) -> Result<Option<EventTime>, ReadError> {
+        let Some(mapping) = stored_mapping(self.rows(), origin)? else { return Ok(None) };
+        let domain = self.domain(mapping.domain)?;
+        Ok(Some(domain.time(mapping.host_us(ticks), Some(mapping.uncertainty_us.into()))))
+    }
+
+    /// When the events of the block that begins at `first` happened; `None` where the index by time does not tell.
+    pub(in crate::store) fn time_row(&self, first: GlobalSequence) -> Result<Option<TimeRow>, ReadError> {
+        let Some(table) = &self.tables().time else { return Ok(None) };
+        let key = first.0.to_be_bytes();
+        let Some(value) = table.get(self.txn(), &key)? else { return Ok(None) };
+        let row = TimeRow::parse(&key, value);
+        Ok(Some(row.ok_or_else(|| table.damage(&key, "it tells no times"))?))
+    }
+
+    pub(in crate::store) fn device_id(&self, device: u32) -> Result<DeviceId, ReadError> {
+        let key = device.to_be_bytes();
+        let row = self.rows().get(&self.tables().device, &key)?.and_then(read_device_row);
+        Ok(row.ok_or_else(|| self.tables().device.damage(&key, "it is no device"))?.0)
+    }
+
+    /// How a clock domain maps to UTC.
+    pub(in crate::store) fn domain(&self, domain: u32) -> Result<Domain, ReadError> {
+        let key = domain.to_be_bytes();
+        let row = self.rows().get(&self.tables().domain, &key)?.and_then(Domain::from_row);
+        Ok(row.ok_or_else(|| self.tables().domain.damage(&key, "it is no clock domain"))?)
+    }
+
+    fn device_record(&self, device: u32, row: &[u8]) -> Result<DeviceRecord, ReadError> {
+        let tables = self.tables();
+        let key = device.to_be_bytes();
+        let (id, epoch) =
+            read_device_row(row).ok_or_else(|| tables.device.damage(&key, "it is no device"))?;
+        let history = self.rows().within(&tables.cursor, &key)?.map(|row| {
+            let (key, value) = row?;
+            let lane = number(key, 4).map(Epoch).zip(key.get(8).copied().map(Lane));
+            let lane = lane.and_then(|(epoch, lane)| LaneRecord::from_row(epoch, lane, value));
+            Ok::<_, RowError>(lane.ok_or_else(|| tables.cursor.damage(key, "it is no cursor"))?)
+        });
+        Ok(DeviceRecord { device: id, epoch, history: history.collect::<Result<_, _>>()? })
+    }
+}
+
+/// Refuses a block that stands in for lost events.
+pub(in crate::store) fn present(block: Block<'_>) -> Result<Block<'_>, ReadError> {
+    if block.is_quarantined() { Err(ReadError::Quarantined { end: block.end()? }) } else { Ok(block) }
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snapshot").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,430 @@
+//! Reads the events of one stream: one of them, or all from a place on.
+
+mod backward;
+mod view;
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use heed::RoRange;
+use heed::types::Bytes;
+
+use crate::archive::access_root;
+use crate::store::error::{Damage, Place, ReadError};
+use crate::store::log::block::{Block, Position, Run};
+use crate::store::log::run_index::RunIndex;
+use crate::store::log::tables::key12;
+use crate::store::read::pinned::Pinned;
+use crate::store::read::readability::Readability;
+use crate::store::read::snapshot::{LocatedRun, Snapshot};
+use crate::store::read::typed_run::{TypedEvents, TypedRun};
+use crate::store::read::view::Store;
+use crate::{Event, StreamId, StreamSequence};
+pub use backward::{StreamEventsBack, StreamIterBack};
+pub use view::{StreamView, VIEW_RUNS_MAX};
+
+/// Reads the streams of a name as events of type `T`. Clones are cheap, and each may go to a thread of its own.
+pub struct StreamReader<T: Event> {
+    store: Arc<Store>,
+    name: Arc<str>,
+    event_type: PhantomData<fn() -> T>,
+}
+
+/// The events of a stream from a place on, as they were when they were asked for. Iterate over a reference:
+///
+/// ```
+/// # use varve_core::{StreamId, Varve};
+/// # let dir = tempfile::tempdir()?;
+/// # let mut varve = Varve::new(dir.path())?;
+/// # let mut readings = varve.stream::<u16, 2>("readings")?;
+/// # readings.append_batch(StreamId(7), &[650, 651])?;
+/// for event in &readings.reader().iter_stream(StreamId(7), None)? {
+///     let event = event?;
+///     println!("{}: {}", event.stream_seq, event.archived);
+/// }
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct StreamEvents<T: Event> {
+    snapshot: Snapshot,
+    stream: Option<u32>,
+    from: StreamSequence,
+    event_type: PhantomData<fn() -> T>,
+}
+
+/// An event of a stream, borrowed from the map.
+pub struct StreamEvent<'s, T: Event> {
+    /// Its place in the stream.
+    pub stream_seq: StreamSequence,
+    /// The event.
+    pub archived: &'s T::Archived,
+    /// The event's bytes.
+    pub bytes: &'s [u8],
+}
+
+/// Iterates over the events of a stream. After an error it ends.
+pub struct StreamIter<'s, T: Event> {
+    raw: RawIter<'s>,
+    readability: Readability,
+    /// Those to come of the run where the iterator is.
+    events: TypedEvents<'s, T>,
+    /// The place of the event to come.
+    next: StreamSequence,
+}
+
+impl<T: Event> StreamReader<T> {
+    pub(in crate::store) fn new(store: Arc<Store>, name: Arc<str>) -> Self {
+        Self { store, name, event_type: PhantomData }
+    }
+
+    /// The name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The event at `seq` of the stream `id`, borrowed from the map; `None` where there is none yet.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::LayoutMismatch`] where the event has another layout than `T`; [`ReadError::Corrupt`] where it
+    /// is damaged.
+    pub fn get_archived(
+        &mut self,
+        id: StreamId,
+        seq: StreamSequence,
+    ) -> Result<Option<Pinned<'_, T::Archived>>, ReadError> {
+        Pinned::find(self.snapshot()?, |snapshot| {
+            let Some(mut cursor) = RunCursor::find(snapshot, &self.name, id, seq)? else { return Ok(None) };
+            let root_len = Readability::default().root_len::<T>(snapshot, &cursor.run)?;
+            let Some((_, bytes)) = cursor.advance()? else { return Ok(None) };
+            access_root::<T>(bytes, root_len).map(Some).map_err(|_| cursor.damaged_event())
+        })
+    }
+
+    /// The bytes of the event at `seq` of the stream `id`, whatever their layout; `None` where there is none yet.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Corrupt`] where the event is damaged.
+    pub fn get_bytes(
+        &mut self,
+        id: StreamId,
+        seq: StreamSequence,
+    ) -> Result<Option<Pinned<'_, [u8]>>, ReadError> {
+        Pinned::find(self.snapshot()?, |snapshot| {
+            let Some(mut cursor) = RunCursor::find(snapshot, &self.name, id, seq)? else { return Ok(None) };
+            Ok(cursor.advance()?.map(|(_, bytes)| bytes))
+        })
+    }
+
+    /// The version of the stream `id`: how many events it holds, 0 where there is none. It is what
+    /// [`ExpectedVersion::Exact`](crate::ExpectedVersion::Exact) takes.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Corrupt`] where the index of the stream is damaged.
+    pub fn version(&self, id: StreamId) -> Result<u64, ReadError> {
+        let snapshot = self.snapshot()?;
+        let Some(stream) = snapshot.stream_number(&self.name, id)? else { return Ok(0) };
+        Ok(snapshot.stream_end(stream)?.0)
+    }
+
+    /// The events of the stream `id` from `from` on, or from the first that retention left.
+    pub fn iter_stream(
+        &self,
+        id: StreamId,
+        from: Option<StreamSequence>,
+    ) -> Result<StreamEvents<T>, ReadError> {
+        let snapshot = self.snapshot()?;
+        let stream = snapshot.stream_number(&self.name, id)?;
+        let from = match (from, stream) {
+            (Some(from), _) => from,
+            (None, Some(stream)) => snapshot.first_of(stream)?,
+            (None, None) => StreamSequence(0),
+        };
+        Ok(StreamEvents { snapshot, stream, from, event_type: PhantomData })
+    }
+
+    /// Waits for commits to the store, of whichever process.
+    #[cfg(feature = "notify")]
+    pub fn watcher(&self) -> crate::store::follow::watcher::WriteWatcher {
+        self.store.watcher()
+    }
+
+    fn snapshot(&self) -> Result<Snapshot, ReadError> {
+        Snapshot::new(self.store.clone())
+    }
+}
+
+impl<T: Event> Clone for StreamReader<T> {
+    fn clone(&self) -> Self {
+        Self::new(self.store.clone(), self.name.clone())
+    }
+}
+
+impl<T: Event> fmt::Debug for StreamReader<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamReader").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl<T: Event> StreamEvents<T> {
+    /// Iterates over the events, borrowed from the map.
+    pub fn iter(&self) -> StreamIter<'_, T> {
+        StreamIter::new(self.raw_iter())
+    }
+
+    /// Copies every event's bytes.
+    pub fn collect_bytes(self) -> Result<Vec<(StreamSequence, Vec<u8>)>, ReadError> {
+        self.raw_iter().map(|event| event.map(|(seq, bytes)| (seq, bytes.to_vec()))).collect()
+    }
+
+    fn raw_iter(&self) -> RawIter<'_> {
+        RawIter::new(&self.snapshot, self.stream, self.from)
+    }
+}
+
+impl<'s, T: Event> IntoIterator for &'s StreamEvents<T>
+where
+    T::Archived: 's,
+{
+    type Item = Result<StreamEvent<'s, T>, ReadError>;
+    type IntoIter = StreamIter<'s, T>;
+
+    fn into_iter(self) -> StreamIter<'s, T> {
+        self.iter()
+    }
+}
+
+impl<'s, T: Event> StreamIter<'s, T> {
+    fn new(raw: RawIter<'s>) -> Self {
+        let (readability, events) = (Readability::default(), TypedEvents::none());
+        Self { raw, readability, events, next: StreamSequence(0) }
+    }
+
+    /// The next event, where it is another one of the same run and there is nothing to say about it.
+    #[inline]
+    fn next_of_run(&mut self) -> Option<StreamEvent<'s, T>> {
+        let (archived, bytes) = self.events.next()?;
+        let stream_seq = self.next;
+        self.next = StreamSequence(stream_seq.0 + 1);
+        Some(StreamEvent { stream_seq, archived, bytes })
+    }
+
+    /// The next event, of the next run.
+    #[cold]
+    fn advance(&mut self) -> Result<Option<StreamEvent<'s, T>>, ReadError> {
+        loop {
+            if let Some(cursor) = &mut self.raw.run
+                && self.next < cursor.end()
+            {
+                return Err(cursor.damage_at(self.next));
+            }
+            let Some(cursor) = self.raw.next_cursor()? else { return Ok(None) };
+            let run = cursor.typed::<T>(self.raw.snapshot, &mut self.readability)?;
+            self.next = StreamSequence(cursor.run.first().0 + cursor.next as u64);
+            self.events = run.iter_from(cursor.next);
+            if let Some(event) = self.next_of_run() {
+                return Ok(Some(event));
+            }
+        }
+    }
+}
+
+impl<'s, T: Event> Iterator for StreamIter<'s, T>
+where
+    T::Archived: 's,
+{
+    type Item = Result<StreamEvent<'s, T>, ReadError>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Some(event) = self.next_of_run() {
+            return Some(Ok(event));
+        }
+        let event = self.advance();
+        if event.is_err() {
+            self.raw.end();
+            self.events = TypedEvents::none();
+        }
+        event.transpose()
+    }
+}
+
+impl<T: Event> fmt::Debug for StreamEvent<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamEvent")
+            .field("stream_seq", &self.stream_seq)
+            .field("bytes", &self.bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T: Event> fmt::Debug for StreamIter<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamIter").finish_non_exhaustive()
+    }
+}
+
+/// Iterates over the events of a stream, whatever their layouts.
+struct RawIter<'s> {
+    snapshot: &'s Snapshot,
+    /// The stream's number; `None` where there is nothing to read, or nothing more.
+    stream: Option<u32>,
+    from: StreamSequence,
+    /// The rows of LMDB's index after the first run.
+    rows: Option<RoRange<'s, Bytes, Bytes>>,
+    run: Option<RunCursor<'s>>,
+}
+
+/// A run and the place in it.
+#[derive(Clone, Copy)]
+struct RunCursor<'s> {
+    block: Block<'s>,
+    run: Run<'s>,
+    index: u16,
+    /// The place in the run of the event to come.
+    next: usize,
+}
+
+impl<'s> RunCursor<'s> {
+    /// Finds the event at `seq` of a stream.
+    fn find(
+        snapshot: &'s Snapshot,
+        name: &str,
+        id: StreamId,
+        seq: StreamSequence,
+    ) -> Result<Option<Self>, ReadError> {
+        let Some(stream) = snapshot.stream_number(name, id)? else { return Ok(None) };
+        Self::locate(snapshot, stream, seq)
+    }
+
+    /// Finds the event at `seq` of the stream of a number.
+    fn locate(snapshot: &'s Snapshot, stream: u32, seq: StreamSequence) -> Result<Option<Self>, ReadError> {
+        Ok(snapshot.run_at(stream, seq)?.map(|located| Self::at(located, seq)))
+    }
+
+    /// The event at `seq` of a run that holds it.
+    fn at(located: LocatedRun<'s>, seq: StreamSequence) -> Self {
+        let LocatedRun { block, run, index } = located;
+        Self { block, run, index, next: (seq.0 - run.first().0) as usize }
+    }
+
+    /// The place after the run's last event.
+    fn end(&self) -> StreamSequence {
+        StreamSequence(self.run.first().0.saturating_add(self.run.count().into()))
+    }
+
+    /// The next event, or `None` past the last.
+    fn advance(&mut self) -> Result<Option<(StreamSequence, &'s [u8])>, ReadError> {
+        if self.next >= self.run.count() as usize {
+            return Ok(None);
+        }
+        let bytes = self.run.event(self.next).ok_or_else(|| self.block.damage("an event exceeds its run"))?;
+        let seq = StreamSequence(self.run.first().0 + self.next as u64);
+        self.next += 1;
+        Ok(Some((seq, bytes)))
+    }
+
+    /// The run as events of type `T`.
+    fn typed<T: Event>(
+        &self,
+        snapshot: &Snapshot,
+        readability: &mut Readability,
+    ) -> Result<TypedRun<'s, T>, ReadError> {
+        let root_len = readability.root_len::<T>(snapshot, &self.run)?;
+        Ok(TypedRun::new(snapshot.validated(), &self.block, self.index.into(), &self.run, root_len))
+    }
+
+    /// Says what is wrong with the event at `seq`, which cannot be lent.
+    fn damage_at(&mut self, seq: StreamSequence) -> ReadError {
+        self.next = seq.0.saturating_sub(self.run.first().0) as usize;
+        match self.advance() {
+            Ok(_) => self.damaged_event(),
+            Err(error) => error,
+        }
+    }
+
+    /// Says that the bytes of the event before are not what its descriptor promises.
+    fn damaged_event(&self) -> ReadError {
+        let position = Position { run: self.index.into(), index: self.next.saturating_sub(1) };
+        match self.block.global(position) {
+            Ok(global) => {
+                Damage { place: Place::Event(global), reason: "its bytes are not of its layout" }.into()
+            }
+            Err(damage) => damage.into(),
+        }
+    }
+}
+
+impl<'s> RawIter<'s> {
+    /// The events from `from` on of the stream of a number.
+    fn new(snapshot: &'s Snapshot, stream: Option<u32>, from: StreamSequence) -> Self {
+        Self { snapshot, stream, from, rows: None, run: None }
+    }
+
+    /// The next event, of the next run if this one has ended.
+    fn advance(&mut self) -> Result<Option<(StreamSequence, &'s [u8])>, ReadError> {
+        loop {
+            if let Some(cursor) = &mut self.run
+                && let Some(event) = cursor.advance()?
+            {
+                return Ok(Some(event));
+            }
+            if self.next_cursor()?.is_none() {
+                self.end();
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Goes to the next run: of LMDB's index while that has one, then of the tail.
+    fn next_cursor(&mut self) -> Result<Option<RunCursor<'s>>, ReadError> {
+        let Some(stream) = self.stream else { return Ok(None) };
+        let seq = self.run.as_ref().map_or(self.from, RunCursor::end);
+        let located = match self.next_row(stream, seq)? {
+            Some(index) => Some(self.snapshot.run(&index)?),
+            None => self.snapshot.run_at(stream, seq)?,
+        };
+        let Some(located) = located else { return Ok(None) };
+        if self.run.is_none() {
+            let key = key12(stream, located.run.first().0.saturating_add(1));
+            self.rows = Some(self.snapshot.tables().stream.from(self.snapshot.txn(), &key)?);
+        }
+        Ok(Some(*self.run.insert(RunCursor::at(located, seq))))
+    }
+
+    /// The next row of the index, which must go on at `seq`.
+    fn next_row(&mut self, stream: u32, seq: StreamSequence) -> Result<Option<RunIndex>, ReadError> {
+        let Some(row) = self.rows.as_mut().and_then(Iterator::next) else { return Ok(None) };
+        let (key, value) = row?;
+        let index = self.snapshot.run_index(key, value)?;
+        if index.stream != stream {
+            self.rows = None;
+            return Ok(None);
+        }
+        if index.first != seq {
+            let table = &self.snapshot.tables().stream;
+            return Err(table.damage(key, "it does not follow the run before").into());
+        }
+        Ok(Some(index))
+    }
+
+    /// Ends the iteration.
+    fn end(&mut self) {
+        (self.stream, self.rows, self.run) = (None, None, None);
+    }
+}
+
+impl<'s> Iterator for RawIter<'s> {
+    type Item = Result<(StreamSequence, &'s [u8]), ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let event = self.advance();
+        if event.is_err() {
+            self.end();
+        }
+        event.transpose()
+    }
+}

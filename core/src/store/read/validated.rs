@@ -1,0 +1,109 @@
+//! Which runs this process has found to hold valid events of a type.
+
+use std::collections::hash_map::RandomState;
+use std::fmt;
+use std::hash::{BuildHasher, Hash};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::GlobalSequence;
+
+/// Remembers which runs hold nothing but valid events of a type, so that each event is checked once while its block is
+/// in use. What it forgets is checked again.
+///
+/// It keeps 64-bit hashes with a key of the process's own: devices choose the bytes of events, and nobody who knows not
+/// the key can find a run that passes for another.
+pub(in crate::store) struct ValidatedRuns {
+    key: RandomState,
+    /// The hash of a run, at the slot that its highest bits name; 0 is none.
+    slots: Box<[AtomicU64; SLOTS]>,
+}
+
+/// A run read as a type. The log never changes, so two blocks of one store that begin and end at the same events hold
+/// the same; the checksum tells when one was written anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(in crate::store) struct RunAsType {
+    /// The first event of the block.
+    pub(in crate::store) block: GlobalSequence,
+    /// How many events the block holds.
+    pub(in crate::store) events: u32,
+    /// The block's stored checksum.
+    pub(in crate::store) crc: u32,
+    /// The run in the block.
+    pub(in crate::store) run: usize,
+    /// The length of an event's root.
+    pub(in crate::store) root_len: usize,
+    /// The address of the function that checks the type: two types that share it are checked alike.
+    pub(in crate::store) check: usize,
+}
+
+impl ValidatedRuns {
+    /// Nothing is checked yet.
+    pub(in crate::store) fn new() -> Self {
+        Self { key: RandomState::new(), slots: Box::new([const { AtomicU64::new(0) }; SLOTS]) }
+    }
+
+    /// Whether every event of the run was found to be valid; if not, asks `check`, and remembers that it said yes.
+    pub(in crate::store) fn contains_or(&self, run: &RunAsType, check: impl FnOnce() -> bool) -> bool {
+        let hash = self.key.hash_one(run) | 1;
+        let slot = &self.slots[(hash >> (u64::BITS - SLOTS.ilog2())) as usize];
+        if slot.load(Ordering::Relaxed) == hash {
+            return true;
+        }
+        let is_valid = check();
+        if is_valid {
+            slot.store(hash, Ordering::Relaxed);
+        }
+        is_valid
+    }
+}
+
+impl fmt::Debug for ValidatedRuns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ValidatedRuns").finish_non_exhaustive()
+    }
+}
+
+/// 128 KiB of memory: the runs of 1 GiB of events where each fills a block.
+const SLOTS: usize = 16_384;
+
+const _: () = assert!(SLOTS.is_power_of_two());
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RUN: RunAsType =
+        RunAsType { block: GlobalSequence(0), events: 1, crc: 7, run: 0, root_len: 19, check: 1 };
+
+    #[test]
+    fn a_run_is_checked_until_it_was_found_valid() {
+        let validated = ValidatedRuns::new();
+        assert!(!validated.contains_or(&RUN, || false));
+        assert!(validated.contains_or(&RUN, || true));
+        assert!(validated.contains_or(&RUN, || panic!("it was checked")));
+    }
+
+    #[test]
+    fn a_run_that_differs_in_anything_is_another_one() {
+        let validated = ValidatedRuns::new();
+        assert!(validated.contains_or(&RUN, || true));
+        let others = [
+            RunAsType { block: GlobalSequence(1), ..RUN },
+            RunAsType { events: 2, ..RUN },
+            RunAsType { crc: 6, ..RUN },
+            RunAsType { run: 1, ..RUN },
+            RunAsType { root_len: 20, ..RUN },
+            RunAsType { check: 2, ..RUN },
+        ];
+        assert!(others.iter().all(|other| !validated.contains_or(other, || false)));
+    }
+
+    #[test]
+    fn another_run_takes_a_slot_that_is_taken() {
+        let validated = ValidatedRuns::new();
+        assert!(validated.contains_or(&RUN, || true));
+        let others = (1..64 * SLOTS as u64).map(|n| RunAsType { block: GlobalSequence(n), ..RUN });
+        others.for_each(|other| assert!(validated.contains_or(&other, || true)));
+        assert!(!validated.contains_or(&RUN, || false), "64 runs a slot leave the first no chance");
+    }
+}

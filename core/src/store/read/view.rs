@@ -1,0 +1,247 @@
+//! What every reader of a store shares, and the handle that opens it for reading.
+
+use std::path::Path;
+use std::sync::Arc;
+#[cfg(feature = "notify")]
+use std::sync::Once;
+
+use crate::descriptor::Schema;
+use crate::store::config::Config;
+use crate::store::error::{OpenError, ReadError};
+use crate::store::files::environment::{Environment, ReadTransaction};
+use crate::store::log::device::DeviceRecord;
+use crate::store::read::global_reader::GlobalReader;
+use crate::store::read::pin::Pin;
+use crate::store::read::schema_cache::SchemaCache;
+use crate::store::read::snapshot::{Snapshot, StreamInfo};
+use crate::store::read::stream_reader::StreamReader;
+use crate::store::read::validated::ValidatedRuns;
+use crate::store::read::verified::VerifiedBlocks;
+use crate::store::sealing::Sealing;
+use crate::store::tail::recovery::heal_unowned;
+use crate::store::tail::{Mirror, Tail, TailView};
+use crate::store::write::event_type::EventType;
+use crate::store::write::stream::check_name;
+#[cfg(feature = "notify")]
+use crate::store::{
+    follow::follower::follow,
+    follow::subscription::Subscription,
+    follow::watcher::{Watermark, WriteWatcher},
+    log::rows::Rows,
+};
+use crate::{DescriptorHash, DeviceId, Event, GlobalSequence};
+
+/// A store to read: the half of [`Varve`](crate::Varve) that takes no ownership.
+///
+/// [`Varve::open_read_only`](crate::Varve::open_read_only) opens one beside the owner, in another process, or where
+/// there is none. It sees what is durable when it looks; [`VarveView::last_commit`] tells cheaply whether there is more to
+/// see. It needs to write the file `lock.mdb`, where LMDB keeps its readers, and to read all others.
+#[derive(Clone, Debug)]
+pub struct VarveView {
+    store: Arc<Store>,
+}
+
+/// What the handles, readers and snapshots of one store share.
+#[derive(Debug)]
+pub(in crate::store) struct Store {
+    pub(in crate::store) environment: Arc<Environment>,
+    pub(in crate::store) sealing: Arc<Sealing>,
+    tail: TailSource,
+    pub(in crate::store) verified: VerifiedBlocks,
+    pub(in crate::store) validated: ValidatedRuns,
+    pub(in crate::store) schemas: SchemaCache,
+    incarnation: u64,
+    #[cfg(feature = "notify")]
+    pub(in crate::store) watermark: Arc<Watermark>,
+    /// Starts what moves the watermark where another process owns the store.
+    #[cfg(feature = "notify")]
+    follow: Once,
+}
+
+/// Where a store's tail is told from.
+#[derive(Debug)]
+pub(in crate::store) enum TailSource {
+    /// This process writes it.
+    Owned(Arc<Tail>),
+    /// Another process does, or none.
+    Mirrored(Mirror),
+}
+
+impl Store {
+    fn new(
+        environment: Arc<Environment>,
+        tail: TailSource,
+        sealing: Arc<Sealing>,
+    ) -> Result<Self, OpenError> {
+        #[cfg(feature = "notify")]
+        let watermark = match &tail {
+            TailSource::Owned(tail) => tail.watermark().clone(),
+            TailSource::Mirrored(_) => Arc::new(Watermark::new(GlobalSequence(0))),
+        };
+        Ok(Self {
+            incarnation: environment.incarnation()?,
+            environment,
+            sealing,
+            tail,
+            verified: VerifiedBlocks::new(),
+            validated: ValidatedRuns::new(),
+            schemas: SchemaCache::default(),
+            #[cfg(feature = "notify")]
+            watermark,
+            #[cfg(feature = "notify")]
+            follow: Once::new(),
+        })
+    }
+
+    /// The log as it is now.
+    pub(in crate::store) fn read(&self) -> Result<(ReadTransaction, TailView), ReadError> {
+        match &self.tail {
+            TailSource::Owned(tail) => self.environment.read_with(tail.view()),
+            TailSource::Mirrored(mirror) => mirror.read(&self.environment),
+        }
+    }
+
+    /// The number of the last commit that can be read.
+    pub(in crate::store) fn last_commit(&self) -> u64 {
+        match &self.tail {
+            TailSource::Owned(tail) => tail.durable(),
+            TailSource::Mirrored(mirror) => mirror.last_commit().unwrap_or(u64::MAX),
+        }
+    }
+
+    /// Waits for commits to the store.
+    #[cfg(feature = "notify")]
+    pub(in crate::store) fn watcher(self: &Arc<Self>) -> WriteWatcher {
+        if matches!(self.tail, TailSource::Mirrored(_)) {
+            self.follow.call_once(|| follow(self));
+        }
+        WriteWatcher::new(self.watermark.clone())
+    }
+}
+
+impl VarveView {
+    /// Opens the store in `dir` for reading.
+    pub(in crate::store) fn open(dir: &Path, config: &Config) -> Result<Self, OpenError> {
+        heal_unowned(dir)?;
+        let environment = Arc::new(Environment::open_read_only(dir, config)?);
+        let mirror = Mirror::open(dir, &environment)?;
+        let sealing = Arc::new(Sealing::open_read_only(dir, config)?);
+        let store = Store::new(environment, TailSource::Mirrored(mirror), sealing)?;
+        #[cfg(feature = "notify")]
+        if let Ok((read, tail)) = store.read() {
+            // A log whose end is damaged opens all the same, to be read up to there.
+            let rows = Rows::new(store.environment.tables(), read.txn(), Some(&tail), None);
+            store.watermark.advance(rows.log_end().unwrap_or_default().0);
+        }
+        Ok(Self { store: Arc::new(store) })
+    }
+
+    /// The readers' half of a store that this process owns.
+    pub(in crate::store) fn of_owner(
+        environment: Arc<Environment>,
+        tail: Arc<Tail>,
+        sealing: Arc<Sealing>,
+    ) -> Result<Self, OpenError> {
+        Ok(Self { store: Arc::new(Store::new(environment, TailSource::Owned(tail), sealing)?) })
+    }
+
+    /// The number that tells this store from all others. It is drawn when the store is made.
+    pub fn incarnation(&self) -> u64 {
+        self.store.incarnation
+    }
+
+    /// The log as it is now.
+    pub fn snapshot(&self) -> Result<Snapshot, ReadError> {
+        Snapshot::new(self.store.clone())
+    }
+
+    /// The snapshots that are open in this process, the oldest first. While one is, the store grows as it is written to.
+    ///
+    /// ```
+    /// # use varve_core::Varve;
+    /// # let dir = tempfile::tempdir()?;
+    /// let varve = Varve::new(dir.path())?;
+    /// let snapshot = varve.snapshot()?;
+    /// assert_eq!(varve.pins().len(), 1);
+    /// drop(snapshot);
+    /// assert!(varve.pins().is_empty());
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn pins(&self) -> Vec<Pin> {
+        self.store.environment.pins()
+    }
+
+    /// The place of the next event.
+    pub fn next_global_seq(&self) -> Result<GlobalSequence, ReadError> {
+        self.snapshot()?.next_global_seq()
+    }
+
+    /// A number that changes with every commit that can be read, of whichever process. To follow a store that
+    /// another process owns, look at it from time to time, and read on where it has changed. Where it cannot be told
+    /// it is `u64::MAX`: reading says why.
+    pub fn last_commit(&self) -> u64 {
+        self.store.last_commit()
+    }
+
+    /// Reads events of all streams in global order.
+    pub fn global_reader(&self) -> GlobalReader {
+        GlobalReader::new(self.store.clone())
+    }
+
+    /// Reads the streams of a name.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::StreamName`]; [`ReadError::LayoutMismatch`] where the name holds events, and none of `T`'s
+    /// layout, nor of a version of it that has fewer or more fields at its end.
+    pub fn stream_reader<T: Event>(&self, name: &str) -> Result<StreamReader<T>, ReadError> {
+        check_name(name)?;
+        let snapshot = self.snapshot()?;
+        let rows = snapshot.rows();
+        if let Some(number) = crate::store::log::catalog::name_number(rows, name)? {
+            let asked = EventType::of::<T>();
+            crate::store::log::catalog::check_layout(rows, name, number, &asked, |row| {
+                row.root_len_as(&asked).is_some() || row.reads(&asked)
+            })?;
+        }
+        Ok(StreamReader::new(self.store.clone(), name.into()))
+    }
+
+    /// Every stream. [`Snapshot::streams`] lists them one by one.
+    pub fn streams(&self) -> Result<Vec<StreamInfo>, ReadError> {
+        self.snapshot()?.streams()?.collect()
+    }
+
+    /// Every device. [`Snapshot::devices`] lists them one by one.
+    pub fn devices(&self) -> Result<Vec<DeviceRecord>, ReadError> {
+        self.snapshot()?.devices()?.collect()
+    }
+
+    /// One device; `None` before anything of it was stored.
+    pub fn device(&self, device: DeviceId) -> Result<Option<DeviceRecord>, ReadError> {
+        self.snapshot()?.device(device)
+    }
+
+    /// The first event that a consumer has yet to see; `None` before it was ever moved.
+    pub fn consumer(&self, name: &str) -> Result<Option<GlobalSequence>, ReadError> {
+        self.snapshot()?.consumer(name)
+    }
+
+    /// The schema of a descriptor; `None` where the store has not its bytes.
+    pub fn schema(&self, hash: DescriptorHash) -> Result<Option<Arc<Schema>>, ReadError> {
+        self.snapshot()?.schema(hash)
+    }
+
+    /// Waits for commits to the store, of whichever process. Beside an owner in another process, the first call
+    /// starts a thread that looks for them every 10 ms, until the last handle is dropped.
+    #[cfg(feature = "notify")]
+    pub fn watcher(&self) -> WriteWatcher {
+        self.store.watcher()
+    }
+
+    /// Follows the log from `from` on: what is stored, then what is committed, by whichever process.
+    #[cfg(feature = "notify")]
+    pub fn subscribe(&self, from: GlobalSequence) -> Subscription {
+        Subscription::new(self.store.clone(), from)
+    }
+}

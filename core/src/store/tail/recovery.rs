@@ -1,0 +1,137 @@
+//! What an owner does before it serves a store: it brings LMDB and the tail together, whatever a crash left of them.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::store::config::Config;
+use crate::store::error::{AppendError, OpenError};
+use crate::store::files::data_file;
+use crate::store::files::environment::Environment;
+use crate::store::files::owner_lock::OwnerLock;
+#[cfg(feature = "notify")]
+use crate::store::follow::watcher::Watermark;
+use crate::store::log::block::BlockWriter;
+use crate::store::log::clock::{Domain, HostClock};
+use crate::store::log::rows::Rows;
+use crate::store::log::tables::{Tables, number};
+use crate::store::sealing::Sealing;
+use crate::store::tail::folder::is_map_full;
+use crate::store::tail::{
+    Folded, Journal, PublishedFile, Record, Recovered, SEGMENTS, Tail, TailStart, fold,
+};
+use crate::store::write::writer::{OpenDomain, Writer};
+
+/// Opens the tail of a store, if it has one, and sees to it that LMDB can be opened: after a power cut, a meta page
+/// that is not known to be whole gives way to the one before it. What that lacks the tail still holds.
+pub(in crate::store) fn open_journal(dir: &Path, config: &Config) -> Result<Option<Journal>, OpenError> {
+    let Some(journal) = Journal::open(dir, config.durability)? else { return Ok(None) };
+    heal(dir, &journal)?;
+    Ok(Some(journal))
+}
+
+/// Does the same to LMDB for a process that only reads, where no owner has done it since the power cut.
+pub(in crate::store) fn heal_unowned(dir: &Path) -> Result<(), OpenError> {
+    let Some(journal) = Journal::open_read_only(dir)? else { return Ok(()) };
+    if !journal.boot_changed()? || OwnerLock::keep_free(dir)?.is_none() {
+        return Ok(());
+    }
+    match OwnerLock::acquire(dir) {
+        Err(OpenError::Owned { .. }) => Ok(()),
+        Err(error) => Err(error),
+        Ok(_owner) => heal(dir, &journal),
+    }
+}
+
+/// Lets LMDB's newest meta page give way to the one before it where a power cut may have torn it.
+fn heal(dir: &Path, journal: &Journal) -> Result<(), OpenError> {
+    if journal.boot_changed()? {
+        let confirmed = journal.confirmations()?;
+        data_file::repair_after_power_cut(dir, |checksum| confirmed.contains(&checksum))?;
+    }
+    Ok(())
+}
+
+/// Folds what the tail holds, so that it is written and flushed once more before anybody relies on it, and begins the
+/// tail anew. The store gets a tail where it has none.
+pub(in crate::store) fn recover(
+    dir: &Path,
+    environment: &Arc<Environment>,
+    journal: Option<Journal>,
+    config: &Config,
+    sealing: Arc<Sealing>,
+) -> Result<Writer, OpenError> {
+    let incarnation = environment.incarnation()?;
+    let journal = match journal {
+        Some(journal) if journal.incarnation() == incarnation => journal,
+        Some(_) => {
+            let reason = "its tail is that of another store";
+            return Err(OpenError::NotAStore { path: dir.to_path_buf(), reason });
+        }
+        None if environment.has_folded()? => return Err(Journal::missing().into()),
+        None => Journal::create(dir, incarnation, config.tail_len / SEGMENTS, config.durability)?,
+    };
+    let folded = environment.folded()?;
+    let recovered = journal.recover(folded)?;
+    let domain = fold_all(environment, &sealing, &recovered)?;
+    let checksum =
+        environment.meta_checksum().map_err(|error| OpenError::Io { path: dir.to_path_buf(), error })?;
+    journal.note_boot(checksum).map_err(|error| OpenError::Io { path: dir.to_path_buf(), error })?;
+    let Folded { generation, commit } = recovered.folded;
+    let kept_from = recovered.records.first().map_or(generation + 1, |record| record.head().generation);
+    let start = TailStart { generation: generation + 1, commit, next: environment.log_end()? };
+    let published = PublishedFile::create(dir, incarnation)?;
+    #[cfg(feature = "notify")]
+    let watermark = Arc::new(Watermark::new(start.next));
+    let tail = Tail::begin(
+        journal,
+        published,
+        start,
+        #[cfg(feature = "notify")]
+        watermark,
+    );
+    Ok(Writer::new(environment.clone(), Arc::new(tail), kept_from, domain, sealing))
+}
+
+/// Folds what was recovered, finds the clock domain of this boot, or adds it, and notes which keys are the store's. Where the map is full it grows.
+fn fold_all(
+    environment: &Environment,
+    sealing: &Sealing,
+    recovered: &Recovered,
+) -> Result<OpenDomain, OpenError> {
+    loop {
+        match try_fold_all(environment, sealing, &recovered.records, recovered.folded) {
+            Err(AppendError::Storage(error)) if is_map_full(&error.0) => environment.grow()?,
+            folded => return Ok(folded?),
+        }
+    }
+}
+
+fn try_fold_all(
+    environment: &Environment,
+    sealing: &Sealing,
+    records: &[Record],
+    folded: Folded,
+) -> Result<OpenDomain, AppendError> {
+    let tables = environment.tables();
+    let mut txn = environment.write()?;
+    let (mut block, mut encoded) = (BlockWriter::new(), Vec::new());
+    fold(&mut txn, tables, records.iter(), folded, &mut block, &mut encoded)?;
+    let domain = open_domain(tables, &mut txn)?;
+    sealing.note_keys(tables, &mut txn)?;
+    environment.commit(txn)?;
+    environment.flush()?;
+    Ok(domain)
+}
+
+/// Finds the clock domain of this boot, or adds it.
+fn open_domain(tables: &Tables, txn: &mut heed::RwTxn<'_>) -> Result<OpenDomain, AppendError> {
+    let mapping = Domain::now(HostClock);
+    let rows = Rows::new(tables, txn, None, None);
+    let last = rows.last(&tables.domain)?.map(|(key, value)| (number(key, 0), Domain::from_row(value)));
+    let number = match last {
+        Some((Some(number), Some(domain))) if domain.boot_id == mapping.boot_id => number,
+        _ => rows.next_number(&tables.domain)?.unwrap_or(u32::MAX),
+    };
+    tables.domain.put(txn, &number.to_be_bytes(), &mapping.to_row())?;
+    Ok(OpenDomain { number, mapping })
+}

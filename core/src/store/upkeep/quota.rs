@@ -1,0 +1,124 @@
+//! The quota: how much of the disk a store may take, and what of that is kept free to fold the tail and to retire events.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use heed::RoTxn;
+
+use crate::store::config::{Config, MAP_SIZE_MAX, MAP_SIZE_MIN};
+use crate::store::error::AppendError;
+use crate::store::log::tables::Tables;
+
+/// How far the data file may grow, and how much of it is in use.
+///
+/// Two limits hold. Events are refused while what is in use, the tail that is yet to be folded and a headroom exceed
+/// the quota: so there is room to fold, to move cursors and to retire. And the map ends at the quota, so that pages that
+/// a reader keeps from being used again do not take the file beyond it: then folds wait, and once the tail is full
+/// appends do, until the reader ends.
+#[derive(Debug)]
+pub(in crate::store) struct Quota {
+    /// What the configuration says; `None` where the disk is the limit.
+    bytes: Option<u64>,
+    /// What the tail takes.
+    tail_len: u64,
+    /// How many bytes of the data file the tables take, since the last commit to it.
+    in_use: AtomicU64,
+}
+
+impl Quota {
+    /// The quota of a configuration.
+    pub(in crate::store) fn new(config: &Config) -> Self {
+        Self {
+            bytes: config.quota.map(|quota| quota.max(QUOTA_MIN)),
+            tail_len: config.tail_len,
+            in_use: AtomicU64::new(0),
+        }
+    }
+
+    /// How large the map may become.
+    pub(in crate::store) fn map_size_max(&self) -> usize {
+        let Some(bytes) = self.bytes else { return MAP_SIZE_MAX };
+        let left = bytes.saturating_sub(self.tail_len + OTHER_FILES_LEN);
+        usize::try_from(left).unwrap_or(MAP_SIZE_MAX).clamp(MAP_SIZE_MIN, MAP_SIZE_MAX)
+    }
+
+    /// Notes what the tables take, as a transaction sees or leaves them.
+    pub(in crate::store) fn note(&self, tables: &Tables, txn: &RoTxn<'_>) -> heed::Result<()> {
+        if self.bytes.is_some() {
+            self.in_use.store(tables.len_on_disk(txn)?, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Refuses to take more events while there is no room for them.
+    pub(in crate::store) fn check(&self) -> Result<(), AppendError> {
+        let (Some(quota), used) = (self.bytes, self.used()) else { return Ok(()) };
+        if used > quota { Err(AppendError::QuotaExceeded { quota, used }) } else { Ok(()) }
+    }
+
+    /// Says that the map has reached the quota; `None` without one.
+    pub(in crate::store) fn exceeded(&self) -> Option<AppendError> {
+        let quota = self.bytes?;
+        Some(AppendError::QuotaExceeded { quota, used: self.used().max(quota) })
+    }
+
+    /// What is in use, what the tail takes here and in the data file once it is folded, and the headroom.
+    fn used(&self) -> u64 {
+        self.in_use.load(Ordering::Relaxed) + 2 * self.tail_len + HEADROOM + OTHER_FILES_LEN
+    }
+}
+
+/// The least that a quota is: below it a store would take no event.
+pub const QUOTA_MIN: u64 = 2 * crate::store::config::TAIL_LEN_MIN + HEADROOM + OTHER_FILES_LEN + (4 << 20);
+
+/// What is kept for the pages that a fold or a retirement writes before those that they replace are free: the trees'
+/// branches and leaves, and the lists of free pages.
+const HEADROOM: u64 = 2 << 20;
+
+/// LMDB's lock file, the watermark, the keys' first page.
+const OTHER_FILES_LEN: u64 = 128 << 10;
+
+const _: () = assert!(QUOTA_MIN > 2 * crate::store::config::TAIL_LEN_MIN + MAP_SIZE_MIN as u64);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn quota(bytes: Option<u64>) -> Quota {
+        Quota::new(&Config { quota: bytes, ..Config::default() })
+    }
+
+    #[test]
+    fn events_are_refused_while_there_is_no_room_to_fold_them() {
+        let quota = quota(Some(32 << 20));
+        quota.check().unwrap();
+        let limit = (32 << 20) - quota.used();
+        quota.in_use.store(limit, Ordering::Relaxed);
+        quota.check().unwrap();
+        quota.in_use.store(limit + 1, Ordering::Relaxed);
+        let error = quota.check().unwrap_err();
+        assert!(matches!(error, AppendError::QuotaExceeded { quota, used } if used == quota + 1), "{error}");
+    }
+
+    #[test]
+    fn the_map_ends_where_all_files_together_reach_the_quota() {
+        let quota = quota(Some(32 << 20));
+        assert_eq!(quota.map_size_max() as u64 + quota.tail_len + OTHER_FILES_LEN, 32 << 20);
+        assert!(quota.exceeded().is_some());
+    }
+
+    #[test]
+    fn without_a_quota_the_disk_is_the_limit() {
+        let quota = quota(None);
+        quota.in_use.store(u64::MAX / 2, Ordering::Relaxed);
+        quota.check().unwrap();
+        assert_eq!(quota.map_size_max(), MAP_SIZE_MAX);
+        assert!(quota.exceeded().is_none());
+    }
+
+    #[test]
+    fn a_quota_is_never_too_small_to_hold_anything() {
+        let config =
+            Config { quota: Some(0), tail_len: crate::store::config::TAIL_LEN_MIN, ..Config::default() };
+        Quota::new(&config).check().unwrap();
+    }
+}

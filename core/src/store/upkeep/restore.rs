@@ -1,0 +1,154 @@
+//! Restoring: a new store out of a backup.
+
+use std::fmt;
+use std::io::{self, Read};
+use std::path::Path;
+
+use crate::GlobalSequence;
+use crate::store::error::OpenError;
+use crate::store::log::block::Block;
+use crate::store::log::format::{FORMAT_VERSION, RESTORED_FROM_KEY, is_of_this_store};
+use crate::store::log::tables::Table;
+use crate::store::tail::{TableNumber, table_of};
+use crate::store::upkeep::backup::{
+    BackupChunk, BackupCounts, BackupReader, ContainerError, Header, META, STREAM, is_end,
+};
+use crate::store::upkeep::store_builder::StoreBuilder;
+
+/// What was restored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Restored {
+    /// The number that tells the new store from all others, the one that was backed up included.
+    pub incarnation: u64,
+    /// That of the store which was backed up.
+    pub restored_from: u64,
+    /// The first event.
+    pub first: GlobalSequence,
+    /// The place of the next event: from here on the two stores differ.
+    pub next: GlobalSequence,
+    /// How much there is.
+    pub counts: BackupCounts,
+}
+
+/// Why a backup could not be restored. There is then no new store.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum RestoreError {
+    /// The backup is damaged or cut off.
+    Broken {
+        /// Where the part begins that is, in bytes from the first.
+        at: u64,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A later release made the backup: use that release, or a newer one.
+    NewerFormat {
+        /// The version of the backup.
+        found: u32,
+        /// The version that this release writes.
+        supported: u32,
+    },
+    /// The backup could not be read.
+    Io(io::Error),
+    /// The new store could not be made.
+    Open(OpenError),
+}
+
+/// Makes a new store of a backup in the directory `path`, which must not be there yet, or be empty.
+///
+/// The store has everything of the one that was backed up but its incarnation. It is written beside `path` under
+/// the same name with `.partial` added, and moved there once all of it is on the disk: whoever sees it sees the whole.
+/// It takes memory for 4 MiB of rows, and reads in small pieces: give it a buffered reader.
+///
+/// Devices need not be told: one that was acknowledged more than the backup holds says so when it is next heard, and
+/// the events in between become a gap.
+///
+/// # Errors
+///
+/// [`RestoreError::Broken`] with a place where a byte of the backup is wrong or missing; [`OpenError::NotEmpty`]
+/// where something is at `path`, or a `.partial` that a process left which was killed: remove it.
+pub fn restore(backup: impl Read, path: impl AsRef<Path>) -> Result<Restored, RestoreError> {
+    let (mut reader, header) = BackupReader::new(backup)?;
+    let mut builder = StoreBuilder::new(path.as_ref())?;
+    let mut next = header.first;
+    loop {
+        let at = reader.at();
+        let broken = |reason| RestoreError::Broken { at, reason };
+        match reader.next()? {
+            BackupChunk::Row { table, key, value } => {
+                let table = table_of_chunk(&builder, table, key, value, &header).map_err(broken)?;
+                builder.row(table, (key, value))?;
+            }
+            BackupChunk::Block(bytes) => {
+                let block = Block::new_checked(next, bytes).map_err(|damage| broken(damage.reason))?;
+                next = block.end().map_err(|damage| broken(damage.reason))?;
+                let events = block.len();
+                builder.block(&block)?;
+                reader.count_events(events);
+            }
+            BackupChunk::End(_) if next != header.next => return Err(broken("its log is too short")),
+            BackupChunk::End(counts) => return finish(builder, &header, counts),
+        }
+    }
+}
+
+fn finish(
+    mut builder: StoreBuilder,
+    header: &Header,
+    counts: BackupCounts,
+) -> Result<Restored, RestoreError> {
+    let origin = [header.incarnation.to_le_bytes(), header.next.0.to_le_bytes()].concat();
+    let meta = builder.tables().meta;
+    builder.row(meta, (RESTORED_FROM_KEY, &origin))?;
+    let Header { incarnation: restored_from, first, next } = *header;
+    Ok(Restored { incarnation: builder.finish()?, restored_from, first, next, counts })
+}
+
+/// The table that a row goes to.
+fn table_of_chunk(
+    builder: &StoreBuilder,
+    table: TableNumber,
+    key: &[u8],
+    value: &[u8],
+    header: &Header,
+) -> Result<Table, &'static str> {
+    let tables = builder.tables();
+    match table {
+        STREAM if is_end(key, value, header.first) => Ok(tables.stream),
+        META if is_of_this_store(key) => Err("it holds what names another store"),
+        table => table_of(tables, table).copied().ok_or("it holds a row of no known table"),
+    }
+}
+
+impl fmt::Display for RestoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Broken { at, reason } => write!(f, "the backup is broken at byte {at}: {reason}"),
+            Self::NewerFormat { found, supported } => write!(
+                f,
+                "the backup has format version {found}, and this release reads up to {supported}; use a newer release"
+            ),
+            Self::Io(error) => write!(f, "the backup cannot be read: {error}"),
+            Self::Open(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for RestoreError {}
+
+impl From<ContainerError> for RestoreError {
+    fn from(error: ContainerError) -> Self {
+        match error {
+            ContainerError::Broken { at, reason } => Self::Broken { at, reason },
+            ContainerError::NewerFormat(found) => Self::NewerFormat { found, supported: FORMAT_VERSION },
+            ContainerError::Io(error) => Self::Io(error),
+        }
+    }
+}
+
+impl From<OpenError> for RestoreError {
+    fn from(error: OpenError) -> Self {
+        Self::Open(error)
+    }
+}

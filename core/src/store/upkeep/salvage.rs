@@ -1,0 +1,309 @@
+//! Salvage: a new store of everything in a damaged one that can still be read.
+
+mod found;
+mod holes;
+mod references;
+mod report;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+
+use crate::GlobalSequence;
+use crate::store::config::Durability;
+use crate::store::files::data_file::{DataTree, ValueAt};
+use crate::store::files::owner_lock::OwnerLock;
+use crate::store::log::block::Block;
+use crate::store::log::format::{INCARNATION_KEY, RESTORED_FROM_KEY, is_of_this_store};
+use crate::store::log::run_index::RunIndex;
+use crate::store::log::tables::{array, long_number};
+use crate::store::tail::{Chunk, Folded, Journal, Record, TABLES_MAX, TableNumber, table_of};
+use crate::store::upkeep::retention::RETAINED_KEY;
+use crate::store::upkeep::store_builder::StoreBuilder;
+use crate::store::upkeep::verify::verify;
+use found::{Found, FoundBlocks};
+use holes::Holes;
+use references::References;
+
+pub use report::{SalvageError, SalvageReport};
+
+/// Makes a new store in `new_path` of everything in the damaged store of `path` that can be read, and tells what could
+/// not. The damaged one is read only, and must have no owner.
+///
+/// Every event keeps its global sequence and its place in its stream. Where events are lost, reading says
+/// [`ReadError::Quarantined`](crate::ReadError::Quarantined), and where to read on. Blocks are found through LMDB's tree
+/// where that is whole, and in pages that nothing leads to where it is not; the tail's records are read one by one.
+/// A stream, descriptor or device whose row is lost gets one with a made-up name, so that its events can be read.
+///
+/// Sealed events stay sealed: the file `keys` of the damaged store opens them, once it is copied into the new one.
+///
+/// The new store has an incarnation of its own. It takes memory for a few bytes a block, and reads the data file
+/// without mapping it, so that no damage can end the process.
+///
+/// ```
+/// # use varve_core::{StreamId, Varve, salvage};
+/// # let dir = tempfile::tempdir()?;
+/// # let (damaged, new) = (dir.path().join("damaged"), dir.path().join("new"));
+/// # Varve::new(&damaged)?.stream::<u16, 2>("readings")?.append(StreamId(7), &650)?;
+/// let report = salvage(&damaged, &new)?;
+/// println!("{report}");
+/// assert_eq!((report.events, report.lost_events), (1, 0));
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+///
+/// [`OpenError::Owned`](crate::OpenError::Owned) where somebody writes the store; [`OpenError::NotEmpty`](crate::OpenError::NotEmpty) where something is at `new_path`;
+/// [`SalvageError::Nothing`] where there is nothing of a store.
+pub fn salvage(path: impl AsRef<Path>, new_path: impl AsRef<Path>) -> Result<SalvageReport, SalvageError> {
+    let path = path.as_ref();
+    if !path.is_dir() {
+        return Err(SalvageError::Nothing);
+    }
+    let _owner = OwnerLock::acquire(path)?;
+    let source = Source::open(path)?;
+    let mut salvage = Salvage::new(source, StoreBuilder::new(new_path.as_ref())?)?;
+    salvage.copy_rows()?;
+    salvage.find_blocks()?;
+    salvage.find_lost_runs()?;
+    salvage.write_log()?;
+    let mut report = salvage.finish()?;
+    report.verification = verify(new_path)?;
+    Ok(report)
+}
+
+/// What can be read of the damaged store without LMDB.
+struct Source {
+    data: Option<DataTree>,
+    /// The root of each table by its name.
+    tables: BTreeMap<Vec<u8>, u64>,
+    /// What no fold took of the tail.
+    records: Vec<Record>,
+    unreadable_pages: u64,
+}
+
+/// A salvage in progress.
+struct Salvage {
+    source: Source,
+    builder: StoreBuilder,
+    report: SalvageReport,
+    retained: GlobalSequence,
+    blocks: FoundBlocks,
+    holes: Holes,
+    references: References,
+}
+
+impl Source {
+    fn open(path: &Path) -> Result<Self, SalvageError> {
+        let data = DataTree::open(path)?;
+        let journal = Journal::open(path, Durability::Durable);
+        if data.is_none() && !matches!(journal, Ok(Some(_))) {
+            return Err(SalvageError::Nothing);
+        }
+        let mut source = Self { data, tables: BTreeMap::new(), records: Vec::new(), unreadable_pages: 0 };
+        if let Some(data) = &source.data {
+            (source.tables, source.unreadable_pages) = data.tables("block")?;
+        }
+        let mut folded = Folded::default();
+        source.each_row("meta", |key, value| {
+            if key == crate::store::log::format::FOLDED_KEY {
+                folded = Folded::parse(value.bytes).unwrap_or_default();
+            }
+            Ok(())
+        })?;
+        // A tail whose header is damaged tells nothing of its records.
+        if let Ok(Some(journal)) = journal {
+            source.records = journal.remains(folded)?;
+        }
+        Ok(source)
+    }
+
+    /// Visits the rows of a table that can be read.
+    fn each_row(
+        &mut self,
+        table: &str,
+        visit: impl FnMut(&[u8], ValueAt<'_>) -> Result<(), SalvageError>,
+    ) -> Result<(), SalvageError> {
+        let Some((data, root)) = self.data.as_ref().zip(self.tables.get(table.as_bytes())) else {
+            return Ok(());
+        };
+        self.unreadable_pages += data.rows(*root, visit)?;
+        Ok(())
+    }
+}
+
+impl Salvage {
+    fn new(source: Source, builder: StoreBuilder) -> Result<Self, SalvageError> {
+        let mut salvage = Self {
+            source,
+            builder,
+            report: SalvageReport::default(),
+            retained: GlobalSequence(0),
+            blocks: FoundBlocks::default(),
+            holes: Holes::default(),
+            references: References::default(),
+        };
+        let (mut incarnation, mut retained) = (None, 0);
+        salvage.source.each_row("meta", |key, value| {
+            let number = array(value.bytes, 0).map(u64::from_le_bytes);
+            match key {
+                INCARNATION_KEY => incarnation = number,
+                RETAINED_KEY => retained = number.unwrap_or(0),
+                _ => {}
+            }
+            Ok(())
+        })?;
+        salvage.report.salvaged_from = incarnation;
+        salvage.retained = GlobalSequence(retained);
+        Ok(salvage)
+    }
+
+    /// Copies the rows of every table but those that follow from the blocks: LMDB's, then those of the tail.
+    fn copy_rows(&mut self) -> Result<(), SalvageError> {
+        for number in (0..TABLES_MAX).map(TableNumber) {
+            let Some(table) = table_of(self.builder.tables(), number).copied() else { continue };
+            let Self { source, builder, report, references, .. } = self;
+            source.each_row(table.name, |key, value| {
+                let is_row =
+                    (1..=KEY_LEN_MAX).contains(&key.len()) && !(number.0 == 0 && is_of_this_store(key));
+                if is_row {
+                    references.note(number, key, value.bytes);
+                    builder.row(table, (key, value.bytes))?;
+                    report.rows += 1;
+                }
+                Ok(())
+            })?;
+        }
+        for record in &self.source.records {
+            for chunk in (0..record.chunks()).map(|index| record.chunk(index)) {
+                let Chunk::Row { table: number, key, value } = chunk else { continue };
+                let Some(table) = table_of(self.builder.tables(), number).copied() else { continue };
+                self.references.note(number, key, value);
+                self.builder.row(table, (key, value))?;
+                self.report.rows += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds the blocks that the tree leads to, those of the tail, and, where these do not make a whole log, those that
+    /// lie about in the data file.
+    fn find_blocks(&mut self) -> Result<(), SalvageError> {
+        let Self { source, blocks, retained, .. } = self;
+        source.each_row("block", |key, value| {
+            let first = long_number(key, 0).map(GlobalSequence);
+            if let Some(Ok(block)) = first.map(|first| Block::new_checked(first, value.bytes)) {
+                blocks.add(&block, Found::InFile { at: value.at, len: value.bytes.len() as u32 });
+            }
+            Ok(())
+        })?;
+        for (number, record) in source.records.iter().enumerate() {
+            let mut next = record.head().first;
+            for chunk in 0..record.chunks() {
+                let Chunk::Block(bytes) = record.chunk(chunk) else { continue };
+                let Ok(block) = Block::new_checked(next, bytes) else { break };
+                next = blocks.add(&block, Found::InTail { record: number as u32, chunk: chunk as u32 });
+            }
+        }
+        let has_tree = source.unreadable_pages == 0 && source.tables.contains_key(b"block".as_slice());
+        let is_whole = has_tree && blocks.gaps(*retained).next().is_none();
+        let Some(data) = source.data.as_ref().filter(|_| !is_whole) else { return Ok(()) };
+        let mut found = FoundBlocks::default();
+        data.blocks(|block, at| {
+            if block.first() >= *retained {
+                found.add(block, Found::InFile { at, len: block.bytes().len() as u32 });
+            }
+        })?;
+        self.report.blocks_found_unlinked = blocks.fill_gaps(*retained, &found);
+        Ok(())
+    }
+
+    /// Notes the runs of blocks that were not found, and keeps the rows that tell where a stream without events goes on.
+    fn find_lost_runs(&mut self) -> Result<(), SalvageError> {
+        let Self { source, builder, blocks, holes, retained, .. } = self;
+        let stream = builder.tables().stream;
+        source.each_row("stream", |key, value| {
+            let row = RunIndex::parse(key, value.bytes).filter(|row| row.count > 0);
+            let Some((row, end)) = row.and_then(|row| Some((row, row.end()?))) else { return Ok(()) };
+            if row.block < *retained {
+                holes.note_start(row.stream, end);
+                builder.row(stream, (key, value.bytes))?;
+            } else if !blocks.holds(row.block) {
+                holes.note_run(row);
+            }
+            Ok(())
+        })
+    }
+
+    /// Writes the blocks that were found, then those that stand in for the events between them.
+    fn write_log(&mut self) -> Result<(), SalvageError> {
+        let blocks = std::mem::take(&mut self.blocks);
+        let mut next = self.retained.0;
+        let mut bytes = Vec::new();
+        for (first, end, found) in blocks.iter() {
+            self.holes.note_lost(next..first);
+            self.source.read(found, &mut bytes)?;
+            let block = Block::new_checked(GlobalSequence(first), &bytes)?;
+            self.holes.note_block(&block)?;
+            self.write_block(&block)?;
+            next = end;
+        }
+        if let Some(end) = self.holes.indexed_end(next) {
+            self.holes.note_lost(next..end);
+        }
+        let holes: Vec<_> = self.holes.blocks().collect();
+        holes.iter().try_for_each(|(first, bytes)| self.write_block(&Block::new_checked(*first, bytes)?))
+    }
+
+    fn write_block(&mut self, block: &Block<'_>) -> Result<(), SalvageError> {
+        self.references.note_block(block)?;
+        self.builder.block(block)?;
+        if block.is_quarantined() {
+            self.report.lost_events += u64::from(block.len());
+        } else {
+            self.report.events += u64::from(block.len());
+            self.report.blocks += 1;
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<SalvageReport, SalvageError> {
+        let made_up = self.references.make_up(self.builder.tables());
+        self.report.rows_made_up = made_up.len() as u64;
+        for (table, key, value) in &made_up {
+            self.builder.row(*table, (key, value))?;
+        }
+        let meta = self.builder.tables().meta;
+        if let Some(incarnation) = self.report.salvaged_from {
+            let events = self.retained.0 + self.report.events + self.report.lost_events;
+            let origin = [incarnation.to_le_bytes(), events.to_le_bytes()].concat();
+            self.builder.row(meta, (RESTORED_FROM_KEY, &origin))?;
+        }
+        self.report.unreadable_pages = self.source.unreadable_pages;
+        self.report.incarnation = self.builder.finish()?;
+        Ok(self.report)
+    }
+}
+
+impl Source {
+    /// Reads a block that was found before.
+    fn read(&self, found: Found, bytes: &mut Vec<u8>) -> Result<(), SalvageError> {
+        match (found, &self.data) {
+            (Found::InTail { record, chunk }, _) => {
+                if let Chunk::Block(block) = self.records[record as usize].chunk(chunk as usize) {
+                    bytes.clear();
+                    bytes.extend_from_slice(block);
+                }
+                Ok(())
+            }
+            (Found::InFile { at, len }, Some(data)) => {
+                bytes.resize(len as usize, 0);
+                Ok(data.read(at, bytes)?)
+            }
+            (Found::InFile { .. }, None) => Err(io::Error::from(io::ErrorKind::NotFound).into()),
+        }
+    }
+}
+
+/// LMDB's longest key.
+const KEY_LEN_MAX: usize = 511;

@@ -1,0 +1,183 @@
+//! Makes a new store out of the blocks and rows of another one: all of it, or nothing.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::GlobalSequence;
+use crate::store::config::Config;
+use crate::store::error::OpenError;
+use crate::store::files::environment::{Environment, sync_directory};
+use crate::store::files::file_system::refuse_network;
+use crate::store::files::owner_lock::OwnerLock;
+use crate::store::log::block::Block;
+use crate::store::log::format::read_incarnation;
+use crate::store::log::tables::{Row, Table, Tables};
+
+/// A store in the making. It stands beside its place under another name, and is moved there when it is finished;
+/// dropped before, it leaves nothing.
+pub(in crate::store) struct StoreBuilder {
+    /// The first field, since it is to be closed before its directory is removed.
+    environment: Option<Environment>,
+    partial: PartialDirectory,
+    dir: PathBuf,
+    batch: Batch,
+}
+
+/// What is to be written in one transaction.
+#[derive(Default)]
+struct Batch {
+    rows: Vec<(Table, Vec<u8>, Vec<u8>)>,
+    len: usize,
+}
+
+/// Removed when it is dropped.
+struct PartialDirectory(PathBuf);
+
+impl StoreBuilder {
+    /// Begins a store in `dir`, which must not be there yet, or be empty.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::NotEmpty`] also where another one is being made there, or was when its process ended.
+    pub(in crate::store) fn new(dir: &Path) -> Result<Self, OpenError> {
+        let dir = absolute(dir)?;
+        refuse_filled(&dir)?;
+        let mut partial = dir.clone().into_os_string();
+        partial.push(PARTIAL_SUFFIX);
+        let partial = PathBuf::from(partial);
+        match fs::create_dir(&partial) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(OpenError::NotEmpty { path: partial });
+            }
+            made => made.map_err(io_error(&partial))?,
+        }
+        let partial = PartialDirectory(partial);
+        refuse_network(&partial.0)?;
+        let owner = OwnerLock::acquire(&partial.0)?;
+        let environment = Environment::open(&partial.0, &Config::default(), owner)?;
+        Ok(Self { environment: Some(environment), partial, dir, batch: Batch::default() })
+    }
+
+    /// The new store's tables.
+    pub(in crate::store) fn tables(&self) -> &Tables {
+        self.environment().tables()
+    }
+
+    /// Puts a row.
+    pub(in crate::store) fn row(&mut self, table: Table, (key, value): Row<'_>) -> Result<(), OpenError> {
+        self.batch.len += key.len() + value.len();
+        self.batch.rows.push((table, key.to_vec(), value.to_vec()));
+        if self.batch.len >= BATCH_LEN_MAX { self.write() } else { Ok(()) }
+    }
+
+    /// Puts a block that was checked, and the rows of its runs.
+    pub(in crate::store) fn block(&mut self, block: &Block<'_>) -> Result<(), OpenError> {
+        let GlobalSequence(first) = block.first();
+        let (blocks, runs) = (self.tables().block, self.tables().stream);
+        self.row(blocks, (&first.to_be_bytes(), block.bytes()))?;
+        block.index_rows()?.iter().try_for_each(|run| self.row(runs, (&run.key(), &run.value())))
+    }
+
+    /// Writes what is left, and moves the store to its place. Returns its incarnation.
+    pub(in crate::store) fn finish(mut self) -> Result<u64, OpenError> {
+        self.write()?;
+        let environment = self.environment();
+        let txn = environment.write()?;
+        let incarnation = read_incarnation(environment.tables(), &txn)?;
+        drop(txn);
+        environment.flush().map_err(io_error(&self.partial.0))?;
+        self.environment = None;
+        refuse_filled(&self.dir)?;
+        fs::rename(&self.partial.0, &self.dir).map_err(io_error(&self.dir))?;
+        sync_directory(&self.dir)?;
+        Ok(incarnation)
+    }
+
+    fn write(&mut self) -> Result<(), OpenError> {
+        let batch = std::mem::take(&mut self.batch);
+        let mut txn = self.environment().write()?;
+        for (table, key, value) in &batch.rows {
+            table.put(&mut txn, key, value)?;
+        }
+        Ok(self.environment().commit(txn)?)
+    }
+
+    fn environment(&self) -> &Environment {
+        self.environment.as_ref().expect("it is closed when the store is finished")
+    }
+}
+
+impl Drop for PartialDirectory {
+    fn drop(&mut self) {
+        // What cannot be removed is left under a name that no store has.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Refuses a directory that holds anything.
+fn refuse_filled(dir: &Path) -> Result<(), OpenError> {
+    match fs::read_dir(dir).map(|mut entries| entries.next()) {
+        Ok(None) => Ok(()),
+        Ok(Some(_)) => Err(OpenError::NotEmpty { path: dir.to_path_buf() }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(io_error(dir)(error)),
+    }
+}
+
+/// `dir` with a name of its own, beside which another name can stand.
+fn absolute(dir: &Path) -> Result<PathBuf, OpenError> {
+    let absolute = std::path::absolute(dir).map_err(io_error(dir))?;
+    match absolute.file_name() {
+        Some(_) => Ok(absolute.components().collect()),
+        None => Err(OpenError::NotEmpty { path: absolute }),
+    }
+}
+
+fn io_error(path: &Path) -> impl FnOnce(io::Error) -> OpenError {
+    move |error| OpenError::Io { path: path.to_path_buf(), error }
+}
+
+/// What a store in the making is called beside its place.
+const PARTIAL_SUFFIX: &str = ".partial";
+
+/// How many bytes of keys and values are written in one transaction.
+const BATCH_LEN_MAX: usize = 4 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_that_is_not_finished_leaves_nothing() {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = parent.path().join("store");
+        let builder = StoreBuilder::new(&dir).unwrap();
+        assert!(matches!(StoreBuilder::new(&dir), Err(OpenError::NotEmpty { path }) if path != dir));
+        drop(builder);
+        assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_finished_store_takes_the_place_of_an_empty_directory_alone() {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = parent.path().join("store");
+        fs::create_dir(&dir).unwrap();
+        let incarnation = StoreBuilder::new(&dir).unwrap().finish().unwrap();
+        assert_eq!(crate::Varve::new(&dir).unwrap().incarnation(), incarnation);
+        assert!(matches!(StoreBuilder::new(&dir), Err(OpenError::NotEmpty { path }) if path == dir));
+        assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_directory_that_was_filled_meanwhile_is_not_touched() {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = parent.path().join("store");
+        let builder = StoreBuilder::new(&dir).unwrap();
+        fs::create_dir(&dir).unwrap();
+        fs::write(dir.join("a letter"), "dear").unwrap();
+        assert!(matches!(builder.finish(), Err(OpenError::NotEmpty { .. })));
+        assert_eq!(fs::read(dir.join("a letter")).unwrap(), b"dear");
+        assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 1);
+    }
+}

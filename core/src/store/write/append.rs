@@ -1,0 +1,489 @@
+//! An append in the making: what is to land in the store together, or not at all.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::descriptor::Schema;
+use crate::store::error::AppendError;
+use crate::store::follow::consumer::check_consumer_name;
+use crate::store::log::block::EVENT_LEN_MAX;
+use crate::store::log::clock::ClockMapping;
+use crate::store::log::device::{DeviceBatch, DeviceGap, LaneMark, Refused};
+use crate::store::write::event_type::EventType;
+use crate::store::write::expected_version::ExpectedVersion;
+use crate::store::write::stream::{Stream, check_name};
+use crate::store::write::transaction::Transaction;
+use crate::store::write::writer::Writer;
+use crate::{
+    Batch, Channel, DescriptorHash, DeviceId, DeviceSequence, Epoch, Event, GlobalSequence, Lane, LayoutHash,
+    StreamId,
+};
+
+/// Collects what is to be stored together: events of several streams and devices, with the devices' cursors,
+/// their new descriptors and clocks, and the cursors of consumers. [`Append::commit`] stores it in one transaction.
+///
+/// It is bounded by [`APPEND_BYTES_MAX`] and [`APPEND_OPERATIONS_MAX`], and keeps its memory for the next round.
+#[derive(Debug)]
+pub struct Append {
+    writer: Arc<Writer>,
+    operations: Vec<Operation>,
+    /// The bytes that operations name by their range.
+    bytes: Vec<u8>,
+    bindings: Vec<OwnedBinding>,
+}
+
+/// What a commit stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Committed {
+    /// The global sequence of the first event, or of the next one where none was stored.
+    pub first: GlobalSequence,
+    /// How many events were stored, those of system streams included: they take the sequences from `first` on.
+    pub events: u64,
+    /// How many events came again, and were not stored again.
+    pub duplicates: u64,
+    /// What was not stored, since it does not follow what is.
+    pub refused: Vec<Refused>,
+    /// Where each lane that was named stands now: all before is as durable as the store makes it.
+    pub lanes: Vec<LaneMark>,
+}
+
+impl Append {
+    pub(in crate::store) fn new(writer: Arc<Writer>) -> Self {
+        Self { writer, operations: Vec::new(), bytes: Vec::new(), bindings: Vec::new() }
+    }
+
+    /// Adds a local event.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError::EventTooLarge`] past the stream's `N`; [`AppendError::Full`].
+    pub fn event<T: Event, const N: usize>(
+        &mut self,
+        stream: &Stream<T, N>,
+        id: StreamId,
+        event: &T,
+    ) -> Result<(), AppendError> {
+        self.local_event(stream.name(), id, event, N.min(EVENT_LEN_MAX))
+    }
+
+    /// Adds an event of a system stream, of at most `len_max` bytes when archived.
+    pub(in crate::store) fn system_event<T: Event>(
+        &mut self,
+        id: StreamId,
+        event: &T,
+        len_max: usize,
+    ) -> Result<(), AppendError> {
+        self.local_event(T::STREAM, id, event, len_max)
+    }
+
+    fn local_event<T: Event>(
+        &mut self,
+        name: &str,
+        id: StreamId,
+        event: &T,
+        len_max: usize,
+    ) -> Result<(), AppendError> {
+        self.check_room(len_max)?;
+        let start = self.bytes.len();
+        self.bytes.resize(start + len_max, 0);
+        let archived = crate::archive_into(event, &mut self.bytes[start..]);
+        self.bytes.truncate(start + *archived.as_ref().unwrap_or(&0));
+        archived.map_err(|error| AppendError::of_archive(error, len_max))?;
+        let event = start..self.bytes.len();
+        let name = self.keep(name.as_bytes());
+        self.operations.push(Operation::Event { name, id, event_type: EventType::of::<T>(), event });
+        Ok(())
+    }
+
+    /// Expects a version of the stream `id` before what is added next: events that this append added to it so far
+    /// count, those that it adds later do not. Where the stream has another version, the commit fails with
+    /// [`AppendError::ConcurrencyConflict`] and stores nothing, of whichever stream. Any number of streams can be
+    /// expected, also such as get no event.
+    ///
+    /// ```
+    /// # use varve_core::{ExpectedVersion, StreamId, Varve};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let mut varve = Varve::new(dir.path())?;
+    /// let accounts = varve.stream::<i32, 4>("accounts")?;
+    /// let (from, to) = (StreamId(1), StreamId(2));
+    /// let mut transfer = varve.begin();
+    /// transfer.expect(&accounts, from, ExpectedVersion::NoStream)?;
+    /// transfer.expect(&accounts, to, ExpectedVersion::NoStream)?;
+    /// transfer.event(&accounts, from, &-500)?;
+    /// transfer.event(&accounts, to, &500)?;
+    /// transfer.commit()?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError::Full`].
+    pub fn expect<T: Event, const N: usize>(
+        &mut self,
+        stream: &Stream<T, N>,
+        id: StreamId,
+        expected: ExpectedVersion,
+    ) -> Result<(), AppendError> {
+        self.check_room(stream.name().len())?;
+        let name = self.keep(stream.name().as_bytes());
+        self.operations.push(Operation::Expect { name, id, expected });
+        Ok(())
+    }
+
+    /// Adds a device's batch. Its epoch must be open, by an earlier commit or by this append.
+    ///
+    /// Whether it follows what is stored is decided inside the commit: a batch that is stored already counts as
+    /// duplicates, one that would leave a hole is refused, and neither keeps the rest from being stored.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError::UnboundChannel`], [`AppendError::StreamName`], [`AppendError::Full`].
+    pub fn device_batch(&mut self, batch: DeviceBatch<'_>) -> Result<(), AppendError> {
+        let names_len = batch.channels.iter().map(|binding| binding.name.len()).sum::<usize>();
+        self.check_room(batch.batch.bytes().len() + names_len)?;
+        if let Some(event) =
+            batch.batch.events().find(|event| usize::from(event.channel.0) >= batch.channels.len())
+        {
+            return Err(AppendError::UnboundChannel { channel: event.channel });
+        }
+        batch.channels.iter().try_for_each(|binding| check_name(binding.name))?;
+        let start = self.bindings.len();
+        for binding in batch.channels {
+            let name = self.keep(binding.name.as_bytes());
+            self.bindings.push(OwnedBinding { name, id: binding.id, descriptor: binding.descriptor });
+        }
+        let bytes = self.keep(batch.batch.bytes());
+        self.operations.push(Operation::DeviceBatch {
+            place: Place {
+                device: batch.device,
+                epoch: batch.epoch,
+                lane: batch.batch.lane(),
+                first: batch.first,
+            },
+            chain: batch.chain,
+            ingest_us: batch.ingest_us,
+            bindings: start..self.bindings.len(),
+            batch: bytes,
+        });
+        Ok(())
+    }
+
+    /// Records that events of a device are lost: moves the lane's cursor past them and stores a
+    /// [`GapEvent`](crate::GapEvent), or refuses it like a batch.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError::Full`].
+    pub fn device_gap(&mut self, gap: DeviceGap) -> Result<(), AppendError> {
+        self.push(Operation::DeviceGap(gap))
+    }
+
+    /// Opens an epoch of a device, which becomes its latest. Epochs only rise: an earlier one is left as it is.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError::Full`].
+    pub fn open_epoch(&mut self, device: DeviceId, epoch: Epoch) -> Result<(), AppendError> {
+        self.push(Operation::OpenEpoch { device, epoch })
+    }
+
+    /// Ends an epoch whose device has lost it. For each lane that is known or named in `heard`, with the place
+    /// after the last event heard of, what is missing becomes a gap with
+    /// [`end_unknown`](crate::GapEvent::end_unknown); where nothing is missing, a gap of no events says so.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError::Full`].
+    pub fn close_epoch(
+        &mut self,
+        device: DeviceId,
+        epoch: Epoch,
+        heard: &[(Lane, DeviceSequence)],
+        ingest_us: u64,
+    ) -> Result<(), AppendError> {
+        heard.iter().try_for_each(|&(lane, next)| self.heard(device, epoch, lane, next))?;
+        self.push(Operation::CloseEpoch { device, epoch, ingest_us })
+    }
+
+    /// Notes that a device told of events before `next` in a lane.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError::Full`].
+    pub fn heard(
+        &mut self,
+        device: DeviceId,
+        epoch: Epoch,
+        lane: Lane,
+        next: DeviceSequence,
+    ) -> Result<(), AppendError> {
+        self.push(Operation::Heard(Place { device, epoch, lane, first: next }))
+    }
+
+    /// Adds a descriptor and returns its hash, which is computed here. One that is known, or was announced as
+    /// external, is completed.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError::Descriptor`] where the bytes are none; [`AppendError::Full`].
+    pub fn descriptor(&mut self, bytes: &[u8]) -> Result<DescriptorHash, AppendError> {
+        let schema = Schema::parse(bytes).map_err(AppendError::Descriptor)?;
+        self.check_room(bytes.len())?;
+        let bytes = self.keep(bytes);
+        let (hash, layout) = (schema.descriptor_hash(), schema.layout_hash());
+        self.operations.push(Operation::Descriptor { hash, layout, bytes });
+        Ok(schema.descriptor_hash())
+    }
+
+    /// Announces a descriptor that the store does not get from the device: its events are stored all the same,
+    /// and can be read once [`Append::descriptor`] brings it.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError::Full`].
+    pub fn external(&mut self, hash: DescriptorHash) -> Result<(), AppendError> {
+        self.push(Operation::External(hash))
+    }
+
+    /// Records how the ticks of a device's lane map to the host's time, from an event on; from the next one, where that
+    /// event is stored already: what is stored keeps its time.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError::Full`].
+    pub fn clock(&mut self, mapping: ClockMapping) -> Result<(), AppendError> {
+        self.push(Operation::Clock(mapping))
+    }
+
+    /// Moves the cursor of a consumer to `next`, the first event that it has yet to see, forward or back.
+    ///
+    /// What a consumer appends with its cursor is stored exactly once. Where its work is of another kind, committing
+    /// the cursor after the work does it at least once.
+    ///
+    /// ```
+    /// use varve_core::{GlobalSequence, StreamId, Varve};
+    ///
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path();
+    /// let mut varve = Varve::new(path)?;
+    /// let alarms = varve.stream::<u64, 8>("alarms")?;
+    /// varve.stream::<u16, 2>("readings")?.append(StreamId(7), &650)?;
+    /// assert_eq!(varve.consumer("watchman")?, None);
+    ///
+    /// let mut append = varve.begin();
+    /// append.event(&alarms, StreamId(7), &0)?;
+    /// append.consumer("watchman", GlobalSequence(1))?;
+    /// append.commit()?;
+    /// assert_eq!(varve.consumer("watchman")?, Some(GlobalSequence(1)));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError::ConsumerName`], [`AppendError::Full`]; from the commit [`AppendError::ConsumerAhead`].
+    pub fn consumer(&mut self, name: &str, next: GlobalSequence) -> Result<(), AppendError> {
+        check_consumer_name(name)?;
+        self.check_room(name.len())?;
+        let name = self.keep(name.as_bytes());
+        self.operations.push(Operation::Consumer { name, next });
+        Ok(())
+    }
+
+    /// Expects the cursor of a consumer to stand at `next`, or that it has none.
+    pub(in crate::store) fn expect_consumer(
+        &mut self,
+        name: &str,
+        next: Option<GlobalSequence>,
+    ) -> Result<(), AppendError> {
+        self.check_room(name.len())?;
+        let name = self.keep(name.as_bytes());
+        self.operations.push(Operation::ExpectConsumer { name, next });
+        Ok(())
+    }
+
+    /// What is added so far, to [go back](Append::rewind) to. It holds until the append is cleared.
+    pub(in crate::store) fn mark(&self) -> Mark {
+        Mark { operations: self.operations.len(), bytes: self.bytes.len(), bindings: self.bindings.len() }
+    }
+
+    /// Forgets what was added since the mark.
+    pub(in crate::store) fn rewind(&mut self, mark: Mark) {
+        self.operations.truncate(mark.operations);
+        self.bytes.truncate(mark.bytes);
+        self.bindings.truncate(mark.bindings);
+    }
+
+    /// Whether so much is added that it is time to commit.
+    pub(in crate::store) fn is_half_full(&self) -> bool {
+        self.operations.len() >= APPEND_OPERATIONS_MAX / 2 || self.bytes.len() >= APPEND_BYTES_MAX / 2
+    }
+
+    /// Whether there is nothing to store.
+    pub fn is_empty(&self) -> bool {
+        self.operations.is_empty()
+    }
+
+    /// How many bytes are to be stored, about: what [`APPEND_BYTES_MAX`] bounds.
+    pub fn bytes_len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Stores everything in one transaction, in the order in which it was added, and returns once it is on the
+    /// disk (unless the store is [`Relaxed`](crate::Durability::Relaxed)). The append is then empty again.
+    ///
+    /// # Errors
+    ///
+    /// Where it fails nothing is stored, and the append still holds what it held. [`AppendError::ConcurrencyConflict`]
+    /// where a stream is not as [expected](Append::expect).
+    pub fn commit(&mut self) -> Result<Committed, AppendError> {
+        let writer = self.writer.clone();
+        let ((), committed) = writer.commit(|transaction| self.apply(transaction))?;
+        self.clear();
+        Ok(committed)
+    }
+
+    /// As [`Append::commit`], without waiting for the disk: what is stored is durable, and readers see it, once a later
+    /// commit returns, of whichever handle, or [`Varve::flush`](crate::Varve::flush) does. A power cut before that takes
+    /// it back, and a crash of the process does not.
+    ///
+    /// ```
+    /// # use varve_core::{GlobalSequence, StreamId, Varve};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let mut varve = Varve::new(dir.path())?;
+    /// let readings = varve.stream::<u16, 2>("readings")?;
+    /// let mut append = varve.begin();
+    /// append.event(&readings, StreamId(7), &650)?;
+    /// append.commit_relaxed()?;
+    /// assert_eq!(varve.next_global_seq()?, GlobalSequence(0));
+    /// varve.flush()?;
+    /// assert_eq!(varve.next_global_seq()?, GlobalSequence(1));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Append::commit`]; an append of more than the tail takes is durable at once.
+    pub fn commit_relaxed(&mut self) -> Result<Committed, AppendError> {
+        let writer = self.writer.clone();
+        let ((), committed) = writer.commit_relaxed(|transaction| self.apply(transaction))?;
+        self.clear();
+        Ok(committed)
+    }
+
+    /// Forgets everything that was added.
+    pub fn clear(&mut self) {
+        self.operations.clear();
+        self.bytes.clear();
+        self.bindings.clear();
+    }
+
+    fn apply(&self, transaction: &mut Transaction<'_>) -> Result<(), AppendError> {
+        self.operations.iter().try_for_each(|operation| self.apply_one(operation, transaction))
+    }
+
+    fn apply_one(&self, operation: &Operation, transaction: &mut Transaction<'_>) -> Result<(), AppendError> {
+        match operation {
+            Operation::Event { name, id, event_type, event } => {
+                let target = transaction.local_target(self.name(name), *id, event_type)?;
+                transaction.push_archived(target, &self.bytes[event.clone()]).map(|_| ())
+            }
+            Operation::Expect { name, id, expected } => transaction.expect(self.name(name), *id, *expected),
+            Operation::DeviceBatch { place, chain, ingest_us, bindings, batch } => {
+                let batch =
+                    Batch::new_checked(&self.bytes[batch.clone()]).expect("it was checked when it came");
+                let bindings = &self.bindings[bindings.clone()];
+                let target = |transaction: &mut Transaction<'_>, channel: Channel| {
+                    let binding = &bindings[usize::from(channel.0)];
+                    transaction.device_target(self.name(&binding.name), binding.id, binding.descriptor)
+                };
+                transaction.device_batch(place, *chain, *ingest_us, &batch, target)
+            }
+            Operation::DeviceGap(gap) => transaction.device_gap(gap),
+            Operation::OpenEpoch { device, epoch } => transaction.open_epoch(*device, *epoch),
+            Operation::CloseEpoch { device, epoch, ingest_us } => {
+                transaction.close_epoch(*device, *epoch, *ingest_us)
+            }
+            Operation::Heard(place) => transaction.heard(place),
+            Operation::Descriptor { hash, layout, bytes } => {
+                transaction.descriptor(*hash, Some((*layout, &self.bytes[bytes.clone()]))).map(|_| ())
+            }
+            Operation::External(hash) => transaction.descriptor(*hash, None).map(|_| ()),
+            Operation::Clock(mapping) => transaction.clock(mapping),
+            Operation::ExpectConsumer { name, next } => transaction.expect_consumer(self.name(name), *next),
+            Operation::Consumer { name, next } => transaction.consumer(self.name(name), *next),
+        }
+    }
+
+    fn name(&self, range: &Range<usize>) -> &str {
+        std::str::from_utf8(&self.bytes[range.clone()]).expect("it was a name when it came")
+    }
+
+    fn push(&mut self, operation: Operation) -> Result<(), AppendError> {
+        self.check_room(0)?;
+        self.operations.push(operation);
+        Ok(())
+    }
+
+    fn check_room(&self, len: usize) -> Result<(), AppendError> {
+        if self.operations.len() >= APPEND_OPERATIONS_MAX || self.bytes.len() + len > APPEND_BYTES_MAX {
+            return Err(AppendError::Full);
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, bytes: &[u8]) -> Range<usize> {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        start..self.bytes.len()
+    }
+}
+
+/// One thing to do, in the terms of the append's own buffers.
+#[derive(Debug)]
+enum Operation {
+    Event { name: Range<usize>, id: StreamId, event_type: EventType, event: Range<usize> },
+    Expect { name: Range<usize>, id: StreamId, expected: ExpectedVersion },
+    DeviceBatch { place: Place, chain: u32, ingest_us: u64, bindings: Range<usize>, batch: Range<usize> },
+    DeviceGap(DeviceGap),
+    OpenEpoch { device: DeviceId, epoch: Epoch },
+    CloseEpoch { device: DeviceId, epoch: Epoch, ingest_us: u64 },
+    Heard(Place),
+    Descriptor { hash: DescriptorHash, layout: LayoutHash, bytes: Range<usize> },
+    External(DescriptorHash),
+    Clock(ClockMapping),
+    ExpectConsumer { name: Range<usize>, next: Option<GlobalSequence> },
+    Consumer { name: Range<usize>, next: GlobalSequence },
+}
+
+/// How much an append held at a moment.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::store) struct Mark {
+    operations: usize,
+    bytes: usize,
+    bindings: usize,
+}
+
+/// A place among all that a device emits.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::store) struct Place {
+    pub(in crate::store) device: DeviceId,
+    pub(in crate::store) epoch: Epoch,
+    pub(in crate::store) lane: Lane,
+    pub(in crate::store) first: DeviceSequence,
+}
+
+#[derive(Debug)]
+struct OwnedBinding {
+    name: Range<usize>,
+    id: StreamId,
+    descriptor: DescriptorHash,
+}
+
+/// The most bytes that an append holds: batches, events, names and descriptors together.
+pub const APPEND_BYTES_MAX: usize = 16 << 20;
+
+/// The most operations that an append holds.
+pub const APPEND_OPERATIONS_MAX: usize = 1 << 16;
+
+const _: () = assert!(EVENT_LEN_MAX <= APPEND_BYTES_MAX);

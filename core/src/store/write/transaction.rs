@@ -1,0 +1,314 @@
+//! One append: everything that it does happens here, or does not happen.
+
+mod destinations;
+mod devices;
+
+use std::collections::HashMap;
+
+use heed::RwTxn;
+
+use crate::store::error::AppendError;
+use crate::store::files::environment::Environment;
+use crate::store::files::environment::ReadTransaction;
+use crate::store::follow::consumer;
+use crate::store::log::block::{BlockWriter, EVENT_LEN_MAX, EventMeta, PushError, RunKey};
+use crate::store::log::rows::Rows;
+use crate::store::log::run_index::RunIndex;
+use crate::store::log::tables::{Table, Tables};
+use crate::store::log::time_index;
+use crate::store::sealing::AppendSealing;
+use crate::store::tail::TailView;
+use crate::store::write::append::Committed;
+use crate::store::write::delta::Delta;
+use crate::store::write::known_streams::KnownStreams;
+use crate::store::write::writer::Moment;
+use crate::{ArchiveError, DeviceSequence, Epoch, GlobalSequence, Lane, StreamSequence};
+use devices::OpenLane;
+
+/// An append in progress.
+pub(in crate::store) struct Transaction<'w> {
+    target: Target<'w>,
+    tables: &'w Tables,
+    block: &'w mut BlockWriter,
+    encoded: &'w mut Vec<u8>,
+    sealing: AppendSealing<'w>,
+    known: &'w KnownStreams,
+    /// What it found that is not known yet.
+    found: KnownStreams,
+    moment: Moment,
+    next: GlobalSequence,
+    /// The place of the next event in each stream that gets any.
+    stream_ends: Vec<StreamSequence>,
+    /// Where in `stream_ends` a stream stands, by its number.
+    slots: HashMap<u32, usize>,
+    lanes: HashMap<(u32, Epoch, Lane), OpenLane>,
+    committed: Committed,
+}
+
+/// Where an append is going.
+pub(in crate::store) enum Target<'w> {
+    /// To the tail, as one record, whose body may have `len_max` bytes.
+    Tail { read: ReadTransaction, tail: TailView, delta: Delta, len_max: usize },
+    /// To LMDB, which has taken the whole tail in the same transaction.
+    Direct(RwTxn<'w>),
+}
+
+/// What an append has come to.
+pub(in crate::store) struct Finished {
+    pub(in crate::store) committed: Committed,
+    /// What is to be written to the tail, where that is the target.
+    pub(in crate::store) delta: Option<Delta>,
+    /// For the writer to learn, once the changes are written.
+    pub(in crate::store) found: KnownStreams,
+}
+
+/// Where an event goes: a stream and the descriptor of its bytes.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::store) struct Destination {
+    stream: u32,
+    /// Where the transaction keeps the stream's end.
+    slot: usize,
+    descriptor: u32,
+    /// Whether the stream is sealed.
+    sealed: bool,
+}
+
+impl<'w> Transaction<'w> {
+    /// Begins an append whose events are taken in at `moment`.
+    pub(in crate::store) fn begin(
+        target: Target<'w>,
+        tables: &'w Tables,
+        block: &'w mut BlockWriter,
+        encoded: &'w mut Vec<u8>,
+        sealing: AppendSealing<'w>,
+        known: &'w KnownStreams,
+        moment: Moment,
+    ) -> Result<Self, AppendError> {
+        let next = target.rows(tables).log_end()?;
+        block.begin(next, moment.domain);
+        Ok(Self {
+            target,
+            tables,
+            block,
+            encoded,
+            sealing,
+            known,
+            found: KnownStreams::default(),
+            moment,
+            next,
+            stream_ends: Vec::new(),
+            slots: HashMap::new(),
+            lanes: HashMap::new(),
+            committed: Committed {
+                first: next,
+                events: 0,
+                duplicates: 0,
+                refused: Vec::new(),
+                lanes: Vec::new(),
+            },
+        })
+    }
+
+    /// Adds what is left; nothing may follow.
+    pub(in crate::store) fn close(&mut self) -> Result<(), AppendError> {
+        self.write_block()?;
+        self.write_lanes()?;
+        self.sealing.store_keys()?;
+        self.committed.events = self.next.0 - self.committed.first.0;
+        if self.has_outgrown_the_tail() { Err(AppendError::Full) } else { Ok(()) }
+    }
+
+    /// Hands over what a closed append is to change; nothing has happened before. Where its target is LMDB, that commits
+    /// it, and there is nothing to hand over.
+    pub(in crate::store) fn finish(mut self, environment: &Environment) -> Result<Finished, AppendError> {
+        if self.committed.events > 0 {
+            environment.quota().check()?;
+        }
+        let delta = match self.target {
+            Target::Tail { delta, .. } => Some(delta),
+            Target::Direct(txn) => {
+                environment.commit(txn)?;
+                None
+            }
+        };
+        for (stream, slot) in self.slots {
+            self.found.set_end(stream, self.stream_ends[slot]);
+        }
+        Ok(Finished { committed: self.committed, delta, found: self.found })
+    }
+
+    /// Whether the append holds more than the tail takes, and is to begin anew with LMDB as its target. Until it does,
+    /// it takes nothing more.
+    pub(in crate::store) fn has_outgrown_the_tail(&self) -> bool {
+        matches!(&self.target, Target::Tail { delta, len_max, .. } if delta.len() > *len_max)
+    }
+
+    /// The rows as this append has left them.
+    pub(in crate::store) fn rows(&self) -> Rows<'_> {
+        self.target.rows(self.tables)
+    }
+
+    /// Puts a row.
+    pub(in crate::store) fn put(
+        &mut self,
+        table: &Table,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<(), AppendError> {
+        match &mut self.target {
+            Target::Tail { delta, .. } => delta.put(table.number, key, value),
+            Target::Direct(txn) => table.put(txn, key, value)?,
+        }
+        Ok(())
+    }
+
+    /// Refuses to go on where a consumer does not stand at `expected`.
+    pub(in crate::store) fn expect_consumer(
+        &mut self,
+        name: &str,
+        expected: Option<GlobalSequence>,
+    ) -> Result<(), AppendError> {
+        let actual = consumer::next_of(self.rows(), name)?;
+        if actual == expected { Ok(()) } else { Err(AppendError::ConsumerMoved { expected, actual }) }
+    }
+
+    /// Moves a consumer to `next`, which is in the log or at its end.
+    pub(in crate::store) fn consumer(&mut self, name: &str, next: GlobalSequence) -> Result<(), AppendError> {
+        if next > self.next {
+            return Err(AppendError::ConsumerAhead { next, end: self.next });
+        }
+        let table = self.tables.consumer.expect("the owner opened a store without it, and made it");
+        self.put(&table, name.as_bytes(), &next.0.to_le_bytes())
+    }
+
+    /// Adds a local event that `archive` writes, of at most `len_max` bytes.
+    pub(in crate::store) fn push_local(
+        &mut self,
+        destination: Destination,
+        len_max: usize,
+        archive: impl FnMut(&mut [u8]) -> Result<usize, ArchiveError>,
+    ) -> Result<StreamSequence, AppendError> {
+        let meta = self.local_meta(destination, self.moment.now_us);
+        self.push(destination, &local_run(destination), meta, len_max.min(EVENT_LEN_MAX), archive)
+    }
+
+    /// Adds a local event that is archived already.
+    pub(in crate::store) fn push_archived(
+        &mut self,
+        destination: Destination,
+        event: &[u8],
+    ) -> Result<StreamSequence, AppendError> {
+        self.push_local(destination, event.len(), |out| copy(event, out))
+    }
+
+    /// The place of the next event of a destination's stream.
+    pub(in crate::store) fn stream_next(&self, destination: Destination) -> StreamSequence {
+        self.stream_ends[destination.slot]
+    }
+
+    /// The place of the next event in the log.
+    pub(in crate::store) fn next(&self) -> GlobalSequence {
+        self.next
+    }
+
+    fn local_meta(&self, destination: Destination, ingest_us: u64) -> EventMeta {
+        EventMeta {
+            stream_seq: self.stream_next(destination),
+            device_seq: DeviceSequence(0),
+            ticks: 0,
+            ingest_us,
+        }
+    }
+
+    fn push(
+        &mut self,
+        destination: Destination,
+        key: &RunKey,
+        meta: EventMeta,
+        len_max: usize,
+        mut archive: impl FnMut(&mut [u8]) -> Result<usize, ArchiveError>,
+    ) -> Result<StreamSequence, AppendError> {
+        let EventMeta { stream_seq, .. } = meta;
+        let stream_end = successor(stream_seq.0, "stream sequence")?;
+        let global_end = successor(self.next.0, "global sequence")?;
+        match self.block.push(key, meta, len_max, &mut archive) {
+            Ok(()) => {}
+            Err(PushError::Full) if self.block.len() > 0 => {
+                self.write_block()?;
+                self.block.push(key, meta, len_max, archive).map_err(|error| push_error(error, len_max))?;
+            }
+            Err(error) => return Err(push_error(error, len_max)),
+        }
+        self.stream_ends[destination.slot] = StreamSequence(stream_end);
+        self.next = GlobalSequence(global_end);
+        Ok(stream_seq)
+    }
+
+    /// Writes the block in the making, if it holds anything, and begins the next.
+    fn write_block(&mut self) -> Result<(), AppendError> {
+        if self.block.len() == 0 {
+            return Ok(());
+        }
+        self.sealing.seal(self.target.rows(self.tables), self.block)?;
+        self.block.finish(self.encoded);
+        match &mut self.target {
+            Target::Tail { delta, .. } => delta.push_block(self.encoded),
+            Target::Direct(txn) => put_block(self.tables, txn, self.block, self.encoded)?,
+        }
+        self.block.begin(self.next, self.moment.domain);
+        if self.has_outgrown_the_tail() { Err(AppendError::Full) } else { Ok(()) }
+    }
+
+    fn allot(&self, table: &Table, space: &'static str) -> Result<u32, AppendError> {
+        self.rows().next_number(table)?.ok_or(AppendError::Exhausted { space })
+    }
+}
+
+impl Target<'_> {
+    /// The rows as the append has left them.
+    fn rows<'t>(&'t self, tables: &'t Tables) -> Rows<'t> {
+        match self {
+            Self::Tail { read, tail, delta, .. } => Rows::new(tables, read.txn(), Some(tail), Some(delta)),
+            Self::Direct(txn) => Rows::new(tables, txn, None, None),
+        }
+    }
+}
+
+/// Writes a finished block to LMDB, behind all others, with its rows in the index of runs.
+pub(in crate::store) fn put_block(
+    tables: &Tables,
+    txn: &mut RwTxn<'_>,
+    block: &BlockWriter,
+    encoded: &[u8],
+) -> Result<(), AppendError> {
+    let first = block.first();
+    tables.block.append(txn, &first.0.to_be_bytes(), encoded)?;
+    for (run, (stream, first_of_run, count)) in block.runs().enumerate() {
+        let index = RunIndex { stream, first: first_of_run, block: first, run: run as u16, count };
+        tables.stream.put(txn, &index.key(), &index.value())?;
+    }
+    Ok(time_index::put(tables, txn, first, encoded)?)
+}
+
+fn local_run(destination: Destination) -> RunKey {
+    let Destination { stream, descriptor, sealed, .. } = destination;
+    RunKey { stream, descriptor, device: 0, epoch: Epoch(0), lane: Lane(0), timed: false, sealed }
+}
+
+fn successor(sequence: u64, space: &'static str) -> Result<u64, AppendError> {
+    sequence.checked_add(1).ok_or(AppendError::Exhausted { space })
+}
+
+fn copy(event: &[u8], out: &mut [u8]) -> Result<usize, ArchiveError> {
+    out.get_mut(..event.len()).ok_or(ArchiveError::TooLarge)?.copy_from_slice(event);
+    Ok(event.len())
+}
+
+fn push_error(error: PushError, len_max: usize) -> AppendError {
+    match error {
+        PushError::Archive(error) => AppendError::of_archive(error, len_max),
+        PushError::Full => unreachable!("an event of the largest size fits an empty block"),
+    }
+}
+
+const _: () = assert!(crate::BATCH_EXTENT_MAX <= EVENT_LEN_MAX);

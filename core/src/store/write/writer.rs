@@ -1,0 +1,315 @@
+//! The one writer of a store: every handle appends through it, one commit after another.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use heed::RwTxn;
+
+use crate::GlobalSequence;
+use crate::store::error::AppendError;
+use crate::store::files::environment::Environment;
+use crate::store::log::block::BlockWriter;
+use crate::store::log::clock::{Domain, HostClock};
+use crate::store::log::rows::Rows;
+use crate::store::log::tables::Tables;
+use crate::store::sealing::Sealing;
+use crate::store::tail::folder::{Folder, is_map_full};
+use crate::store::tail::{RECORD_BODY_LEN_MAX, RecordWriter, Tail};
+use crate::store::write::append::Committed;
+use crate::store::write::known_streams::KnownStreams;
+use crate::store::write::transaction::{Finished, Target, Transaction};
+#[cfg(feature = "encryption")]
+use {crate::StreamId, crate::store::encryption::MasterKey, crate::store::log::catalog};
+
+/// The writer, shared by all handles.
+#[derive(Debug)]
+pub(in crate::store) struct Writer {
+    environment: Arc<Environment>,
+    tail: Arc<Tail>,
+    state: Mutex<State>,
+}
+
+/// When an append happens, by the host's clock.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::store) struct Moment {
+    /// The clock domain.
+    pub(in crate::store) domain: u32,
+    /// µs in the domain.
+    pub(in crate::store) now_us: u64,
+}
+
+/// The clock domain of this boot, and its mapping to UTC as it is stored.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::store) struct OpenDomain {
+    pub(in crate::store) number: u32,
+    pub(in crate::store) mapping: Domain,
+}
+
+#[derive(Debug)]
+struct State {
+    block: BlockWriter,
+    encoded: Vec<u8>,
+    record: RecordWriter,
+    known: KnownStreams,
+    folder: Folder,
+    domain: OpenDomain,
+    sealing: Arc<Sealing>,
+    /// When stale readers and the mapping were last looked after.
+    upkeep_us: u64,
+}
+
+/// What an attempt to append came to.
+enum Attempt<R> {
+    /// It is written, as the commit of this number.
+    Written(R, Committed, u64),
+    /// It holds more than the tail takes.
+    Outgrown,
+}
+
+impl Writer {
+    /// A writer whose events are taken in by the clock of this boot.
+    pub(in crate::store) fn new(
+        environment: Arc<Environment>,
+        tail: Arc<Tail>,
+        kept_from: u64,
+        domain: OpenDomain,
+        sealing: Arc<Sealing>,
+    ) -> Self {
+        let folder = Folder::new(environment.clone(), tail.clone(), kept_from);
+        let state = State {
+            block: BlockWriter::new(),
+            encoded: Vec::new(),
+            record: RecordWriter::new(),
+            known: KnownStreams::default(),
+            folder,
+            domain,
+            sealing,
+            upkeep_us: HostClock.now_us(),
+        };
+        Self { environment, tail, state: Mutex::new(state) }
+    }
+
+    /// The tail that it writes to.
+    pub(in crate::store) fn tail(&self) -> &Arc<Tail> {
+        &self.tail
+    }
+
+    /// Runs `body` and commits what it does; returns once that is durable. Other threads may commit meanwhile, and
+    /// share the flush. Where the tail has no room for it, `body` runs again, and LMDB takes it.
+    pub(in crate::store) fn commit<R>(
+        &self,
+        body: impl FnMut(&mut Transaction<'_>) -> Result<R, AppendError>,
+    ) -> Result<(R, Committed), AppendError> {
+        let (result, committed, commit) = self.write(body)?;
+        self.tail.wait(commit)?;
+        Ok((result, committed))
+    }
+
+    /// As [`Writer::commit`], without waiting: it is durable, and readers see it, with the next commit that waits.
+    pub(in crate::store) fn commit_relaxed<R>(
+        &self,
+        body: impl FnMut(&mut Transaction<'_>) -> Result<R, AppendError>,
+    ) -> Result<(R, Committed), AppendError> {
+        let (result, committed, _) = self.write(body)?;
+        Ok((result, committed))
+    }
+
+    /// Returns once everything that is written is durable.
+    pub(in crate::store) fn flush(&self) -> Result<(), AppendError> {
+        self.tail.wait(self.tail.last_written())
+    }
+
+    /// Folds the tail into LMDB, runs `body` in the same transaction, and returns once that is durable. Where the map
+    /// is full it grows, and `body` runs again.
+    pub(in crate::store) fn maintain<R>(
+        &self,
+        mut body: impl FnMut(&mut RwTxn<'_>, &Tables) -> Result<R, AppendError>,
+    ) -> Result<R, AppendError> {
+        let mut state = self.lock()?;
+        loop {
+            match state.maintain(&self.environment, &self.tail, &mut body) {
+                Err(AppendError::Storage(error)) if is_map_full(&error.0) => self.environment.grow()?,
+                maintained => return maintained,
+            }
+        }
+    }
+
+    /// Destroys the key of a stream, once all that it holds is durable: what it takes afterwards gets another.
+    #[cfg(feature = "encryption")]
+    pub(in crate::store) fn shred(&self, name: &str, id: StreamId) -> Result<(), AppendError> {
+        let state = self.lock()?;
+        self.tail.wait(self.tail.last_written())?;
+        let (read, view) = self.environment.read_with(self.tail.written())?;
+        let rows = Rows::new(self.environment.tables(), read.txn(), Some(&view), None);
+        let stream = match catalog::name_number(rows, name)? {
+            Some(name) => catalog::stream_number(rows, name, id)?,
+            None => None,
+        };
+        let end = stream.map(|stream| catalog::stream_end(rows, stream)).transpose()?;
+        Ok(state.sealing.shred(name, id, end.unwrap_or_default())?)
+    }
+
+    /// Wraps the keys by another master key.
+    #[cfg(feature = "encryption")]
+    pub(in crate::store) fn rotate_master(&self, master: &MasterKey) -> Result<(), AppendError> {
+        Ok(self.lock()?.sealing.rotate_master(master)?)
+    }
+
+    /// Runs `body` and writes what it does, as the commit whose number it returns.
+    fn write<R>(
+        &self,
+        mut body: impl FnMut(&mut Transaction<'_>) -> Result<R, AppendError>,
+    ) -> Result<(R, Committed, u64), AppendError> {
+        let mut state = self.lock()?;
+        state.look_after(&self.environment, &self.tail)?;
+        if let Attempt::Written(result, committed, commit) =
+            state.append(&self.environment, &self.tail, &mut body)?
+        {
+            return Ok((result, committed, commit));
+        }
+        loop {
+            match state.append_directly(&self.environment, &self.tail, &mut body) {
+                Err(AppendError::Storage(error)) if is_map_full(&error.0) => self.environment.grow()?,
+                appended => return appended,
+            }
+        }
+    }
+
+    fn lock(&self) -> Result<MutexGuard<'_, State>, AppendError> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.tail.has_failed() || state.folder.is_poisoned() {
+            return Err(AppendError::Poisoned);
+        }
+        Ok(state)
+    }
+}
+
+impl State {
+    /// Appends to the tail.
+    fn append<R>(
+        &mut self,
+        environment: &Arc<Environment>,
+        tail: &Tail,
+        body: &mut impl FnMut(&mut Transaction<'_>) -> Result<R, AppendError>,
+    ) -> Result<Attempt<R>, AppendError> {
+        let (read, view) = environment.read_with(tail.written())?;
+        let target =
+            Target::Tail { read, tail: view, delta: Default::default(), len_max: RECORD_BODY_LEN_MAX };
+        let mut transaction = self.begin(target, environment.tables())?;
+        let result = body(&mut transaction);
+        let result = match result.and_then(|result| transaction.close().map(|()| result)) {
+            Err(_) if transaction.has_outgrown_the_tail() => return Ok(Attempt::Outgrown),
+            result => result?,
+        };
+        let Finished { committed, delta, found } = transaction.finish(environment)?;
+        let delta = delta.expect("its target is the tail");
+        if delta.is_empty() {
+            // What it read may be written and not yet durable: whoever waits for this commit waits for that.
+            return Ok(Attempt::Written(result, committed, tail.last_written()));
+        }
+        self.record.begin();
+        delta.emit(&mut self.record);
+        let commit = self.write_record(tail, committed.events as u32)?;
+        self.known.learn(found);
+        Ok(Attempt::Written(result, committed, commit))
+    }
+
+    /// Appends to LMDB, behind the whole tail.
+    fn append_directly<R>(
+        &mut self,
+        environment: &Arc<Environment>,
+        tail: &Tail,
+        body: &mut impl FnMut(&mut Transaction<'_>) -> Result<R, AppendError>,
+    ) -> Result<(R, Committed, u64), AppendError> {
+        let Self { folder, block, encoded, known, domain, sealing, .. } = self;
+        let tables = environment.tables();
+        let txn = folder.begin_direct(environment)?;
+        let moment = Moment { domain: domain.number, now_us: HostClock.now_us() };
+        let (target, sealing) = (Target::Direct(txn), sealing.append());
+        let mut transaction = Transaction::begin(target, tables, block, encoded, sealing, known, moment)?;
+        let result = body(&mut transaction)?;
+        transaction.close()?;
+        let _held = environment.hold_snapshots();
+        let finished = transaction.finish(environment);
+        // What LMDB holds after a commit that failed is not for the writer to guess.
+        let finished = finished.inspect_err(|_| self.known = KnownStreams::default());
+        let Finished { committed, found, .. } = finished?;
+        self.known.learn(found);
+        let next = GlobalSequence(committed.first.0 + committed.events);
+        let commit = self.confirm(tail, next)?;
+        Ok((result, committed, commit))
+    }
+
+    fn maintain<R>(
+        &mut self,
+        environment: &Arc<Environment>,
+        tail: &Tail,
+        body: &mut impl FnMut(&mut RwTxn<'_>, &Tables) -> Result<R, AppendError>,
+    ) -> Result<R, AppendError> {
+        let mut txn = self.folder.begin_direct(environment)?;
+        let result = body(&mut txn, environment.tables())?;
+        let next = Rows::new(environment.tables(), &txn, None, None).log_end()?;
+        let _held = environment.hold_snapshots();
+        environment.commit(txn)?;
+        self.confirm(tail, next)?;
+        Ok(result)
+    }
+
+    /// Confirms what LMDB stored behind the whole tail by a record, and returns once that is durable: only then does a
+    /// power cut leave it as it is. Where that fails, LMDB holds what was not acknowledged: nothing may follow it.
+    fn confirm(&mut self, tail: &Tail, next: GlobalSequence) -> Result<u64, AppendError> {
+        self.try_confirm(tail, next).inspect_err(|_| self.folder.poison())
+    }
+
+    fn try_confirm(&mut self, tail: &Tail, next: GlobalSequence) -> Result<u64, AppendError> {
+        self.folder.end_direct(next)?;
+        self.record.begin();
+        let commit = self.write_record(tail, 0)?;
+        tail.wait(commit)?;
+        Ok(commit)
+    }
+
+    fn begin<'w>(
+        &'w mut self,
+        target: Target<'w>,
+        tables: &'w Tables,
+    ) -> Result<Transaction<'w>, AppendError> {
+        let moment = Moment { domain: self.domain.number, now_us: HostClock.now_us() };
+        let Self { block, encoded, sealing, known, .. } = self;
+        Transaction::begin(target, tables, block, encoded, sealing.append(), known, moment)
+    }
+
+    /// Writes the record as the next commit, whose number it returns.
+    fn write_record(&mut self, tail: &Tail, events: u32) -> Result<u64, AppendError> {
+        loop {
+            self.folder.make_room()?;
+            match tail.write(&mut self.record, events)? {
+                Some(commit) => return Ok(commit),
+                None => self.folder.turn()?,
+            }
+        }
+    }
+
+    /// Looks after what slowly goes stale, now and then: the slots of readers whose process ended, and the mapping to
+    /// UTC, where the system's clock was set since it was stored.
+    fn look_after(&mut self, environment: &Environment, tail: &Tail) -> Result<(), AppendError> {
+        let now_us = HostClock.now_us();
+        if now_us.saturating_sub(self.upkeep_us) < UPKEEP_INTERVAL_US {
+            return Ok(());
+        }
+        self.upkeep_us = now_us;
+        environment.clear_stale_readers()?;
+        let measured = Domain::measured(HostClock);
+        if self.domain.mapping.differs(&measured) {
+            let mapping = Domain { boot_id: self.domain.mapping.boot_id, ..measured };
+            let table = &environment.tables().domain;
+            self.record.begin();
+            self.record.row(table.number, &self.domain.number.to_be_bytes(), &mapping.to_row());
+            self.write_record(tail, 0)?;
+            self.domain.mapping = mapping;
+        }
+        Ok(())
+    }
+}
+
+/// How often a commit looks after what slowly goes stale.
+const UPKEEP_INTERVAL_US: u64 = 60_000_000;
