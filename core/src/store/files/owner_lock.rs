@@ -13,7 +13,7 @@ use crate::store::error::OpenError;
 /// frees it when the process ends, however it ends.
 #[derive(Debug)]
 pub(in crate::store) struct OwnerLock {
-    _file: File,
+    file: File,
 }
 
 impl OwnerLock {
@@ -28,7 +28,7 @@ impl OwnerLock {
             .map_err(|error| OpenError::Io { path: path.clone(), error })?;
         for _ in 0..ATTEMPTS_MAX {
             match file.try_lock() {
-                Ok(()) => return Ok(Self { _file: file }),
+                Ok(()) => return Ok(Self { file }),
                 Err(TryLockError::WouldBlock) => thread::sleep(ATTEMPT_INTERVAL),
                 Err(TryLockError::Error(error)) => return Err(OpenError::Io { path, error }),
             }
@@ -43,12 +43,12 @@ impl OwnerLock {
             Ok(file) => file,
             // Nobody ever owned it: there is nothing that an owner could have left.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Ok(Some(SharedLock { _file: None }));
+                return Ok(Some(SharedLock { file: None }));
             }
             Err(error) => return Err(OpenError::Io { path, error }),
         };
         match file.try_lock_shared() {
-            Ok(()) => Ok(Some(SharedLock { _file: Some(file) })),
+            Ok(()) => Ok(Some(SharedLock { file: Some(file) })),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(OpenError::Io { path, error }),
         }
@@ -58,12 +58,61 @@ impl OwnerLock {
 /// Held by a process that reads a store which nobody may own meanwhile. Others may hold one too.
 #[derive(Debug)]
 pub(in crate::store) struct SharedLock {
-    _file: Option<File>,
+    file: Option<File>,
+}
+
+/// Releases a lock by saying so. Closing the file would not do: a process that this one is about to start has it open too,
+/// until it becomes another program, and the lock is held for as long.
+fn release(file: &File) {
+    // It is released by the closing at the latest.
+    let _ = file.unlock();
+}
+
+impl Drop for OwnerLock {
+    fn drop(&mut self) {
+        release(&self.file);
+    }
+}
+
+impl Drop for SharedLock {
+    fn drop(&mut self) {
+        self.file.iter().for_each(release);
+    }
 }
 
 const FILE_NAME: &str = "owner.lock";
 
-/// A process that starts another shares its locks with it for a moment, so that a store which was closed just now
-/// may still seem to be owned; and one that reads a store without an owner keeps it so while it looks at the tail.
+/// Who reads a store without an owner keeps it so while it looks at the tail.
 const ATTEMPTS_MAX: u32 = 50;
 const ATTEMPT_INTERVAL: Duration = Duration::from_millis(10);
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    #[test]
+    fn a_process_that_was_started_meanwhile_keeps_no_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        let inherit = |file: &File| {
+            let stdin = Stdio::from(file.try_clone().unwrap());
+            Command::new("sleep").arg("60").stdin(stdin).spawn().unwrap()
+        };
+        let owner = OwnerLock::acquire(dir.path()).unwrap();
+        let mut child = inherit(&owner.file);
+        assert!(OwnerLock::keep_free(dir.path()).unwrap().is_none());
+        drop(owner);
+        let reader = OwnerLock::keep_free(dir.path()).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let reader = reader.expect("nobody owns it");
+
+        let mut child = inherit(reader.file.as_ref().unwrap());
+        drop(reader);
+        let owner = OwnerLock::acquire(dir.path());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        owner.unwrap();
+    }
+}
