@@ -228,7 +228,7 @@ impl Snapshot {
         if let Some(block) = block
             && global < block.end()?
         {
-            return Ok(Some(block));
+            return present(block).map(Some);
         }
         if global >= self.next_global_seq()? {
             return Ok(None);
@@ -330,7 +330,7 @@ impl Snapshot {
             return Ok(None);
         };
         let first = long_number(key, 0).ok_or_else(|| table.damage(key, "its key is no sequence"))?;
-        self.checked(GlobalSequence(first), value).map(Some)
+        self.verified(GlobalSequence(first), value).map(Some)
     }
 
     pub(in crate::store) fn stream_row(&self, stream: u32) -> Result<StreamRow<'_>, ReadError> {
