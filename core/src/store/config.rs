@@ -22,10 +22,11 @@ pub struct Config {
     /// lent stays. [`VarveView::pins`](crate::VarveView::pins) tells who does not. The default is for ever.
     pub pin_limit: Option<Duration>,
     /// How long the tail journal is made, in bytes: a third of it is written before it is folded. Kept within
-    /// [`TAIL_LEN_MIN`] and [`TAIL_LEN_MAX`]; a store that has one keeps it. The default is [`TAIL_LEN_DEFAULT`].
+    /// [`TAIL_LEN_MIN`] and [`TAIL_LEN_MAX`], and shorter where the quota is small; a store that has one keeps it. The
+    /// default is [`TAIL_LEN_DEFAULT`].
     pub tail_len: u64,
-    /// The most that the store's files may take together, in bytes; at least [`QUOTA_MIN`](crate::QUOTA_MIN). Past it
-    /// appends fail with [`AppendError::QuotaExceeded`](crate::AppendError::QuotaExceeded): part of it is kept to fold,
+    /// The most that the store's files may take together, in bytes; at least [`QUOTA_MIN`](crate::QUOTA_MIN), and twice as
+    /// much more as the tail is longer than the shortest. Past it appends fail with [`AppendError::QuotaExceeded`](crate::AppendError::QuotaExceeded): part of it is kept to fold,
     /// to move cursors and to retire events. The default is the disk.
     pub quota: Option<u64>,
     /// What the store retires by itself, in the background, whenever it folds the tail. The default is nothing.

@@ -15,7 +15,8 @@ use crate::store::files::owner_lock::OwnerLock;
 use crate::store::log::tables::Tables;
 use crate::store::read::view::VarveView;
 use crate::store::sealing::Sealing;
-use crate::store::tail::recovery;
+use crate::store::tail::{Journal, recovery};
+use crate::store::upkeep::quota::Quota;
 use crate::store::write::append::Append;
 use crate::store::write::stream::Stream;
 use crate::store::write::writer::Writer;
@@ -58,11 +59,13 @@ impl Varve {
     }
 
     /// As [`Varve::new`], with a choice of how.
-    pub fn with_config(path: impl AsRef<Path>, config: Config) -> Result<Self, OpenError> {
+    pub fn with_config(path: impl AsRef<Path>, mut config: Config) -> Result<Self, OpenError> {
         let dir = path.as_ref();
         fs::create_dir_all(dir).map_err(|error| OpenError::Io { path: dir.to_path_buf(), error })?;
         let owner = OwnerLock::acquire(dir)?;
         let journal = recovery::open_journal(dir, &config)?;
+        // A store keeps the tail that it has, and the quota counts that one.
+        config.tail_len = journal.as_ref().map_or_else(|| Quota::new_tail_len(&config), Journal::len);
         let environment = Arc::new(Environment::open(dir, &config, owner)?);
         sync_directory(dir)?;
         let sealing = Arc::new(Sealing::open(dir, &config, &environment)?);

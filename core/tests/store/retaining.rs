@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use varve_core::{
     AppendError, Config, Effects, EventView, GlobalSequence, HandlerError, Processor, QUOTA_MIN, ReadError,
-    RetentionPolicy, Stream, StreamId, StreamSequence, TAIL_LEN_MIN, Varve, restore,
+    RetentionPolicy, Stream, StreamId, StreamSequence, TAIL_LEN_DEFAULT, TAIL_LEN_MIN, Varve, restore,
 };
 
 use crate::{new_dir, open, relaxed};
@@ -204,18 +204,8 @@ fn events_past_the_quota_are_refused_until_some_are_retired() {
     config.quota = Some(QUOTA_MIN);
     let mut varve = Varve::with_config(dir.path(), config).unwrap();
     let mut frames = varve.stream::<Frame, 4096>("frames").unwrap();
-    let mut stored = 0;
-    let error = loop {
-        match frames.append(StreamId(1), &[1; 4096]) {
-            Ok(_) => stored += 1,
-            Err(error) => break error,
-        }
-        assert!(stored < 10_000, "a quota is one");
-    };
-    assert!(
-        matches!(error, AppendError::QuotaExceeded { quota: QUOTA_MIN, used } if used > QUOTA_MIN),
-        "{error}"
-    );
+    let (stored, quota) = fill(&mut frames);
+    assert_eq!(quota, QUOTA_MIN);
     assert!(files_len(dir.path()) <= QUOTA_MIN);
     assert!(stored * 4096 >= 2 << 20, "{stored} events fit");
     let mut log = varve.global_reader();
@@ -226,6 +216,44 @@ fn events_past_the_quota_are_refused_until_some_are_retired() {
     varve.retain(&last(stored / 2)).unwrap();
     frames.append(StreamId(1), &[1; 4096]).unwrap();
     assert!(files_len(dir.path()) <= QUOTA_MIN);
+}
+
+/// Appends until that is refused, and returns how many events were stored, and the quota that refused the next one.
+fn fill(frames: &mut Stream<Frame, 4096>) -> (u64, u64) {
+    for stored in 0..10_000 {
+        match frames.append(StreamId(1), &[1; 4096]) {
+            Ok(_) => {}
+            Err(AppendError::QuotaExceeded { quota, .. }) => return (stored, quota),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    panic!("a quota is one");
+}
+
+#[test]
+fn the_quota_counts_the_tail_that_the_store_has() {
+    let dir = new_dir();
+    drop(Varve::with_config(dir.path(), relaxed()).unwrap());
+    let mut config = small();
+    config.quota = Some(QUOTA_MIN);
+    let mut varve = Varve::with_config(dir.path(), config).unwrap();
+    let (stored, quota) = fill(&mut varve.stream::<Frame, 4096>("frames").unwrap());
+    assert_eq!(quota, QUOTA_MIN + 2 * (TAIL_LEN_DEFAULT - TAIL_LEN_MIN));
+    assert!(stored * 4096 >= 2 << 20, "{stored} events fit");
+    assert!(files_len(dir.path()) <= quota);
+}
+
+#[test]
+fn a_store_with_a_small_quota_gets_a_short_tail() {
+    let dir = new_dir();
+    let mut config = relaxed();
+    config.quota = Some(QUOTA_MIN + (1 << 20));
+    let mut varve = Varve::with_config(dir.path(), config).unwrap();
+    let tail_len = fs::metadata(dir.path().join("tail")).unwrap().len();
+    assert!((TAIL_LEN_MIN..TAIL_LEN_MIN + (1 << 20)).contains(&tail_len), "{tail_len}");
+    let (_, quota) = fill(&mut varve.stream::<Frame, 4096>("frames").unwrap());
+    assert_eq!(quota, QUOTA_MIN + (1 << 20));
+    assert!(files_len(dir.path()) <= quota);
 }
 
 /// Pages that a reader holds on to are not used again: the file ends at the quota all the same.

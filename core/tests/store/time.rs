@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use varve_core::{
     ClockMapping, DeviceSequence, Epoch, Event, EventTime, GlobalSequence, HostClock, Place, ReadError,
-    Snapshot, StreamId, TimeColumn, Varve,
+    Snapshot, StreamId, TimeColumn, Varve, restore, salvage,
 };
 
 use crate::damage::{break_block, edit};
@@ -197,38 +197,57 @@ fn open_read_only(dir: &tempfile::TempDir) -> Snapshot {
     Varve::open_read_only(dir.path()).unwrap().snapshot().unwrap()
 }
 
-#[test]
-fn blocks_of_other_times_are_not_looked_into() {
-    let dir = new_dir();
-    let (early, late, now_us);
-    {
-        let varve = open(&dir);
-        let channels = [binding::<Door>("doors", StreamId(1))];
-        let mut append = varve.begin();
-        append.open_epoch(DEVICE, Epoch(1)).unwrap();
-        append.descriptor(Door::DESCRIPTOR).unwrap();
-        let events: Vec<_> = (0..10).map(|_| (0, 0, archived(&door(&"x".repeat(600))))).collect();
-        let batch = sealed(LANE, TimeColumn::None, &events);
-        for n in 0..30 {
-            let mut batch = device_batch(&channels, 10 * n, &batch);
-            batch.ingest_us = 1_000_000 * n;
-            append.device_batch(batch).unwrap();
-        }
-        append.commit().unwrap();
-        varve.fold().unwrap();
-        let snapshot = varve.snapshot().unwrap();
-        let mut log = snapshot.log();
-        let mut time = |place| log.get(GlobalSequence(place)).unwrap().unwrap().time().unwrap().utc_us;
-        // The store's clock may be measured anew when it is opened.
-        (early, late, now_us) = (time(0) - 500_000, time(290) - 500_000, time(299) + 500_000);
+/// Thirty batches, a second apart.
+fn one_batch_a_second(dir: &tempfile::TempDir) -> Varve {
+    let varve = open(dir);
+    let channels = [binding::<Door>("doors", StreamId(1))];
+    let mut append = varve.begin();
+    append.open_epoch(DEVICE, Epoch(1)).unwrap();
+    append.descriptor(Door::DESCRIPTOR).unwrap();
+    let events: Vec<_> = (0..10).map(|_| (0, 0, archived(&door(&"x".repeat(600))))).collect();
+    let batch = sealed(LANE, TimeColumn::None, &events);
+    for n in 0..30 {
+        let mut batch = device_batch(&channels, 10 * n, &batch);
+        batch.ingest_us = 1_000_000 * n;
+        append.device_batch(batch).unwrap();
     }
+    append.commit().unwrap();
+    varve.fold().unwrap();
+    varve
+}
+
+/// Breaks the first block of a store of thirty batches, and asks for the events of the last one.
+fn check_only_the_last_block_is_read(dir: &tempfile::TempDir) {
     break_block(dir.path(), 0);
-    let snapshot = open_read_only(&dir);
-    assert_eq!(snapshot.iter_between(late..now_us).unwrap().map(Result::unwrap).count(), 10);
-    let mut events = snapshot.iter_between(early..now_us).unwrap();
+    let snapshot = open(dir).snapshot().unwrap();
+    let mut log = snapshot.log();
+    let mut time = |place| log.get(GlobalSequence(place)).unwrap().unwrap().time().unwrap().utc_us;
+    let (late, end) = (time(290) - 500_000, time(299) + 500_000);
+    let early = late - 29_000_000;
+    assert_eq!(snapshot.iter_between(late..end).unwrap().map(Result::unwrap).count(), 10);
+    let mut events = snapshot.iter_between(early..end).unwrap();
     let error = events.next().unwrap().unwrap_err();
     assert!(matches!(error, ReadError::Corrupt(damage) if damage.place == Place::Block(GlobalSequence(0))));
     assert!(events.next().is_none());
+}
+
+#[test]
+fn blocks_of_other_times_are_not_looked_into() {
+    let dir = new_dir();
+    drop(one_batch_a_second(&dir));
+    check_only_the_last_block_is_read(&dir);
+}
+
+#[test]
+fn blocks_that_were_restored_or_salvaged_are_found_by_their_times() {
+    let (dir, restored, salvaged) = (new_dir(), new_dir(), new_dir());
+    let mut backup = Vec::new();
+    one_batch_a_second(&dir).snapshot().unwrap().back_up(&mut backup).unwrap();
+    restore(backup.as_slice(), restored.path()).unwrap();
+    salvage(dir.path(), salvaged.path()).unwrap();
+    for dir in [restored, salvaged] {
+        check_only_the_last_block_is_read(&dir);
+    }
 }
 
 #[test]

@@ -111,6 +111,11 @@ impl Journal {
         self.incarnation
     }
 
+    /// How many bytes its segments take together.
+    pub(in crate::store) fn len(&self) -> u64 {
+        SEGMENTS * u64::from(self.segment_sectors) * SECTOR_LEN as u64
+    }
+
     /// How many sectors a generation has to itself.
     pub(in crate::store) fn sectors_per_segment(&self) -> u32 {
         self.segment_sectors

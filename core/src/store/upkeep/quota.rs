@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use heed::RoTxn;
 
-use crate::store::config::{Config, MAP_SIZE_MAX, MAP_SIZE_MIN};
+use crate::store::config::{Config, MAP_SIZE_MAX, MAP_SIZE_MIN, TAIL_LEN_MAX, TAIL_LEN_MIN};
 use crate::store::error::AppendError;
 use crate::store::log::tables::Tables;
 
@@ -25,13 +25,19 @@ pub(in crate::store) struct Quota {
 }
 
 impl Quota {
-    /// The quota of a configuration.
+    /// The quota of a configuration, whose tail has the length that it says.
     pub(in crate::store) fn new(config: &Config) -> Self {
         Self {
-            bytes: config.quota.map(|quota| quota.max(QUOTA_MIN)),
+            bytes: config.quota.map(|quota| quota.max(quota_min(config.tail_len))),
             tail_len: config.tail_len,
             in_use: AtomicU64::new(0),
         }
+    }
+
+    /// How long the tail of a new store becomes: as long as it is to be, or as the quota has room for beside events.
+    pub(in crate::store) fn new_tail_len(config: &Config) -> u64 {
+        let room = config.quota.map_or(TAIL_LEN_MAX, |quota| quota.saturating_sub(quota_min(0)) / 2);
+        config.tail_len.min(room).clamp(TAIL_LEN_MIN, TAIL_LEN_MAX)
     }
 
     /// How large the map may become.
@@ -67,17 +73,25 @@ impl Quota {
     }
 }
 
-/// The least that a quota is: below it a store would take no event.
-pub const QUOTA_MIN: u64 = 2 * crate::store::config::TAIL_LEN_MIN + HEADROOM + OTHER_FILES_LEN + (4 << 20);
+/// The least that a quota is, with the shortest tail: below it a store would take no event.
+pub const QUOTA_MIN: u64 = quota_min(TAIL_LEN_MIN);
+
+/// The least that a quota is with a tail of so many bytes.
+const fn quota_min(tail_len: u64) -> u64 {
+    2 * tail_len + HEADROOM + OTHER_FILES_LEN + EVENTS_LEN_MIN
+}
+
+/// What a quota leaves at least to events and their index.
+const EVENTS_LEN_MIN: u64 = 4 << 20;
 
 /// What is kept for the pages that a fold or a retirement writes before those that they replace are free: the trees'
 /// branches and leaves, and the lists of free pages.
 const HEADROOM: u64 = 2 << 20;
 
-/// LMDB's lock file, the watermark, the keys' first page.
+/// LMDB's lock file, the watermark, the header of the tail, the keys' first page.
 const OTHER_FILES_LEN: u64 = 128 << 10;
 
-const _: () = assert!(QUOTA_MIN > 2 * crate::store::config::TAIL_LEN_MIN + MAP_SIZE_MIN as u64);
+const _: () = assert!(QUOTA_MIN > 2 * TAIL_LEN_MIN + MAP_SIZE_MIN as u64);
 
 #[cfg(test)]
 mod tests {
@@ -117,8 +131,17 @@ mod tests {
 
     #[test]
     fn a_quota_is_never_too_small_to_hold_anything() {
-        let config =
-            Config { quota: Some(0), tail_len: crate::store::config::TAIL_LEN_MIN, ..Config::default() };
-        Quota::new(&config).check().unwrap();
+        for tail_len in [TAIL_LEN_MIN, Config::default().tail_len, TAIL_LEN_MAX] {
+            Quota::new(&Config { quota: Some(0), tail_len, ..Config::default() }).check().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_new_tail_leaves_room_for_events() {
+        let new_tail_len = |quota| Quota::new_tail_len(&Config { quota, ..Config::default() });
+        assert_eq!(new_tail_len(None), Config::default().tail_len);
+        assert_eq!(new_tail_len(Some(1 << 30)), Config::default().tail_len);
+        assert_eq!(new_tail_len(Some(QUOTA_MIN + 2_000)), TAIL_LEN_MIN + 1_000);
+        assert_eq!(new_tail_len(Some(0)), TAIL_LEN_MIN);
     }
 }

@@ -76,6 +76,10 @@ pub fn restore(backup: impl Read, path: impl AsRef<Path>) -> Result<Restored, Re
         let at = reader.at();
         let broken = |reason| RestoreError::Broken { at, reason };
         match reader.next()? {
+            // A block's row of times takes the mappings of the clocks.
+            BackupChunk::Row { .. } if next != header.first => {
+                return Err(broken("a row follows a block"));
+            }
             BackupChunk::Row { table, key, value } => {
                 let table = table_of_chunk(&builder, table, key, value, &header).map_err(broken)?;
                 builder.row(table, (key, value))?;
@@ -150,5 +154,41 @@ impl From<ContainerError> for RestoreError {
 impl From<OpenError> for RestoreError {
     fn from(error: OpenError) -> Self {
         Self::Open(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::upkeep::backup::BackupWriter;
+    use crate::{StreamId, Varve};
+
+    #[test]
+    fn a_row_that_follows_a_block_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut varve = Varve::new(dir.path().join("store")).unwrap();
+        varve.stream::<u16, 2>("readings").unwrap().append(StreamId(7), &650).unwrap();
+        let mut backup = Vec::new();
+        varve.snapshot().unwrap().back_up(&mut backup).unwrap();
+
+        let (mut reader, header) = BackupReader::new(backup.as_slice()).unwrap();
+        let mut disordered = Vec::new();
+        let mut writer = BackupWriter::new(&mut disordered, &header).unwrap();
+        let mut row = None;
+        loop {
+            match reader.next().unwrap() {
+                BackupChunk::Row { table, key, value } => row = Some((table, key.to_vec(), value.to_vec())),
+                BackupChunk::Block(block) => {
+                    writer.block(block, 1).unwrap();
+                    reader.count_events(1);
+                }
+                BackupChunk::End(_) => break,
+            }
+        }
+        let (table, key, value) = row.unwrap();
+        writer.row(table, &key, &value).unwrap();
+        writer.finish().unwrap();
+        let error = restore(disordered.as_slice(), dir.path().join("restored")).unwrap_err();
+        assert!(matches!(error, RestoreError::Broken { reason: "a row follows a block", .. }), "{error}");
     }
 }

@@ -13,6 +13,7 @@ use crate::store::files::owner_lock::OwnerLock;
 use crate::store::log::block::Block;
 use crate::store::log::format::read_incarnation;
 use crate::store::log::tables::{Row, Table, Tables};
+use crate::store::log::time_index;
 
 /// A store in the making. It stands beside its place under another name, and is moved there when it is finished;
 /// dropped before, it leaves nothing.
@@ -28,6 +29,7 @@ pub(in crate::store) struct StoreBuilder {
 #[derive(Default)]
 struct Batch {
     rows: Vec<(Table, Vec<u8>, Vec<u8>)>,
+    blocks: Vec<(GlobalSequence, Vec<u8>)>,
     len: usize,
 }
 
@@ -66,17 +68,16 @@ impl StoreBuilder {
 
     /// Puts a row.
     pub(in crate::store) fn row(&mut self, table: Table, (key, value): Row<'_>) -> Result<(), OpenError> {
-        self.batch.len += key.len() + value.len();
         self.batch.rows.push((table, key.to_vec(), value.to_vec()));
-        if self.batch.len >= BATCH_LEN_MAX { self.write() } else { Ok(()) }
+        self.grow(key.len() + value.len())
     }
 
-    /// Puts a block that was checked, and the rows of its runs.
+    /// Puts a block that was checked, the rows of its runs, and that of its times. The mappings of its clocks come before.
     pub(in crate::store) fn block(&mut self, block: &Block<'_>) -> Result<(), OpenError> {
-        let GlobalSequence(first) = block.first();
-        let (blocks, runs) = (self.tables().block, self.tables().stream);
-        self.row(blocks, (&first.to_be_bytes(), block.bytes()))?;
-        block.index_rows()?.iter().try_for_each(|run| self.row(runs, (&run.key(), &run.value())))
+        let runs = self.tables().stream;
+        block.index_rows()?.iter().try_for_each(|run| self.row(runs, (&run.key(), &run.value())))?;
+        self.batch.blocks.push((block.first(), block.bytes().to_vec()));
+        self.grow(block.bytes().len())
     }
 
     /// Writes what is left, and moves the store to its place. Returns its incarnation.
@@ -94,11 +95,21 @@ impl StoreBuilder {
         Ok(incarnation)
     }
 
+    fn grow(&mut self, len: usize) -> Result<(), OpenError> {
+        self.batch.len += len;
+        if self.batch.len >= BATCH_LEN_MAX { self.write() } else { Ok(()) }
+    }
+
     fn write(&mut self) -> Result<(), OpenError> {
         let batch = std::mem::take(&mut self.batch);
+        let tables = self.tables();
         let mut txn = self.environment().write()?;
         for (table, key, value) in &batch.rows {
             table.put(&mut txn, key, value)?;
+        }
+        for (first, bytes) in &batch.blocks {
+            tables.block.put(&mut txn, &first.0.to_be_bytes(), bytes)?;
+            time_index::put(tables, &mut txn, *first, bytes)?;
         }
         Ok(self.environment().commit(txn)?)
     }
