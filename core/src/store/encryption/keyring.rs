@@ -81,17 +81,25 @@ impl Keyring {
             create(dir, master, suite)?;
         }
         let mut state = State::load(open_for_writing(&path)?, &path, master)?;
-        if ring.is_some_and(|ring| ring != state.header.ring) {
-            return Err(KeysError::OtherStore { path });
-        }
+        state.refuse_other_ring(ring, path)?;
         state.secure_appended(dir)?;
         Ok(Self { dir: dir.to_path_buf(), suite, is_owner: true, state: Mutex::new(state) })
     }
 
     /// Opens the keys of a store beside its owner.
-    pub(in crate::store) fn open_read_only(dir: &Path, master: &MasterKey) -> Result<Self, KeysError> {
-        let state = Mutex::new(State::load_beside_owner(dir, master)?);
-        Ok(Self { dir: dir.to_path_buf(), suite: Suite::default(), is_owner: false, state })
+    pub(in crate::store) fn open_read_only(
+        dir: &Path,
+        master: &MasterKey,
+        ring: Option<u64>,
+    ) -> Result<Self, KeysError> {
+        let state = State::load_beside_owner(dir, master)?;
+        state.refuse_other_ring(ring, dir.join(KEYS_FILE))?;
+        Ok(Self {
+            dir: dir.to_path_buf(),
+            suite: Suite::default(),
+            is_owner: false,
+            state: Mutex::new(state),
+        })
     }
 
     /// The number of this set of keys, by which a store knows its own.
@@ -112,9 +120,15 @@ impl Keyring {
         let mut state = self.lock();
         let key = match state.entries.get(&stream) {
             None if !is_asked_for => return Ok(None),
+            // Nobody knows of a shredding. Events before this one are plain, or their key was lost to damage.
+            None => state.draw(self.suite, stream, StreamSequence(0)),
             // One that begins later, in a log restored from before it, would take the events to come for shredded ones.
             Some(entry) if entry.kind == EntryKind::Key && entry.first <= next => state.key(&stream),
-            _ => state.draw(self.suite, stream, next),
+            // What was shredded ends where it did, and what follows is not shredded, whoever lost its key.
+            Some(entry) => {
+                let first = entry.first.min(next);
+                state.draw(self.suite, stream, first)
+            }
         };
         key.map(Some)
     }
@@ -363,6 +377,14 @@ impl State {
     fn is_mostly_spare(&self) -> bool {
         let pages = self.end as usize / PAGE_LEN;
         pages > 2 * (self.entries.len() * ENTRY_LEN).div_ceil(PAGE_LEN) + SPARE_PAGES_MAX
+    }
+
+    /// Refuses keys that are not those of the store's `ring`, if it knows one.
+    fn refuse_other_ring(&self, ring: Option<u64>, path: PathBuf) -> Result<(), KeysError> {
+        match ring {
+            Some(ring) if ring != self.header.ring => Err(KeysError::OtherStore { path }),
+            _ => Ok(()),
+        }
     }
 
     fn refuse_if_poisoned(&self) -> Result<(), KeysError> {

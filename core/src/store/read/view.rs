@@ -125,7 +125,7 @@ impl VarveView {
         heal_unowned(dir)?;
         let environment = Arc::new(Environment::open_read_only(dir, config)?);
         let mirror = Mirror::open(dir, &environment)?;
-        let sealing = Arc::new(Sealing::open_read_only(dir, config)?);
+        let sealing = Arc::new(Sealing::open_read_only(dir, config, &environment)?);
         let store = Store::new(environment, TailSource::Mirrored(mirror), sealing)?;
         #[cfg(feature = "notify")]
         if let Ok((read, tail)) = store.read() {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use heed::RwTxn;
 
-use super::{RING_KEY, has_keys, refuse_keys, ring_of};
+use super::{KEYS_FILE, RING_KEY, has_keys, refuse_keys, ring_of};
 use crate::store::config::Config;
 use crate::store::encryption::{Found, Keyring, KeysError, MasterKey, Meaning, SealedStreams, StreamKey};
 use crate::store::error::{AppendError, Damage, OpenError, Place, ReadError};
@@ -65,11 +65,20 @@ impl Sealing {
     }
 
     /// Opens the keys of a store beside its owner. Without a master key a reader sees what is plain.
-    pub(in crate::store) fn open_read_only(dir: &Path, config: &Config) -> Result<Self, OpenError> {
-        let Some(encryption) = config.encryption.as_ref().filter(|_| has_keys(dir)) else {
-            return Ok(Self::default());
-        };
-        let keyring = Keyring::open_read_only(dir, &encryption.master)?;
+    ///
+    /// A store that has had none yet shows what it has, which is plain.
+    pub(in crate::store) fn open_read_only(
+        dir: &Path,
+        config: &Config,
+        environment: &Arc<Environment>,
+    ) -> Result<Self, OpenError> {
+        let Some(encryption) = &config.encryption else { return Ok(Self::default()) };
+        let ring = ring_of(environment)?;
+        if !has_keys(dir) {
+            let path = dir.join(KEYS_FILE);
+            return ring.map_or(Ok(Self::default()), |_| Err(KeysError::Missing { path }.into()));
+        }
+        let keyring = Keyring::open_read_only(dir, &encryption.master, ring)?;
         Ok(Self { keys: Some(Keys { keyring, streams: encryption.streams.clone(), incarnation: 0 }) })
     }
 

@@ -38,7 +38,11 @@ impl Sealing {
     }
 
     /// A reader sees what is plain.
-    pub(in crate::store) fn open_read_only(_: &Path, _: &Config) -> Result<Self, OpenError> {
+    pub(in crate::store) fn open_read_only(
+        _: &Path,
+        _: &Config,
+        _: &Arc<Environment>,
+    ) -> Result<Self, OpenError> {
         Ok(Self)
     }
 

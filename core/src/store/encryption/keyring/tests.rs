@@ -64,7 +64,7 @@ fn keys_are_there_again_when_the_store_is_opened_again() {
     drop(keyring);
     let again = Keyring::open(dir.path(), &master(), Suite::ChaCha20Poly1305, Some(ring)).unwrap();
     assert_eq!(keys(&again, 4), before);
-    assert_eq!(keys(&Keyring::open_read_only(dir.path(), &master()).unwrap(), 4), before);
+    assert_eq!(keys(&Keyring::open_read_only(dir.path(), &master(), None).unwrap(), 4), before);
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn after_a_rotation_the_keys_are_the_same_and_the_old_master_key_opens_nothing()
 #[test]
 fn a_reader_sees_what_the_owner_adds_shreds_and_rotates() {
     let (dir, keyring) = with_keys(2);
-    let reader = Keyring::open_read_only(dir.path(), &master()).unwrap();
+    let reader = Keyring::open_read_only(dir.path(), &master(), None).unwrap();
     assert_eq!(keys(&reader, 3), keys(&keyring, 3));
     draw(&keyring, "person", StreamId(2), StreamSequence(0));
     keyring.store_fresh().unwrap();
@@ -220,7 +220,8 @@ fn begun_shredding() -> (TempDir, Vec<Seen>, Vec<u8>) {
 
 /// Opens what a crash has left: the shredding is done, or never was, and nothing else has changed.
 fn check_settled(dir: &Path, before: &[Seen], case: &str) -> bool {
-    let reader = Keyring::open_read_only(dir, &master()).unwrap_or_else(|error| panic!("{case}: {error}"));
+    let reader =
+        Keyring::open_read_only(dir, &master(), None).unwrap_or_else(|error| panic!("{case}: {error}"));
     let seen = keys(&reader, 3);
     let keyring = open(dir).unwrap_or_else(|error| panic!("{case}: {error}"));
     let settled = keys(&keyring, 3);
@@ -348,6 +349,29 @@ fn a_flipped_bit_costs_one_stream_at_most_and_is_told_where_it_costs_all() {
             "damage is kept, bit {bit}"
         );
     }
+}
+
+#[test]
+fn a_key_that_was_lost_to_damage_is_not_taken_for_a_shredded_one() {
+    let (dir, keyring) = with_keys(2);
+    let (kept, end) = (StreamId(0), StreamSequence(5));
+    keyring.shred("person", kept, end).unwrap();
+    draw(&keyring, "person", kept, end);
+    keyring.store_fresh().unwrap();
+    drop(keyring);
+    let path = dir.path().join(KEYS_FILE);
+    let mut file = fs::read(&path).unwrap();
+    file[PAGE_LEN + ENTRY_LEN - 1] ^= 1;
+    fs::write(&path, &file).unwrap();
+    let keyring = open(dir.path()).unwrap();
+    let found = |seq| keyring.key_of("person", kept, StreamSequence(seq)).unwrap();
+    assert!(matches!(found(5), Found::Missing));
+    draw(&keyring, "person", kept, StreamSequence(9));
+    assert!(matches!(found(4), Found::Shredded { first } if first == end));
+    assert!(matches!(found(5), Found::Key(_)), "it opens nothing, which is damage");
+    let unknown = StreamId(7);
+    draw(&keyring, "person", unknown, StreamSequence(9));
+    assert!(matches!(keyring.key_of("person", unknown, StreamSequence(3)).unwrap(), Found::Key(_)));
 }
 
 #[test]
