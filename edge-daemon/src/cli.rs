@@ -16,6 +16,9 @@ use clap::{Args, Parser, Subcommand, value_parser};
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
+    /// Does the part of the work that a damaged store may end, for the process that started this one
+    #[arg(long, hide = true, global = true)]
+    pub(crate) in_child: bool,
 }
 
 /// What `varved` can do.

@@ -51,13 +51,23 @@ pub(crate) struct GatewayCounters {
     pub(crate) writer: Arc<WriterCounters>,
 }
 
+impl GatewayConfig {
+    /// Opens the store as its owner.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub(crate) fn open_store(&self) -> Result<Varve, Failure> {
+        Varve::new(&self.store).map_err(|error| cannot_open(&self.store, &error))
+    }
+}
+
 impl Gateway {
     /// Opens the store as its owner, and every port.
     ///
     /// # Errors
     /// The store cannot be opened, a port is not there or in use, or the system refuses what a daemon needs.
     pub(crate) fn open(config: &GatewayConfig) -> Result<Self, Failure> {
-        let varve = Varve::new(&config.store).map_err(|error| cannot_open(&config.store, &error))?;
+        let varve = config.open_store()?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()

@@ -32,9 +32,11 @@ mod salvage;
 mod seed;
 mod serial;
 mod session;
+mod shield;
 mod stdout;
 mod store_view;
 mod tail;
+mod trial;
 mod utc;
 mod verify;
 mod writer;
@@ -47,25 +49,27 @@ use tracing_subscriber::EnvFilter;
 
 use crate::cli::{Cli, Command};
 use crate::failure::Failure;
+use crate::shield::Shield;
 
 /// Does what the command line of this process says, and tells the exit code: 0 when it was done, 1 when it ended
 /// otherwise, 2 when it could not begin, with one line on standard error that says why and what to do.
 pub fn main() -> ExitCode {
-    let command = Cli::parse().command;
-    start_log(&command);
-    execute(command).unwrap_or_else(|failure| {
+    let cli = Cli::parse();
+    start_log(&cli.command);
+    execute(cli).unwrap_or_else(|failure| {
         eprintln!("varved: {failure}");
         ExitCode::from(Failure::EXIT_CODE)
     })
 }
 
-fn execute(command: Command) -> Result<ExitCode, Failure> {
-    match command {
-        Command::Run(args) => run::run(args),
-        Command::Tail(args) => tail::tail(&args),
-        Command::Streams(args) => listing::streams(&args),
-        Command::Devices(args) => listing::devices(&args),
-        Command::Backup(args) => backup::backup(&args),
+fn execute(cli: Cli) -> Result<ExitCode, Failure> {
+    let shield = Shield { is_child: cli.in_child };
+    match cli.command {
+        Command::Run(args) => run::run(args, shield),
+        Command::Tail(args) => shield.read(&args.store, || tail::tail(&args)),
+        Command::Streams(args) => shield.read(&args.store, || listing::streams(&args)),
+        Command::Devices(args) => shield.read(&args.store, || listing::devices(&args)),
+        Command::Backup(args) => shield.read(&args.store, || backup::backup(&args)),
         Command::Restore(args) => backup::restore(&args),
         Command::Verify(args) => verify::verify(&args),
         Command::Salvage(args) => salvage::salvage(&args),

@@ -43,7 +43,7 @@ pub(crate) fn cannot_read(dir: &Path, error: &ReadError) -> Failure {
 }
 
 /// What to do with a damaged store.
-const SALVAGE: &str =
+pub(crate) const SALVAGE: &str =
     "keep the directory as it is; `varved salvage` makes a new store of what is whole in it";
 
 #[cfg(test)]

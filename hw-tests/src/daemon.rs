@@ -103,10 +103,18 @@ impl Daemon {
         self.signal(Signal::CONT);
     }
 
+    /// How it ended by itself; `None` while it has not.
+    ///
+    /// # Panics
+    /// When the system does not tell.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.process.try_wait().expect("its parent may ask")
+    }
+
     /// # Panics
     /// When the daemon has ended by itself.
     pub fn assert_alive(&mut self) {
-        if let Some(status) = self.process.try_wait().expect("its parent may ask") {
+        if let Some(status) = self.ended() {
             panic!("varved ended by itself, with {status}");
         }
     }

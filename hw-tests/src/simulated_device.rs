@@ -66,10 +66,15 @@ impl SimulatedDevice {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let line = self.reports.recv_timeout(left).expect("the device is done in time");
-            if let Some(numbers) = line.strip_prefix("done ") {
-                return DeviceReport::parse(numbers).expect("three numbers");
+            if let Some(report) = DeviceReport::of_line(&line) {
+                return report;
             }
         }
+    }
+
+    /// What it did in all; `None` before it is done.
+    pub fn report(&mut self) -> Option<DeviceReport> {
+        self.reports.try_iter().find_map(|line| DeviceReport::of_line(&line))
     }
 }
 
@@ -82,6 +87,11 @@ impl Drop for SimulatedDevice {
 }
 
 impl DeviceReport {
+    /// Reads the line by which a device tells that it is done.
+    fn of_line(line: &str) -> Option<Self> {
+        line.strip_prefix("done ").map(|numbers| Self::parse(numbers).expect("three numbers"))
+    }
+
     fn parse(numbers: &str) -> Option<Self> {
         let mut numbers = numbers.split(' ').map(str::parse);
         Some(Self { offered: numbers.next()?.ok()?, dropped: numbers.next()?.ok()? })

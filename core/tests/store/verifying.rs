@@ -38,6 +38,24 @@ fn without_first() -> impl Fn(&[u8], &mut Vec<u8>) {
 }
 
 #[test]
+fn rows_are_verified_without_the_blocks() {
+    let rows_of = |dir: &Path| Varve::open_read_only(dir).unwrap().snapshot().unwrap().verify_rows();
+    let dir = filled();
+    break_block(dir.path(), 0);
+    assert!(!verify(dir.path()).unwrap().is_sound());
+    assert!(rows_of(dir.path()).is_sound(), "it looks into none");
+    let without = |table: &str| {
+        let dir = filled();
+        edit(dir.path(), table, without_first());
+        rows_of(dir.path())
+    };
+    check(&without("name"), "table stream_info", "its name has no number");
+    check(&without("descriptor"), "table hash", "its descriptor is another");
+    check(&without("device"), "table device_id", "its device has another id");
+    check(&without("block"), "table stream", "its block is missing");
+}
+
+#[test]
 fn a_sound_store_is_found_sound_and_counted() {
     let dir = new_dir();
     let mut varve = open(&dir);
@@ -47,6 +65,9 @@ fn a_sound_store_is_found_sound_and_counted() {
         assert!(report.is_sound(), "{report}");
         assert_eq!((report.events, report.lost_events), (next, 0));
         assert_eq!((report.streams, report.devices), (6, 1));
+        let rows = Varve::open_read_only(dir.path()).unwrap().snapshot().unwrap().verify_rows();
+        assert!(rows.is_sound(), "{rows}");
+        assert_eq!((rows.events, rows.streams, rows.devices), (0, 6, 1));
     };
     drop(varve);
     check();
