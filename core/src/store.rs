@@ -38,7 +38,8 @@ pub use encryption::{
     Encryption, KEYS_MAX, KeysError, MasterKey, MasterKeyError, SNAPSHOT_OPENED_LEN_MAX, SealedStreams, Suite,
 };
 pub use error::{
-    AppendError, Damage, LayoutMismatch, OpenError, Place, ProcessorError, ReadError, StorageError,
+    Absence, AbsenceReason, AbsentInStream, AppendError, Damage, LayoutMismatch, OpenError, Place,
+    ProcessorError, ReadError, StorageError,
 };
 pub use follow::consumer::CONSUMER_NAME_LEN_MAX;
 pub use follow::event_handler::{Effects, EventHandler, HandlerError};

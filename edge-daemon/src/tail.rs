@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use varve_core::{EventView, GlobalSequence, ReadError, StreamId, VarveView};
+use varve_core::{Absence, EventView, GlobalSequence, ReadError, StreamId, VarveView};
 
 use crate::cli::TailArgs;
 use crate::failure::Failure;
@@ -74,38 +74,30 @@ impl Tail {
         let unreadable = |error: ReadError| cannot_read(&args.store, &error);
         let snapshot = view.snapshot().map_err(unreadable)?;
         let mut seen = 0;
-        let events = match snapshot.iter_from(self.next) {
-            Err(error) => return self.pass_over(error).map_err(unreadable),
-            Ok(events) => events,
-        };
+        let events = snapshot.iter_from(self.next).map_err(unreadable)?;
         for event in events.take(EVENTS_PER_SNAPSHOT) {
-            let event = match event {
-                Err(error) => return self.pass_over(error).map_err(unreadable),
-                Ok(event) => event,
-            };
             seen += 1;
-            self.next = GlobalSequence(event.global_seq.0 + 1);
-            if self.selection.takes(&event) {
-                self.line.clear();
-                write_line(&mut self.line, &event).map_err(unreadable)?;
-                if lines.write(&self.line)? == Delivery::Closed {
-                    return Ok(Printed::Closed);
+            self.line.clear();
+            self.next = match event {
+                Ok(event) => {
+                    if self.selection.takes(&event) {
+                        write_line(&mut self.line, &event).map_err(unreadable)?;
+                    }
+                    GlobalSequence(event.global_seq.0 + 1)
                 }
+                Err(ReadError::Absent(absence)) => {
+                    if self.selection.may_have_lost(&absence) {
+                        write_absence(&mut self.line, &absence);
+                    }
+                    absence.log.map_or(self.next, |range| range.end)
+                }
+                Err(error) => return Err(unreadable(error)),
+            };
+            if !self.line.is_empty() && lines.write(&self.line)? == Delivery::Closed {
+                return Ok(Printed::Closed);
             }
         }
         Ok(if seen == EVENTS_PER_SNAPSHOT { Printed::Some } else { Printed::All })
-    }
-
-    /// Goes on after events that are not there any more.
-    fn pass_over(&mut self, error: ReadError) -> Result<Printed, ReadError> {
-        let next = match &error {
-            ReadError::Retired { first } => *first,
-            ReadError::Quarantined { end } => *end,
-            _ => return Err(error),
-        };
-        tracing::warn!("from global sequence {}: {error}", self.next);
-        self.next = next;
-        Ok(Printed::Some)
     }
 }
 
@@ -117,6 +109,14 @@ impl Selection {
     fn takes(&self, event: &EventView<'_>) -> bool {
         self.stream.as_deref().is_none_or(|stream| stream == event.stream_name)
             && self.id.is_none_or(|id| id == event.stream_id)
+    }
+
+    /// Whether a wanted event may be among those that are absent.
+    fn may_have_lost(&self, absence: &Absence) -> bool {
+        absence.stream.as_ref().is_none_or(|lost| {
+            self.stream.as_deref().is_none_or(|stream| stream == lost.name)
+                && self.id.is_none_or(|id| id == lost.id)
+        })
     }
 }
 
@@ -141,6 +141,20 @@ fn write_line(line: &mut Vec<u8>, event: &EventView<'_>) -> Result<(), ReadError
     Ok(())
 }
 
+/// Writes in one JSON object which events cannot be had, from a place on, and why.
+fn write_absence(line: &mut Vec<u8>, absence: &Absence) {
+    line.push(b'{');
+    // Writing to memory does not fail.
+    if let Some(log) = &absence.log {
+        let _ = write!(line, r#""global_seq":{},"#, log.start);
+    }
+    if let Some(stream) = &absence.stream {
+        let (name, id, first) = (serde_json::Value::from(&*stream.name), stream.id, stream.range.start);
+        let _ = write!(line, r#""stream":{name},"stream_id":{id},"stream_seq":{first},"#);
+    }
+    let _ = write!(line, r#""absent":"{}","events":{}}}"#, absence.reason.name(), absence.events());
+}
+
 /// How many events are printed from one snapshot: while one is held, the store cannot use its pages again.
 const EVENTS_PER_SNAPSHOT: usize = 4096;
 
@@ -152,19 +166,22 @@ mod tests {
     use serde_json::Value;
     use varve_core::{
         Batch, BatchWriter, Channel, DescriptorHash, DeviceBatch, DeviceId, DeviceSequence, Epoch, Lane,
-        StreamBinding, TimeColumn, Varve,
+        RetentionPolicy, StreamBinding, StreamSequence, TimeColumn, Varve,
     };
 
     use super::*;
 
     fn printed(varve: &Varve) -> Vec<Value> {
         let snapshot = varve.snapshot().unwrap();
-        let line = |event: EventView<'_>| {
+        let line = |event: Result<EventView<'_>, ReadError>| {
             let mut line = Vec::new();
-            write_line(&mut line, &event).unwrap();
+            match event {
+                Err(ReadError::Absent(absence)) => write_absence(&mut line, &absence),
+                event => write_line(&mut line, &event.unwrap()).unwrap(),
+            }
             serde_json::from_slice(&line).unwrap()
         };
-        snapshot.iter_from(GlobalSequence(0)).unwrap().map(|event| line(event.unwrap())).collect()
+        snapshot.iter_from(GlobalSequence(0)).unwrap().map(line).collect()
     }
 
     #[test]
@@ -181,19 +198,41 @@ mod tests {
     }
 
     #[test]
-    fn events_that_are_not_there_any_more_are_passed_over() {
-        let mut tail = Tail {
-            next: GlobalSequence(3),
-            selection: Selection { stream: None, id: None },
-            line: Vec::new(),
+    fn events_that_cannot_be_had_are_one_object_and_those_behind_are_shown() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut varve = Varve::new(dir.path()).unwrap();
+        let mut frames = varve.stream::<[u8; 4096], 4096>("frames").unwrap();
+        frames.append_batch(StreamId(7), &[[0; 4096]; 40]).unwrap();
+        let mut policy = RetentionPolicy::default();
+        policy.events_max = Some(20);
+        let first = varve.retain(&policy).unwrap().first.0;
+        let lines = printed(&varve);
+        let gone = serde_json::json!({ "global_seq": 0, "absent": "retired", "events": first });
+        assert_eq!(lines[0], gone);
+        assert_eq!((&lines[1]["global_seq"], lines.len() as u64), (&first.into(), 41 - first));
+    }
+
+    #[test]
+    fn an_absence_in_a_stream_that_nobody_asked_for_is_not_shown() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut varve = Varve::new(dir.path()).unwrap();
+        let mut frames = varve.stream::<[u8; 4096], 4096>("frames").unwrap();
+        frames.append_batch(StreamId(7), &[[0; 4096]; 40]).unwrap();
+        let mut policy = RetentionPolicy::default();
+        policy.events_max = Some(20);
+        varve.retain(&policy).unwrap();
+        let gone = frames.reader().get_bytes(StreamId(7), StreamSequence(3)).map(drop);
+        let Err(ReadError::Absent(of_stream)) = gone else { panic!("{gone:?}") };
+        let gone = varve.global_reader().get(GlobalSequence(3)).map(drop);
+        let Err(ReadError::Absent(of_any)) = gone else { panic!("{gone:?}") };
+        let wants = |stream: Option<&str>, id: Option<u64>| {
+            let selection = Selection { stream: stream.map(Into::into), id: id.map(StreamId) };
+            (selection.may_have_lost(&of_stream), selection.may_have_lost(&of_any))
         };
-        let retired = ReadError::Retired { first: GlobalSequence(10) };
-        assert!(tail.pass_over(retired).is_ok_and(|printed| printed == Printed::Some));
-        assert_eq!(tail.next, GlobalSequence(10));
-        tail.pass_over(ReadError::Quarantined { end: GlobalSequence(20) }).unwrap();
-        assert_eq!(tail.next, GlobalSequence(20));
-        assert!(tail.pass_over(ReadError::TooManyReaders).is_err());
-        assert_eq!(tail.next, GlobalSequence(20));
+        assert_eq!(wants(None, None), (true, true));
+        assert_eq!(wants(Some("frames"), Some(7)), (true, true));
+        assert_eq!(wants(Some("frames"), Some(8)), (false, true));
+        assert_eq!(wants(Some("doors"), None), (false, true));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What can go wrong: one enum for each family of operations, and the place of every damage.
 
+mod absence;
 mod conversions;
 mod display;
 
@@ -11,7 +12,8 @@ use crate::descriptor::{DescriptorError, LayoutDifference};
 #[cfg(feature = "encryption")]
 use crate::store::encryption::KeysError;
 use crate::store::write::expected_version::ExpectedVersion;
-use crate::{ArchiveError, GlobalSequence, LayoutHash, StreamId, StreamSequence};
+use crate::{ArchiveError, GlobalSequence, LayoutHash, StreamId};
+pub use absence::{Absence, AbsenceReason, AbsentInStream};
 
 /// Why a store could not be opened.
 #[derive(Debug)]
@@ -193,43 +195,9 @@ pub enum ReadError {
     },
     /// The event has another layout than the one that it was to be read as.
     LayoutMismatch(Box<LayoutMismatch>),
-    /// The event is gone by the store's retention.
-    Retired {
-        /// The first event that is still there.
-        first: GlobalSequence,
-    },
-    /// The event of a stream is gone by the store's retention.
-    StreamRetired {
-        /// The stream's first event that is still there, or the place of its next one.
-        first: StreamSequence,
-    },
-    /// The event was lost to damage, which a salvage set aside.
-    Quarantined {
-        /// Where to read on: the event after those that are lost.
-        end: GlobalSequence,
-    },
-    /// The event of a stream was lost to damage, which a salvage set aside.
-    StreamQuarantined {
-        /// Where to read on: the stream's event after those that are lost.
-        end: StreamSequence,
-    },
-    /// The stream was shredded: what it held of sealed events is gone for good.
-    Shredded {
-        /// The stream's name.
-        stream: String,
-        /// Which stream of the name.
-        stream_id: StreamId,
-        /// The stream's first event that was not shredded, or the place of its next one.
-        first: StreamSequence,
-    },
-    /// The event is sealed, and the store was opened without its master key, or by a build without the feature
-    /// `encryption`.
-    Sealed {
-        /// The stream's name.
-        stream: String,
-        /// Which stream of the name.
-        stream_id: StreamId,
-    },
+    /// The event has its place and cannot be had, nor can those that are absent with it: retired, lost to damage,
+    /// shredded, or sealed to this process.
+    Absent(Box<Absence>),
     /// The snapshot has opened as many sealed events as it may keep,
     /// [`SNAPSHOT_OPENED_LEN_MAX`](crate::SNAPSHOT_OPENED_LEN_MAX): drop it, take another, and go on there.
     #[cfg(feature = "encryption")]
@@ -341,14 +309,6 @@ impl StorageError {
     /// Whether the disk is full: free some space and try again.
     pub fn is_disk_full(&self) -> bool {
         matches!(&self.0, heed::Error::Io(error) if is_disk_full(error))
-    }
-}
-
-impl ReadError {
-    /// Whether it tells why one event cannot be had, and the log goes on after it: an iterator that gives such an error
-    /// in the event's place does not end with it.
-    pub fn is_absence(&self) -> bool {
-        matches!(self, Self::Shredded { .. } | Self::Sealed { .. })
     }
 }
 

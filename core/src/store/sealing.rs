@@ -8,7 +8,7 @@ mod keyless;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::store::error::{OpenError, ReadError};
+use crate::store::error::{AbsenceReason, OpenError, ReadError};
 use crate::store::files::environment::Environment;
 use crate::store::log::block::Run;
 use crate::store::read::snapshot::Snapshot;
@@ -40,9 +40,8 @@ fn ring_of(environment: &Arc<Environment>) -> Result<Option<u64>, OpenError> {
 }
 
 /// Says that a run is sealed, and that this process has not what opens it.
-fn sealed(snapshot: &Snapshot, run: &Run<'_>) -> Result<ReadError, ReadError> {
-    let stream = snapshot.stream_row(run.stream())?;
-    Ok(ReadError::Sealed { stream: stream.name.into(), stream_id: stream.id })
+fn sealed(snapshot: &Snapshot, run: &Run<'_>) -> ReadError {
+    snapshot.unopened(AbsenceReason::Sealed, run, run.first())
 }
 
 /// The keys, beside LMDB's file and never in it.

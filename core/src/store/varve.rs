@@ -131,14 +131,14 @@ impl Varve {
 
     /// Forgets all that the stream `id` of a name holds of sealed events: destroys the key that opens them. When it
     /// returns, nothing of the key is left in the store's files, nor of anything that opens it; reading such an event
-    /// says [`ReadError::Shredded`]. The stream itself stays, keeps its places, and takes new events under a new key.
+    /// says [`ReadError::Absent`]. The stream itself stays, keeps its places, and takes new events under a new key.
     ///
     /// It writes the file of all keys anew, and waits for the disk. What snapshots have opened they keep until they are
     /// dropped. Events from before the stream was sealed stay. What copies of the file `keys` and worn flash may still hold,
     /// FORMAT.md tells in section 8.
     ///
     /// ```
-    /// use varve_core::{Config, Encryption, MasterKey, ReadError, StreamId, Varve};
+    /// use varve_core::{AbsenceReason, Config, Encryption, MasterKey, ReadError, StreamId, Varve};
     ///
     /// # let dir = tempfile::tempdir()?;
     /// let mut config = Config::default();
@@ -149,7 +149,7 @@ impl Varve {
     ///
     /// varve.shred("visits", StreamId(42))?;
     /// let gone = visits.reader().get_archived(StreamId(42), seq).unwrap_err();
-    /// assert!(matches!(gone, ReadError::Shredded { .. }));
+    /// assert!(matches!(gone, ReadError::Absent(absence) if absence.reason == AbsenceReason::Shredded));
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     ///

@@ -1,6 +1,7 @@
 //! The event store, through its public interface alone.
 #![cfg(feature = "store")]
 
+mod absent;
 mod backing_up;
 mod backward;
 mod concurrent;
@@ -35,8 +36,8 @@ mod whole;
 
 use rkyv::{Archive, Serialize};
 use varve_core::{
-    Batch, BatchWriter, Channel, Config, DescriptorHash, DeviceBatch, DeviceId, DeviceSequence, Durability,
-    Epoch, Event, Lane, StreamBinding, StreamId, TimeColumn, Varve,
+    Absence, Batch, BatchWriter, Channel, Config, DescriptorHash, DeviceBatch, DeviceId, DeviceSequence,
+    Durability, Epoch, Event, Lane, ReadError, StreamBinding, StreamId, TimeColumn, Varve,
 };
 
 /// A sensor's reading: 19 bytes when archived.
@@ -63,6 +64,16 @@ fn reading(uptime: u64) -> Reading {
 
 fn door(who: &str) -> Door {
     Door { open: true, who: who.into() }
+}
+
+/// What is absent, where that is why there is no result.
+#[track_caller]
+fn absence<T>(result: Result<T, ReadError>) -> Absence {
+    match result {
+        Err(ReadError::Absent(absence)) => *absence,
+        Err(error) => panic!("{error}"),
+        Ok(_) => panic!("nothing is absent"),
+    }
 }
 
 /// `cases` at scale 10, a tenth of them by default.

@@ -5,11 +5,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use varve_core::{
-    AppendError, Config, Effects, EventView, GlobalSequence, HandlerError, Processor, QUOTA_MIN, ReadError,
-    RetentionPolicy, Stream, StreamId, StreamSequence, TAIL_LEN_DEFAULT, TAIL_LEN_MIN, Varve, restore,
+    Absence, AbsenceReason, AppendError, Config, Effects, EventView, GlobalSequence, HandlerError, Processor,
+    QUOTA_MIN, RetentionPolicy, Stream, StreamId, StreamSequence, TAIL_LEN_DEFAULT, TAIL_LEN_MIN, Varve,
+    restore,
 };
 
-use crate::{new_dir, open, relaxed};
+use crate::{absence, new_dir, open, relaxed};
 
 /// An event of 4 KiB: 15 to a block.
 type Frame = [u8; 4096];
@@ -49,16 +50,22 @@ fn what_is_retired_is_a_named_absence_and_the_rest_is_read_as_ever() {
     let before = varve.snapshot().unwrap();
     let first = varve.retain(&last(50)).unwrap().first;
     assert_eq!(first, GlobalSequence(60), "whole blocks go");
-    let retired = |error: ReadError| matches!(error, ReadError::Retired { first } if first.0 == 60);
+    let retired =
+        |gone: Absence| gone.reason == AbsenceReason::Retired && gone.log == Some(GlobalSequence(0)..first);
     let mut log = varve.global_reader();
-    assert!(retired(log.get(GlobalSequence(59)).unwrap_err()));
+    assert!(retired(absence(log.get(GlobalSequence(59)))));
     assert_eq!(log.get(first).unwrap().unwrap().stream_seq, StreamSequence(0));
-    assert!(retired(log.iter_from(GlobalSequence(0)).unwrap().iter().map(drop).unwrap_err()));
+    let all = log.iter_from(GlobalSequence(0)).unwrap();
+    let mut all = all.iter().unwrap();
+    assert!(retired(absence(all.next().unwrap())), "it is told once");
+    assert_eq!(all.map(Result::unwrap).count(), 60);
     assert_eq!(log.iter_from(first).unwrap().iter().unwrap().filter(Result::is_ok).count(), 60);
     assert_eq!(log.iter_back(None).unwrap().iter().unwrap().map(Result::unwrap).count(), 60);
     let mut frames = frames.reader();
-    let lost = frames.get_bytes(StreamId(1), StreamSequence(59)).map(drop).unwrap_err();
-    assert!(matches!(lost, ReadError::StreamRetired { first } if first.0 == 60), "{lost}");
+    let gone = absence(frames.get_bytes(StreamId(1), StreamSequence(59)).map(drop));
+    assert_eq!((gone.reason, gone.events()), (AbsenceReason::Retired, 60));
+    let gone = gone.stream.unwrap();
+    assert_eq!((gone.name.as_str(), gone.id), ("frames", StreamId(1)));
     assert_eq!(frames.version(StreamId(1)).unwrap(), 60, "a stream whose events are gone keeps its end");
     assert!(frames.iter_stream(StreamId(1), None).unwrap().iter().next().is_none());
     assert!(frames.iter_stream_back(StreamId(1), None).unwrap().iter().next().is_none());
@@ -99,8 +106,11 @@ fn a_stream_that_is_cut_is_read_from_what_is_left_of_it() {
     let seqs: Vec<_> = backward.iter().map(|event| event.unwrap().stream_seq.0).collect();
     assert_eq!(seqs, (first..60).rev().collect::<Vec<_>>());
     let explicit = reader.iter_stream(StreamId(1), Some(StreamSequence(3))).unwrap();
-    let error = explicit.iter().next().unwrap().map(drop).unwrap_err();
-    assert!(matches!(error, ReadError::StreamRetired { first: told } if told.0 == first), "{error}");
+    let mut explicit = explicit.iter();
+    let gone = absence(explicit.next().unwrap().map(drop));
+    assert_eq!(gone.reason, AbsenceReason::Retired);
+    assert_eq!(gone.stream.unwrap().range, StreamSequence(3)..StreamSequence(first));
+    assert!(explicit.map(|event| event.unwrap().stream_seq.0).eq(first..60));
     let appended = frames.append(StreamId(1), &[9; 4096]).unwrap();
     assert_eq!(appended, (StreamSequence(60), GlobalSequence(60)));
 }

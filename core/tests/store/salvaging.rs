@@ -4,16 +4,16 @@ use std::fs;
 use std::path::Path;
 
 use varve_core::{
-    GlobalSequence, OpenError, ReadError, SalvageError, SalvageReport, StreamId, StreamSequence, Varve,
+    AbsenceReason, GlobalSequence, OpenError, SalvageError, SalvageReport, StreamId, StreamSequence, Varve,
     salvage, verify,
 };
 
 use crate::damage::{edit, remove_table};
 use crate::whole::{Whole, blocks, filled};
-use crate::{Door, Reading, new_dir, open, reading, relaxed};
+use crate::{Door, Reading, absence, new_dir, open, reading, relaxed};
 
 /// Salvages into a directory of its own.
-fn saved(dir: &Path) -> (SalvageReport, tempfile::TempDir) {
+pub(crate) fn saved(dir: &Path) -> (SalvageReport, tempfile::TempDir) {
     let target = new_dir();
     let report = salvage(dir, target.path().join("new")).unwrap();
     (report, target)
@@ -31,13 +31,13 @@ fn break_everywhere(dir: &Path, first: u64) {
     fs::write(&data, file).unwrap();
 }
 
-/// Breaks a block, and takes away the tail, which may hold it still.
-fn lose_block(dir: &Path, first: u64) {
-    break_everywhere(dir, first);
+/// Breaks blocks, and takes away the tail, which may hold them still.
+pub(crate) fn lose_blocks(dir: &Path, firsts: &[u64]) {
+    firsts.iter().for_each(|&first| break_everywhere(dir, first));
     fs::remove_file(dir.join("tail")).unwrap();
 }
 
-fn read(target: &tempfile::TempDir) -> varve_core::VarveView {
+pub(crate) fn read(target: &tempfile::TempDir) -> varve_core::VarveView {
     Varve::open_read_only(target.path().join("new")).unwrap()
 }
 
@@ -62,7 +62,7 @@ fn a_whole_store_is_saved_as_it_is_under_another_incarnation() {
 fn events_of_a_damaged_block_are_a_named_absence_and_the_others_stay_where_they_were() {
     let dir = filled();
     let [_, first, end, ..] = blocks(dir.path())[..] else { panic!("there are several blocks") };
-    lose_block(dir.path(), first);
+    lose_blocks(dir.path(), &[first]);
     let (report, target) = saved(dir.path());
     assert_eq!(report.lost_events, end - first);
     assert!(report.verification.is_sound(), "{report}");
@@ -70,17 +70,18 @@ fn events_of_a_damaged_block_are_a_named_absence_and_the_others_stay_where_they_
     let snapshot = view.snapshot().unwrap();
     let mut events = snapshot.iter_from(GlobalSequence(0)).unwrap();
     assert_eq!(events.by_ref().take(first as usize).filter(Result::is_ok).count() as u64, first);
-    let end = GlobalSequence(end);
-    assert!(matches!(events.next(), Some(Err(ReadError::Quarantined { end: told })) if told == end));
-    assert!(events.next().is_none());
+    let lost = GlobalSequence(first)..GlobalSequence(end);
+    let told = absence(events.next().unwrap());
+    assert_eq!((told.reason, told.log), (AbsenceReason::Quarantined, Some(lost.clone())));
+    assert_eq!(events.map(Result::unwrap).count() as u64, report.events - first, "it goes on behind them");
+    let end = lost.end;
     let next = snapshot.iter_from(end).unwrap().next().unwrap().unwrap();
     assert_eq!((next.global_seq, next.stream_name), (end, "doors"));
-    let lost = view.global_reader().get(GlobalSequence(first + 1)).unwrap_err();
-    assert!(matches!(lost, ReadError::Quarantined { end: told } if told == end), "{lost}");
+    assert_eq!(absence(view.global_reader().get(GlobalSequence(first + 1))).log, Some(lost));
     let mut doors = view.stream_reader::<Door>("doors").unwrap();
     let (last_lost, after) = (StreamSequence(next.stream_seq.0 - 1), next.stream_seq);
-    let lost = doors.get_bytes(StreamId(1), last_lost).map(drop).unwrap_err();
-    assert!(matches!(lost, ReadError::StreamQuarantined { end } if end == after), "{lost}");
+    let lost = absence(doors.get_bytes(StreamId(1), last_lost).map(drop));
+    assert_eq!(lost.stream.unwrap().range.end, after);
     assert!(doors.get_bytes(StreamId(1), after).unwrap().is_some());
     assert_eq!(doors.version(StreamId(1)).unwrap(), 162);
 }
@@ -91,14 +92,14 @@ fn runs_of_lost_events_are_told_from_what_is_left_around_them() {
     let dir = filled();
     let [_, first, end, ..] = blocks(dir.path())[..] else { panic!("there are several blocks") };
     remove_table(dir.path(), "stream");
-    lose_block(dir.path(), first);
+    lose_blocks(dir.path(), &[first]);
     let (report, target) = saved(dir.path());
     assert_eq!(report.lost_events, end - first);
     assert!(report.verification.is_sound(), "{report}");
     let mut doors = read(&target).stream_reader::<Door>("doors").unwrap();
     let lost = (0..162).filter(|&seq| {
         let read = doors.get_bytes(StreamId(1), StreamSequence(seq)).map(drop);
-        matches!(read, Err(ReadError::StreamQuarantined { .. }))
+        read.is_err_and(|error| absence::<()>(Err(error)).reason == AbsenceReason::Quarantined)
     });
     assert_eq!(lost.count() as u64, end - first);
 }
@@ -133,7 +134,7 @@ fn what_a_damaged_block_held_may_still_be_in_the_tail() {
 #[test]
 fn a_salvaged_store_goes_on_like_any_other() {
     let dir = filled();
-    lose_block(dir.path(), 0);
+    lose_blocks(dir.path(), &[0]);
     let (report, target) = saved(dir.path());
     let next = report.events + report.lost_events;
     let mut varve = Varve::with_config(target.path().join("new"), relaxed()).unwrap();
@@ -180,29 +181,18 @@ fn scale() -> usize {
     std::env::var("VARVE_TEST_SCALE").ok().and_then(|scale| scale.parse().ok()).unwrap_or(1).clamp(1, 10)
 }
 
-/// Every event that can be read, stepping over what is lost.
+/// Every event that can be read.
 fn surviving(target: &tempfile::TempDir) -> Vec<(GlobalSequence, Vec<u8>)> {
     let view = read(target);
     let snapshot = view.snapshot().unwrap();
-    let mut events = Vec::new();
-    let mut from = Some(GlobalSequence(0));
-    while let Some(start) = from.take() {
-        let iter = match snapshot.iter_from(start) {
-            Err(ReadError::Quarantined { end }) => {
-                from = Some(end);
-                continue;
-            }
-            iter => iter.unwrap(),
-        };
-        for event in iter {
-            match event {
-                Ok(event) => events.push((event.global_seq, event.payload.to_vec())),
-                Err(ReadError::Quarantined { end }) => from = Some(end),
-                Err(error) => panic!("{error}"),
-            }
+    let events = snapshot.iter_from(GlobalSequence(0)).unwrap().filter_map(|event| match event {
+        Ok(event) => Some((event.global_seq, event.payload.to_vec())),
+        lost => {
+            assert_eq!(absence(lost).reason, AbsenceReason::Quarantined);
+            None
         }
-    }
-    events
+    });
+    events.collect()
 }
 
 #[test]

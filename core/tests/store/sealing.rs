@@ -7,13 +7,15 @@ use std::path::Path;
 
 use tempfile::TempDir;
 use varve_core::{
-    AppendError, Config, Damage, Encryption, Epoch, Event, GlobalSequence, KeysError, MasterKey, OpenError,
-    Place, ReadError, SNAPSHOT_OPENED_LEN_MAX, SealedStreams, StreamId, StreamSequence, Suite, TimeColumn,
-    Varve,
+    Absence, AbsenceReason, AppendError, Config, Damage, Encryption, Epoch, Event, GlobalSequence, KeysError,
+    MasterKey, OpenError, Place, ReadError, SNAPSHOT_OPENED_LEN_MAX, SealedStreams, StreamId, StreamSequence,
+    Suite, TimeColumn, Varve,
 };
 
 use crate::second_process::{start, tell, wait_for};
-use crate::{DEVICE, Door, LANE, Reading, archived, binding, device_batch, door, new_dir, reading, relaxed};
+use crate::{
+    DEVICE, Door, LANE, Reading, absence, archived, binding, device_batch, door, new_dir, reading, relaxed,
+};
 
 const MASTER: [u8; 32] = [0x42; 32];
 
@@ -215,40 +217,59 @@ fn a_shredded_stream_says_so_and_the_log_goes_on_past_it() {
 fn check_shredded(varve: &Varve) {
     let id = StreamId(2);
     let mut reader = varve.stream_reader::<Door>("doors").unwrap();
-    let is_shredded = |error: &ReadError| {
-        matches!(error, ReadError::Shredded { stream, stream_id, first }
-            if stream == "doors" && *stream_id == id && *first == StreamSequence(24))
-    };
-    for seq in 0..24 {
-        assert!(is_shredded(&reader.get_archived(id, StreamSequence(seq)).map(|_| ()).unwrap_err()));
-        assert!(is_shredded(&reader.get_bytes(id, StreamSequence(seq)).unwrap_err()));
+    let is_shredded = |gone: &Absence| gone.reason == AbsenceReason::Shredded && gone.events() > 0;
+    for seq in (0..24).map(StreamSequence) {
+        let told =
+            [absence(reader.get_archived(id, seq).map(drop)), absence(reader.get_bytes(id, seq).map(drop))];
+        for gone in told {
+            let stream = gone.stream.as_ref().unwrap();
+            assert!(is_shredded(&gone) && (stream.name.as_str(), stream.id) == ("doors", id));
+            assert!(stream.range.contains(&seq) && stream.range.end == StreamSequence(24));
+        }
     }
-    assert!(is_shredded(reader.iter_stream(id, None).unwrap().iter().next().unwrap().as_ref().unwrap_err()));
+    let all = reader.iter_stream(id, None).unwrap();
+    let mut all = all.iter();
+    assert_eq!(absence(all.next().unwrap().map(drop)).events(), 24, "all are told at once");
+    assert_eq!(all.map(|event| event.unwrap().stream_seq.0).collect::<Vec<_>>(), [24]);
     let rest = reader.iter_stream(id, Some(StreamSequence(24))).unwrap();
     assert_eq!(rest.iter().map(Result::unwrap).count(), 1);
     assert_eq!(whos(varve, 1).len(), 8);
 
     let snapshot = varve.snapshot().unwrap();
-    let mut gone = 0;
-    for (place, event) in snapshot.iter_from(GlobalSequence(0)).unwrap().enumerate() {
-        match event {
-            Ok(event) => assert_eq!(event.global_seq, GlobalSequence(place as u64)),
-            Err(error) => {
-                assert!(is_shredded(&error) && error.is_absence());
-                gone += 1;
+    let mut next = GlobalSequence(0);
+    let (mut gone, mut gone_seqs) = (0, Vec::new());
+    for event in snapshot.iter_from(next).unwrap() {
+        next = match event {
+            Ok(event) => {
+                assert_eq!(event.global_seq, next);
+                GlobalSequence(next.0 + 1)
             }
-        }
+            event => {
+                let absence = absence(event);
+                let (log, stream) = (absence.log.clone().unwrap(), absence.stream.clone().unwrap());
+                assert!(is_shredded(&absence) && log.start == next && stream.id == id);
+                assert_eq!(stream.range.end.0 - stream.range.start.0, absence.events());
+                gone += absence.events();
+                gone_seqs.extend(stream.range.start.0..stream.range.end.0);
+                log.end
+            }
+        };
     }
-    assert_eq!(gone, 24);
-    let back: Vec<_> = snapshot.iter_back(None).unwrap().map(|event| event.is_ok()).collect();
-    assert_eq!((back.len(), back.iter().filter(|&&is_there| is_there).count()), (33, 9));
+    assert_eq!((gone, next), (24, GlobalSequence(33)));
+    assert!(gone_seqs.into_iter().eq(0..24), "each is told once");
+    let back = || snapshot.iter_back(None).unwrap();
+    assert_eq!(back().filter(Result::is_ok).count(), 9);
+    assert_eq!(back().filter(Result::is_err).map(|event| absence(event).events()).sum::<u64>(), 24);
     assert!(snapshot.iter_from(GlobalSequence(3)).unwrap().next().unwrap().is_err());
-    assert_eq!(snapshot.events_of::<Door>(GlobalSequence(0)).map(Result::unwrap).count(), 9);
+    let of_type = || snapshot.events_of::<Door>(GlobalSequence(0));
+    assert_eq!(of_type().filter(Result::is_ok).count(), 9);
+    assert_eq!(of_type().filter(Result::is_err).map(|event| absence(event).events()).sum::<u64>(), 24);
     let (mut log, mut global) = (snapshot.log(), varve.global_reader());
-    assert!(is_shredded(&log.get_bytes(GlobalSequence(2)).unwrap_err()));
+    assert!(is_shredded(&absence(log.get_bytes(GlobalSequence(2)))));
     assert!(log.get_bytes(GlobalSequence(4)).unwrap().is_some());
-    assert!(is_shredded(&global.get(GlobalSequence(2)).unwrap_err()));
-    assert!(is_shredded(&global.get_bytes(GlobalSequence(2)).unwrap_err()));
+    let place = Some(GlobalSequence(2)..GlobalSequence(3));
+    assert_eq!(absence(global.get(GlobalSequence(2))).log, place);
+    assert_eq!(absence(global.get_bytes(GlobalSequence(2)).map(drop)).log, place);
 }
 
 #[test]
@@ -263,9 +284,9 @@ fn a_snapshot_keeps_what_it_has_opened_and_opens_nothing_that_was_shredded() {
     varve.shred("doors", StreamId(2)).unwrap();
     assert!(String::from_utf8_lossy(lent).contains(MARKER));
     assert!(snapshot.log().get_bytes(GlobalSequence(0)).unwrap().is_some());
-    assert!(matches!(snapshot.log().get_bytes(GlobalSequence(1)), Err(ReadError::Shredded { .. })));
+    assert_eq!(absence(snapshot.log().get_bytes(GlobalSequence(1))).reason, AbsenceReason::Shredded);
     let renewed = varve.snapshot().unwrap();
-    assert!(matches!(renewed.log().get_bytes(GlobalSequence(0)), Err(ReadError::Shredded { .. })));
+    assert_eq!(absence(renewed.log().get_bytes(GlobalSequence(0))).reason, AbsenceReason::Shredded);
 }
 
 #[test]
@@ -280,13 +301,14 @@ fn a_processor_passes_over_what_was_shredded() {
         Ok(())
     };
     let mut processor = varve_core::Processor::new(&varve, "reader", handler).unwrap().commit_every(2);
-    let mut next = GlobalSequence(0);
+    let (mut next, mut absent) = (GlobalSequence(0), 0);
     while let Some(progress) = processor.try_turn().unwrap() {
         next = progress.next;
+        absent += progress.absent;
     }
     drop(processor);
     assert_eq!(seen, [1, 1, 1]);
-    assert_eq!(next, GlobalSequence(12));
+    assert_eq!((next, absent), (GlobalSequence(12), 9));
 }
 
 #[test]
@@ -322,12 +344,16 @@ fn an_owner_needs_the_master_key_and_a_reader_sees_what_is_plain_without_it() {
         .unwrap()
         .iter()
         .unwrap()
-        .map(|event| event.map(|event| event.stream_name == "plain").map_err(|error| error.is_absence()))
+        .map(|event| match event {
+            Ok(event) => Ok(event.stream_name == "plain"),
+            event => Err(absence(event).log.unwrap()),
+        })
         .collect();
-    assert_eq!(events, [Err(true), Err(true), Err(true), Err(true), Ok(true)]);
+    let sealed = |from, to| Err(GlobalSequence(from)..GlobalSequence(to));
+    assert_eq!(events, [sealed(0, 1), sealed(1, 4), Ok(true)]);
     let got =
-        view.stream_reader::<Door>("doors").unwrap().get_bytes(StreamId(1), StreamSequence(0)).map(|_| ());
-    assert!(matches!(got, Err(ReadError::Sealed { .. })));
+        view.stream_reader::<Door>("doors").unwrap().get_bytes(StreamId(1), StreamSequence(0)).map(drop);
+    assert_eq!(absence(got).reason, AbsenceReason::Sealed);
     drop(view);
     let view = Varve::open_read_only_with_config(dir.path(), all_sealed()).unwrap();
     assert_eq!(view.snapshot().unwrap().events_of::<Door>(GlobalSequence(0)).count(), 5);
@@ -522,8 +548,8 @@ fn what_was_shredded_stays_so_in_a_store_restored_with_the_newer_keys() {
     fs::copy(dir.path().join("keys"), restored.join("keys")).unwrap();
     let mut varve = Varve::with_config(&restored, all_sealed()).unwrap();
     let mut reader = varve.stream_reader::<Door>("doors").unwrap();
-    let gone = reader.get_bytes(StreamId(1), StreamSequence(1)).map(|_| ());
-    assert!(matches!(gone, Err(ReadError::Shredded { .. })));
+    let gone = reader.get_bytes(StreamId(1), StreamSequence(1)).map(drop);
+    assert_eq!(absence(gone).reason, AbsenceReason::Shredded);
     let mut doors = varve.stream::<Door, 128>("doors").unwrap();
     let (seq, _) = doors.append(StreamId(1), &door("anew")).unwrap();
     assert_eq!(seq, StreamSequence(2));
@@ -540,7 +566,7 @@ pub(crate) fn read_beside_the_owner(path: &Path) {
     tell("ready");
     std::io::stdin().read_line(&mut String::new()).unwrap();
     assert!(got(1).unwrap() && got(3).unwrap());
-    assert!(matches!(got(2), Err(ReadError::Shredded { .. })));
+    assert_eq!(absence(got(2)).reason, AbsenceReason::Shredded);
 }
 
 #[test]
@@ -670,23 +696,25 @@ fn check_life(seed: u64, varve: &Varve, model: &Model) {
     let snapshot = varve.snapshot().unwrap();
     let mut next: HashMap<u64, u64> = HashMap::new();
     let mut events = snapshot.iter_from(GlobalSequence(0)).unwrap();
-    for (place, (id, who)) in model.log.iter().enumerate() {
+    let mut gone_before = GlobalSequence(0);
+    for (place, (id, who)) in (0..).zip(&model.log) {
         let seq = next.entry(*id).or_default();
         let is_gone = *seq < model.shredded.get(id).copied().unwrap_or_default();
-        match events.next().unwrap() {
-            Ok(event) => {
-                assert_eq!(
-                    (event.stream_id.0, event.stream_seq.0),
-                    (*id, *seq),
-                    "seed {seed}, event {place}"
-                );
-                assert_eq!(event.archived::<Door>().unwrap().who.as_str(), who, "seed {seed}, event {place}");
-                assert!(!is_gone, "seed {seed}, event {place}");
+        if gone_before <= GlobalSequence(place) {
+            match events.next().unwrap() {
+                Ok(event) => {
+                    let stored = (event.stream_id.0, event.stream_seq.0);
+                    assert_eq!(stored, (*id, *seq), "seed {seed}, event {place}");
+                    let stored = event.archived::<Door>().unwrap().who.as_str();
+                    assert_eq!(stored, who, "seed {seed}, event {place}");
+                    assert!(!is_gone, "seed {seed}, event {place}");
+                }
+                event => {
+                    let absence = absence(event);
+                    assert!(is_gone && absence.stream.unwrap().id.0 == *id, "seed {seed}");
+                    gone_before = absence.log.unwrap().end;
+                }
             }
-            Err(ReadError::Shredded { stream_id, .. }) => {
-                assert!(is_gone && stream_id.0 == *id, "seed {seed}")
-            }
-            Err(error) => panic!("seed {seed}, event {place}: {error}"),
         }
         *seq += 1;
     }

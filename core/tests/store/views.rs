@@ -3,13 +3,14 @@
 use rkyv::{Archive, Serialize};
 use varve_core::descriptor::LayoutDifference;
 use varve_core::{
-    AppendError, DeviceId, Epoch, Event, GlobalSequence, MERGED_STREAMS_MAX, Place, ReadError,
+    AbsenceReason, AppendError, DeviceId, Epoch, Event, GlobalSequence, MERGED_STREAMS_MAX, Place, ReadError,
     RetentionPolicy, Snapshot, StreamId, StreamSequence, TimeColumn, Varve,
 };
 
 use crate::backward::{interleaved_with_a_device, told};
 use crate::{
-    DEVICE, Door, LANE, Reading, archived, binding, device_batch, door, new_dir, open, reading, sealed,
+    DEVICE, Door, LANE, Reading, absence, archived, binding, device_batch, door, new_dir, open, reading,
+    sealed,
 };
 
 const ID: StreamId = StreamId(5);
@@ -436,20 +437,25 @@ fn what_is_retired_is_not_merged_and_not_found_by_its_time() {
     let snapshot = varve.snapshot().unwrap();
     let left = || first.0..60;
     let set = [("doors", StreamId(0)), ("doors", StreamId(2))];
-    let merged =
-        snapshot.iter_streams(set, GlobalSequence(0)).unwrap().map(|event| event.unwrap().global_seq.0);
+    let mut merged = snapshot.iter_streams(set, GlobalSequence(3)).unwrap();
+    let gone = absence(merged.next().unwrap());
+    assert_eq!((gone.reason, gone.log), (AbsenceReason::Retired, Some(GlobalSequence(3)..first)));
+    let merged = merged.map(|event| event.unwrap().global_seq.0);
     assert!(merged.eq(left().filter(|place| place % 3 != 1)));
+    let mut events = snapshot.events_of::<Door>(GlobalSequence(3));
+    assert_eq!(absence(events.next().unwrap()).log, Some(GlobalSequence(3)..first));
+    assert!(events.map(|event| event.unwrap().global_seq.0).eq(left()));
     let found = snapshot.iter_between(i64::MIN..i64::MAX).unwrap().map(|event| event.unwrap().global_seq.0);
     assert!(found.eq(left()));
     assert_eq!(snapshot.events_of::<Door>(first).count(), left().count());
     let mut log = snapshot.log();
     assert!(log.get(first).unwrap().is_some());
     for gone in [GlobalSequence(0), GlobalSequence(first.0 - 1)] {
-        let is_retired = |error| matches!(error, ReadError::Retired { first: left } if left == first);
-        assert!(log.get(gone).map(drop).is_err_and(is_retired));
-        assert!(log.get_bytes(gone).map(drop).is_err_and(is_retired));
+        for gone in [absence(log.get(gone)), absence(log.get_bytes(gone))] {
+            assert_eq!((gone.reason, gone.log), (AbsenceReason::Retired, Some(GlobalSequence(0)..first)));
+        }
     }
     let mut view = snapshot.stream::<Door>("doors", StreamId(0)).unwrap();
-    assert!(matches!(view.get(StreamSequence(0)), Err(ReadError::StreamRetired { .. })));
+    assert_eq!(absence(view.get(StreamSequence(0))).reason, AbsenceReason::Retired);
     assert!(view.get(StreamSequence(19)).unwrap().is_some());
 }

@@ -106,22 +106,7 @@ impl fmt::Display for ReadError {
         match self {
             Self::StreamName { len } => NameError { len: *len }.fmt(f),
             Self::LayoutMismatch(mismatch) => mismatch.fmt(f),
-            Self::Retired { first } => write!(f, "the event is retired; the log begins at {first}"),
-            Self::StreamRetired { first } => {
-                write!(f, "the event is retired; its stream begins at {first}")
-            }
-            Self::Quarantined { end } => {
-                write!(f, "the event was lost to damage; the log goes on at {end}")
-            }
-            Self::StreamQuarantined { end } => {
-                write!(f, "the event was lost to damage; its stream goes on at {end}")
-            }
-            Self::Shredded { stream, stream_id, first } => {
-                write!(f, "stream `{stream}` {stream_id} was shredded up to stream sequence {first}")
-            }
-            Self::Sealed { stream, stream_id } => {
-                write!(f, "stream `{stream}` {stream_id} is sealed; open the store with its master key")
-            }
+            Self::Absent(absence) => absence.fmt(f),
             #[cfg(feature = "encryption")]
             Self::SnapshotFull => {
                 f.write_str("the snapshot has opened as many sealed events as it may; take another")

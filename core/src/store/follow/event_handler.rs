@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use crate::store::error::AppendError;
+use crate::store::error::{Absence, AppendError};
 use crate::store::read::event_view::EventView;
 use crate::store::write::append::Append;
 use crate::store::write::stream::Stream;
@@ -18,6 +18,10 @@ pub trait EventHandler {
     /// Its own. What the event's effects were is then forgotten, and the event comes again, at most
     /// [`HANDLER_ATTEMPTS_MAX`](crate::HANDLER_ATTEMPTS_MAX) times in all.
     fn handle(&mut self, event: &EventView<'_>, effects: &mut Effects<'_>) -> Result<(), HandlerError>;
+
+    /// Hears of events that cannot be had, in their place in the log: the processor passes over them. Like events, they
+    /// come at least once. By default, nothing is done.
+    fn absent(&mut self, _: &Absence) {}
 }
 
 /// Why a handler could not handle an event.

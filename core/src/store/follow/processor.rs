@@ -23,6 +23,8 @@ use crate::{Event, GlobalSequence};
 /// processor stores a [`PoisonEvent`] and goes on. Attempts are counted in this handle, so that an event that ends the
 /// process is never set aside. A refused poison event is passed over without another.
 ///
+/// Events that cannot be had it passes over, and [tells the handler](EventHandler::absent).
+///
 /// A handler sees all streams, those of the system and of its own effects included: it looks at the name.
 ///
 /// ```
@@ -66,7 +68,9 @@ pub struct Progress {
     pub handled: usize,
     /// How many events it refused for the last time.
     pub set_aside: usize,
-    /// Where the cursor stands: all before is handled, set aside or shredded.
+    /// How many events it passed over, since they cannot be had.
+    pub absent: u64,
+    /// Where the cursor stands: all before is handled, set aside or absent.
     pub next: GlobalSequence,
 }
 
@@ -176,9 +180,11 @@ impl<H: EventHandler> Processor<H> {
         for event in snapshot.iter_from(progress.next)?.take(self.turn_events_max) {
             let event = match event {
                 Ok(event) => event,
-                // Nobody can handle it, ever; those after it are to be.
-                Err(ReadError::Shredded { .. }) => {
-                    progress.next.0 += 1;
+                // Nobody can handle them, ever; those behind are to be.
+                Err(ReadError::Absent(absence)) => {
+                    self.handler.absent(&absence);
+                    progress.absent += absence.events();
+                    progress.next = absence.log.map_or(progress.next, |range| range.end);
                     continue;
                 }
                 Err(error) if progress.handled == 0 => return Err(error),

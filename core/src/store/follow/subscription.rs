@@ -51,7 +51,8 @@ pub struct Turn<'a> {
     end: GlobalSequence,
 }
 
-/// Iterates over the events of a turn. After an error it ends, and the next turn begins at the event that it met.
+/// Iterates over the events of a turn. In the place of events that cannot be had it gives a [`ReadError::Absent`], and goes
+/// on behind them. After any other error it ends, and the next turn begins at the event that it met.
 #[derive(Debug)]
 pub struct TurnIter<'t> {
     events: GlobalIter<'t>,
@@ -131,7 +132,8 @@ impl Turn<'_> {
 
     /// How many events are left.
     pub fn len(&self) -> usize {
-        (self.end.0 - self.next.0) as usize
+        // Events that cannot be had count as one turn's, however many there are.
+        self.end.0.saturating_sub(self.next.0) as usize
     }
 
     /// Whether all events were seen.
@@ -147,11 +149,13 @@ impl<'t> Iterator for TurnIter<'t> {
         if *self.next >= self.end {
             return None;
         }
-        let event = self.events.next()?;
-        if event.as_ref().map_or_else(ReadError::is_absence, |_| true) {
-            self.next.0 += 1;
-        }
-        Some(event)
+        Some(match self.events.next()? {
+            Ok(event) => {
+                self.next.0 = event.global_seq.0 + 1;
+                Ok(event)
+            }
+            Err(error) => Err(error.passed_in_log(self.next)),
+        })
     }
 }
 

@@ -87,8 +87,8 @@ impl<'s> BlockCursor<'s> {
         Ok(Some((self.runs[run].run.stream(), len.min(self.left))))
     }
 
-    /// The next event, or `None` after the last. Its run is opened where it is sealed; where that is an error, the next
-    /// event is the one behind it all the same.
+    /// The next event, or `None` after the last. Its run is opened where it is sealed; where that is an error, it stands
+    /// for all events whose turn it is, and the next event is the one behind them.
     pub(in crate::store) fn next(
         &mut self,
         snapshot: &'s Snapshot,
@@ -100,10 +100,17 @@ impl<'s> BlockCursor<'s> {
         let (place, global_seq, ingest_us) = (self.turn.0, self.next, self.time.0);
         let index = self.runs[place].next;
         let device_seq = self.pass(1)?;
-        let cursor = &mut self.runs[place];
-        if cursor.run.is_sealed() {
-            cursor.open(snapshot.open_run(&self.block, place)?);
+        if self.runs[place].run.is_sealed() {
+            match snapshot.open_run(&self.block, place) {
+                Ok(run) => self.runs[place].open(run),
+                Err(error) => {
+                    self.skip(self.turn.1.into())?;
+                    let len = self.next.0 - global_seq.0;
+                    return Err(error.of_stretch(global_seq, index as u64, len));
+                }
+            }
         }
+        let cursor = &mut self.runs[place];
         let (run, stream) = (cursor.run, cursor.stream(snapshot)?);
         let payload =
             run.event(index).ok_or_else(|| self.block.damage("its order column overdraws a run"))?;
@@ -121,6 +128,12 @@ impl<'s> BlockCursor<'s> {
             ingest_us,
             domain: self.block.domain(),
         }))
+    }
+
+    /// Lets the walk end before `end`.
+    pub(in crate::store) fn end_before(&mut self, end: GlobalSequence) {
+        let left = u32::try_from(end.0.saturating_sub(self.next.0)).unwrap_or(u32::MAX);
+        self.left = self.left.min(left);
     }
 
     /// Passes over the next `n` events, or all that are left.

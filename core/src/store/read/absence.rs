@@ -1,6 +1,11 @@
 //! Why an event is not there: retired by retention, quarantined by a salvage, or lost to damage that nobody has seen yet.
+//!
+//! **Invariant.** The range of an absence holds the place that was asked for, so that what goes on at its end moves.
 
-use crate::store::error::{Damage, Place, ReadError};
+use std::ops::Range;
+
+use crate::store::error::{Absence, AbsenceReason, Damage, Place, ReadError};
+use crate::store::log::block::{Block, Run};
 use crate::store::log::run_index::RunIndex;
 use crate::store::log::tables::key12;
 use crate::store::read::snapshot::Snapshot;
@@ -10,7 +15,9 @@ impl Snapshot {
     /// Why no block holds the event at `global`, which is before the end of the log.
     pub(in crate::store) fn why_absent(&self, global: GlobalSequence) -> ReadError {
         match self.first_global_seq() {
-            Ok(first) if global < first => ReadError::Retired { first },
+            Ok(first) if global < first => {
+                Absence::in_log(AbsenceReason::Retired, GlobalSequence(0)..first).into()
+            }
             Ok(_) => Damage { place: Place::Event(global), reason: "no block holds it" }.into(),
             Err(error) => error,
         }
@@ -19,7 +26,9 @@ impl Snapshot {
     /// Why no run holds the event at `seq` of a stream, which is before the stream's end.
     pub(in crate::store) fn why_absent_of(&self, stream: u32, seq: StreamSequence) -> ReadError {
         match self.first_of(stream) {
-            Ok(first) if seq < first => ReadError::StreamRetired { first },
+            Ok(first) if seq < first => {
+                self.absent_in_stream(AbsenceReason::Retired, stream, StreamSequence(0)..first)
+            }
             Ok(_) => self.tables().stream.damage(&key12(stream, seq.0), "no run holds it").into(),
             Err(error) => error,
         }
@@ -27,11 +36,48 @@ impl Snapshot {
 
     /// Why the block of a run is missing, which a row of the index locates.
     pub(in crate::store) fn why_missing(&self, row: &RunIndex) -> ReadError {
+        let last = row.end().map_or(row.first, |end| StreamSequence(end.0.saturating_sub(1)));
         match self.first_global_seq() {
-            Ok(retained) if row.block < retained => self.why_absent_of(row.stream, row.first),
+            Ok(retained) if row.block < retained => self.why_absent_of(row.stream, last),
             Ok(_) => self.tables().block.damage(&row.block.0.to_be_bytes(), "it is missing").into(),
             Err(error) => error,
         }
+    }
+
+    /// Says that the events of a run are lost, which a row of the index locates in `block`.
+    pub(in crate::store) fn why_lost(&self, block: &Block<'_>, row: &RunIndex) -> ReadError {
+        match (block.index_row(row.run.into()), row.end()) {
+            (Ok(lost), Some(end)) if lost == *row => {
+                self.absent_in_stream(AbsenceReason::Quarantined, row.stream, row.first..end)
+            }
+            (Err(damage), _) => damage.into(),
+            _ => block.damage("a run is not what the index says").into(),
+        }
+    }
+
+    /// Says that events of a stream are absent.
+    pub(in crate::store) fn absent_in_stream(
+        &self,
+        reason: AbsenceReason,
+        stream: u32,
+        range: Range<StreamSequence>,
+    ) -> ReadError {
+        match self.stream_row(stream) {
+            Ok(stream) => Absence::in_stream(reason, stream.name, stream.id, range).into(),
+            Err(error) => error,
+        }
+    }
+
+    /// Says that the events of a sealed run cannot be opened, nor those after it up to `end`.
+    pub(in crate::store) fn unopened(
+        &self,
+        reason: AbsenceReason,
+        run: &Run<'_>,
+        end: StreamSequence,
+    ) -> ReadError {
+        let first = run.first();
+        let run_end = StreamSequence(first.0.saturating_add(run.count().into()));
+        self.absent_in_stream(reason, run.stream(), first..end.max(run_end))
     }
 
     /// The first event of a stream that retention left; the stream's end where there is none.
@@ -52,4 +98,12 @@ impl Snapshot {
         }
         Ok(first)
     }
+}
+
+/// Refuses a block that stands in for lost events.
+pub(in crate::store) fn present(block: Block<'_>) -> Result<Block<'_>, ReadError> {
+    if block.is_quarantined() {
+        return Err(Absence::in_log(AbsenceReason::Quarantined, block.first()..block.end()?).into());
+    }
+    Ok(block)
 }

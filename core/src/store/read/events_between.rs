@@ -13,9 +13,9 @@ use crate::store::log::time_index::{TimeRow, TimeSpan};
 use crate::store::read::event_view::EventView;
 use crate::store::read::snapshot::Snapshot;
 
-/// Iterates over the events between two times, in global order. In the place of an event that cannot be had, and might
-/// be one of them, it gives an error that [is an absence](ReadError::is_absence), and goes on; as it does after events that
-/// were [quarantined](ReadError::Quarantined). After any other error it ends.
+/// Iterates over the events between two times, in global order. In the place of events that cannot be had, and might
+/// be some of them, it gives a [`ReadError::Absent`], and goes on behind them; after any other error it ends. It begins
+/// where the log does: what was retired it does not tell.
 ///
 /// It reads the blocks that the index by time cannot rule out.
 pub struct EventsBetween<'s> {
@@ -83,16 +83,9 @@ impl<'s> EventsBetween<'s> {
                 self.next = row.end();
                 continue;
             }
-            let block = match self.snapshot.block_at(self.next) {
-                Ok(Some(block)) => block,
-                Ok(None) => return Ok(None),
-                Err(error) => {
-                    if let ReadError::Quarantined { end } = error {
-                        self.next = end;
-                    }
-                    return Err(error);
-                }
-            };
+            let block = self.snapshot.block_at(self.next);
+            let block = block.map_err(|error| error.passed_in_log(&mut self.next))?;
+            let Some(block) = block else { return Ok(None) };
             self.next = block.end()?;
             // The tail has no rows.
             let row = TimeRow::of(self.snapshot.rows(), &block)?;
@@ -124,9 +117,7 @@ impl<'s> Iterator for EventsBetween<'s> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let event = self.advance();
-        let goes_on =
-            |error: &ReadError| error.is_absence() || matches!(error, ReadError::Quarantined { .. });
-        if event.as_ref().is_err_and(|error| !goes_on(error)) {
+        if event.as_ref().is_err_and(|error| !error.is_absence()) {
             (self.cursor, self.next) = (None, self.end);
         }
         event.transpose()

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::store::error::{Damage, Place, ReadError};
+use crate::store::error::{Absence, Damage, Place, ReadError};
 use crate::store::log::block::{Block, Pairs, Run};
 use crate::store::log::catalog::StreamRow;
 use crate::store::read::readability::Readability;
@@ -26,8 +26,9 @@ pub struct TypedEvent<'s, T: Event> {
     pub bytes: &'s [u8],
 }
 
-/// Iterates over the events that can be read as a `T`, in global order, and passes over all others: those of another
-/// layout, those that were shredded, and those that are sealed to this process. After an error it ends.
+/// Iterates over the events that can be read as a `T`, in global order, and passes over those of another layout. In the
+/// place of events that cannot be had, and might be some of `T`, it gives a [`ReadError::Absent`], and goes on behind them;
+/// after any other error it ends.
 pub struct EventsOf<'s, T: Event> {
     snapshot: &'s Snapshot,
     readability: Readability,
@@ -55,9 +56,18 @@ struct BlockOf<'s, T: Event> {
 /// A run, and how far it was read.
 struct RunOf<'s, T: Event> {
     run: Run<'s>,
-    /// The run as events of `T` and its stream; `None` where it has another layout.
-    typed: Option<(TypedRun<'s, T>, StreamRow<'s>)>,
+    events: EventsOfRun<'s, T>,
     next: u32,
+}
+
+/// What a run is to somebody who reads events of `T`.
+enum EventsOfRun<'s, T: Event> {
+    /// Its events, and their stream.
+    Typed(TypedRun<'s, T>, StreamRow<'s>),
+    /// It has another layout.
+    Others,
+    /// It cannot be opened.
+    Absent(Box<Absence>),
 }
 
 impl Snapshot {
@@ -119,7 +129,9 @@ impl<'s, T: Event> EventsOf<'s, T> {
             let block = match self.block.take().filter(|block| block.next < block.end()) {
                 Some(block) => self.block.insert(block),
                 None => {
-                    let Some(block) = self.snapshot.block_at(self.next)? else { return Ok(None) };
+                    let block = self.snapshot.block_at(self.next);
+                    let block = block.map_err(|error| error.passed_in_log(&mut self.next))?;
+                    let Some(block) = block else { return Ok(None) };
                     let block = BlockOf::new(self.snapshot, block, &mut self.readability)?;
                     self.block.insert(block)
                 }
@@ -129,12 +141,20 @@ impl<'s, T: Event> EventsOf<'s, T> {
                 continue;
             }
             let skipped = self.next.0.saturating_sub(first) as u32;
-            let RunOf { run, typed, next } = &block.runs[index];
-            let Some((typed, stream)) = typed else {
-                self.next = GlobalSequence(block.next);
-                continue;
-            };
+            let RunOf { run, events, next } = &block.runs[index];
             let place = next - len + skipped;
+            let (typed, stream) = match events {
+                EventsOfRun::Typed(typed, stream) => (typed, stream),
+                EventsOfRun::Others => {
+                    self.next = GlobalSequence(block.next);
+                    continue;
+                }
+                EventsOfRun::Absent(absence) => {
+                    let first = std::mem::replace(&mut self.next, GlobalSequence(block.next));
+                    let len = (len - skipped).into();
+                    return Err(absence.as_ref().clone().of_stretch(first, place.into(), len).into());
+                }
+            };
             self.events = typed.iter_from(place as usize);
             (self.left, self.stream) = (len - skipped, *stream);
             self.stream_seq = StreamSequence(run.first().0 + u64::from(place));
@@ -154,11 +174,13 @@ impl<'s, T: Event> BlockOf<'s, T> {
         let mut runs = Vec::with_capacity(block.runs());
         for index in 0..block.runs() {
             let run = block.run(index)?;
-            let typed = match Self::typed(snapshot, &block, index, &run, readability) {
-                Err(error) if matches!(error, ReadError::LayoutMismatch(_)) || error.is_absence() => None,
-                typed => Some((typed?, snapshot.stream_row(run.stream())?)),
+            let events = match Self::typed(snapshot, &block, index, &run, readability) {
+                Ok(typed) => EventsOfRun::Typed(typed, snapshot.stream_row(run.stream())?),
+                Err(ReadError::LayoutMismatch(_)) => EventsOfRun::Others,
+                Err(ReadError::Absent(absence)) => EventsOfRun::Absent(absence),
+                Err(error) => return Err(error),
             };
-            runs.push(RunOf { run, typed, next: 0 });
+            runs.push(RunOf { run, events, next: 0 });
         }
         Ok(Self { next: block.first().0, order: block.order(), runs, block })
     }
@@ -204,7 +226,7 @@ where
             return Some(Ok(event));
         }
         let event = self.advance();
-        if !matches!(event, Ok(Some(_))) {
+        if matches!(&event, Ok(None)) || event.as_ref().is_err_and(|error| !error.is_absence()) {
             (self.block, self.left, self.next) = (None, 0, GlobalSequence(u64::MAX));
         }
         event.transpose()

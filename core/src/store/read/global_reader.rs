@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use crate::store::error::ReadError;
 use crate::store::log::block_cursor::BlockCursor;
+use crate::store::read::absence::present;
 use crate::store::read::block_walk::BlockWalk;
 use crate::store::read::event_view::{EventView, GlobalEvent};
 use crate::store::read::pinned::Pinned;
-use crate::store::read::snapshot::{Snapshot, present};
+use crate::store::read::snapshot::Snapshot;
 use crate::store::read::view::Store;
 use crate::{GlobalSequence, StreamSequence};
 pub use backward::{GlobalEventsBack, GlobalIterBack};
@@ -28,10 +29,12 @@ pub struct GlobalEvents {
     from: GlobalSequence,
 }
 
-/// Iterates over the log in global order. In the place of an event that cannot be had it gives an error that
-/// [is an absence](ReadError::is_absence), and goes on; after any other error it ends.
+/// Iterates over the log in global order. In the place of events that cannot be had it gives a [`ReadError::Absent`],
+/// and goes on behind them; after any other error it ends.
 pub struct GlobalIter<'s> {
     snapshot: &'s Snapshot,
+    /// What is not there at the place where it begins, until that is told.
+    absent: Option<ReadError>,
     blocks: Option<BlockWalk<'s>>,
     cursor: Option<BlockCursor<'s>>,
 }
@@ -45,12 +48,13 @@ impl GlobalReader {
     ///
     /// # Errors
     ///
-    /// [`ReadError::Corrupt`] where it is damaged.
+    /// [`ReadError::Absent`] where it cannot be had any more; [`ReadError::Corrupt`] where it is damaged.
     pub fn get(&mut self, global_seq: GlobalSequence) -> Result<Option<GlobalEvent>, ReadError> {
         let snapshot = self.snapshot()?;
         let Some(block) = snapshot.block_at(global_seq)? else { return Ok(None) };
         let position = block.position(global_seq)?;
-        let run = snapshot.open_run(&block, position.run)?;
+        let run = snapshot.open_run(&block, position.run);
+        let run = run.map_err(|error| error.of_stretch(global_seq, position.index as u64, 1))?;
         let payload = run.event(position.index).ok_or_else(|| block.damage("an event exceeds its run"))?;
         let stream = snapshot.stream_row(run.stream())?;
         Ok(Some(GlobalEvent {
@@ -66,12 +70,14 @@ impl GlobalReader {
     ///
     /// # Errors
     ///
-    /// [`ReadError::Corrupt`] where it is damaged.
+    /// [`ReadError::Absent`] where it cannot be had any more; [`ReadError::Corrupt`] where it is damaged.
     pub fn get_bytes(&mut self, global_seq: GlobalSequence) -> Result<Option<Pinned<'_, [u8]>>, ReadError> {
         Pinned::find(self.snapshot()?, |snapshot| {
             let Some(block) = snapshot.block_at(global_seq)? else { return Ok(None) };
             let position = block.position(global_seq)?;
-            let bytes = snapshot.open_run(&block, position.run)?.event(position.index);
+            let run = snapshot.open_run(&block, position.run);
+            let run = run.map_err(|error| error.of_stretch(global_seq, position.index as u64, 1))?;
+            let bytes = run.event(position.index);
             Ok(Some(bytes.ok_or_else(|| block.damage("an event exceeds its run"))?))
         })
     }
@@ -106,18 +112,28 @@ impl GlobalEvents {
 
 impl<'s> GlobalIter<'s> {
     pub(in crate::store) fn new(snapshot: &'s Snapshot, from: GlobalSequence) -> Result<Self, ReadError> {
-        let Some(block) = snapshot.block_at(from)? else {
-            return Ok(Self { snapshot, blocks: None, cursor: None });
+        let mut iter = Self { snapshot, absent: None, blocks: None, cursor: None };
+        let mut next = from;
+        let block = match snapshot.block_at(from) {
+            Err(error) if error.is_absence() => {
+                iter.absent = Some(error.passed_in_log(&mut next));
+                snapshot.block_around(next)?
+            }
+            block => block?,
         };
-        let blocks = BlockWalk::new(snapshot, block.first())?;
-        let mut iter = Self { snapshot, blocks: Some(blocks), cursor: None };
-        if let Some(block) = iter.blocks.as_mut().and_then(Iterator::next).transpose()? {
+        let Some(block) = block else { return Ok(iter) };
+        let blocks = iter.blocks.insert(BlockWalk::new(snapshot, block.first())?);
+        if block.holds(from) {
+            blocks.next().transpose()?;
             iter.cursor.insert(BlockCursor::new(block)?).skip(from.0 - block.first().0)?;
         }
         Ok(iter)
     }
 
     fn advance(&mut self) -> Result<Option<EventView<'s>>, ReadError> {
+        if let Some(absent) = self.absent.take() {
+            return Err(absent);
+        }
         loop {
             if let Some(cursor) = &mut self.cursor
                 && let Some(event) = cursor.next(self.snapshot)?

@@ -72,7 +72,7 @@ impl<'s> LogView<'s> {
     ///
     /// # Errors
     ///
-    /// [`ReadError::Corrupt`] where it is damaged.
+    /// [`ReadError::Absent`] where it cannot be had any more; [`ReadError::Corrupt`] where it is damaged.
     #[inline]
     pub fn get_bytes(&mut self, global_seq: GlobalSequence) -> Result<Option<&'s [u8]>, ReadError> {
         match self.at_hand.get(global_seq) {
@@ -88,7 +88,7 @@ impl<'s> LogView<'s> {
     ///
     /// # Errors
     ///
-    /// [`ReadError::Corrupt`] where it is damaged.
+    /// [`ReadError::Absent`] where it cannot be had any more; [`ReadError::Corrupt`] where it is damaged.
     pub fn get(&mut self, global_seq: GlobalSequence) -> Result<Option<EventView<'s>>, ReadError> {
         let is_ahead =
             |cursor: &BlockCursor<'_>| cursor.next_place() <= global_seq && cursor.block().holds(global_seq);
@@ -123,7 +123,11 @@ impl<'s> LogView<'s> {
             let first = GlobalSequence(block.first().0 + u64::from(first));
             let events = match self.runs[run] {
                 Some(events) => events,
-                None => *self.runs[run].insert(self.snapshot.open_run(&block, run)?.events()),
+                None => {
+                    let opened = self.snapshot.open_run(&block, run);
+                    let opened = opened.map_err(|error| error.of_stretch(first, index as u64, len.into()))?;
+                    *self.runs[run].insert(opened.events())
+                }
             };
             self.at_hand = StretchEvents { first, len, events, index };
         }

@@ -6,19 +6,22 @@ use std::fmt;
 use crate::store::error::ReadError;
 use crate::store::log::block_cursor::BlockCursor;
 use crate::store::log::run_index::RunIndex;
+use crate::store::read::absence::present;
 use crate::store::read::event_view::EventView;
 use crate::store::read::snapshot::Snapshot;
 use crate::store::write::stream::check_name;
 use crate::{GlobalSequence, StreamId, StreamSequence};
 
-/// Iterates over the events of many streams in global order. In the place of an event that cannot be had it gives an error
-/// that [is an absence](ReadError::is_absence), and goes on; after any other error it ends.
+/// Iterates over the events of many streams in global order. In the place of events that cannot be had, and might be some
+/// of theirs, it gives a [`ReadError::Absent`], and goes on behind them; after any other error it ends.
 ///
 /// It reads only the blocks that hold events of these streams, each once.
 pub struct MergedStreams<'s> {
     snapshot: &'s Snapshot,
     /// The numbers of the streams, ascending.
     streams: Vec<u32>,
+    /// What was retired of them, until that is told.
+    retired: Option<ReadError>,
     /// Where the streams go on, by the first event of the block: each stands at one block.
     blocks: BTreeMap<GlobalSequence, Vec<RunIndex>>,
     /// The block where the iterator is.
@@ -90,27 +93,49 @@ impl<'s> MergedStreams<'s> {
     fn new(snapshot: &'s Snapshot, mut streams: Vec<u32>, from: GlobalSequence) -> Result<Self, ReadError> {
         streams.sort_unstable();
         streams.dedup();
-        let mut merged =
-            Self { snapshot, streams, blocks: BTreeMap::new(), cursor: None, here: Vec::new(), from };
+        let mut merged = Self {
+            snapshot,
+            streams,
+            retired: None,
+            blocks: BTreeMap::new(),
+            cursor: None,
+            here: Vec::new(),
+            from,
+        };
+        let mut is_cut = false;
         for &stream in &merged.streams {
-            if let Some(run) = first_run(snapshot, stream, from)? {
+            let first = snapshot.first_of(stream)?;
+            is_cut |= first > StreamSequence(0);
+            if let Some(run) = first_run(snapshot, stream, first, from)? {
                 merged.blocks.entry(run.block).or_default().push(run);
             }
+        }
+        if is_cut && from < snapshot.first_global_seq()? {
+            merged.retired = Some(snapshot.why_absent(from).passed_in_log(&mut merged.from));
         }
         Ok(merged)
     }
 
     fn advance(&mut self) -> Result<Option<EventView<'s>>, ReadError> {
+        if let Some(retired) = self.retired.take() {
+            return Err(retired);
+        }
         loop {
             if let Some(event) = self.next_of_block()? {
                 return Ok(Some(event));
             }
             self.leave_block()?;
             let Some((first, here)) = self.blocks.pop_first() else { return Ok(None) };
-            let Some(block) = self.snapshot.block_at(first)? else { return Ok(None) };
+            self.here = here;
+            let Some(block) = self.snapshot.block_around(first)? else { return Ok(None) };
+            let mut next = first.max(self.from);
+            if block.is_quarantined() && !block.holds(next) {
+                continue;
+            }
+            let block = present(block).map_err(|error| error.passed_in_log(&mut next))?;
             let mut cursor = BlockCursor::new(block)?;
             cursor.skip(self.from.0.saturating_sub(first.0))?;
-            (self.cursor, self.here) = (Some(cursor), here);
+            self.cursor = Some(cursor);
         }
     }
 
@@ -143,22 +168,19 @@ impl<'s> MergedStreams<'s> {
     }
 }
 
-/// The first run of a stream that can hold an event at or behind `from`.
-fn first_run(snapshot: &Snapshot, stream: u32, from: GlobalSequence) -> Result<Option<RunIndex>, ReadError> {
+/// The first run of a stream, which begins at `first`, that can hold an event at or behind `from`.
+fn first_run(
+    snapshot: &Snapshot,
+    stream: u32,
+    first: StreamSequence,
+    from: GlobalSequence,
+) -> Result<Option<RunIndex>, ReadError> {
     // A stream whose events are all retired still has a row, of a block that is gone.
-    let (mut low, mut high) = (snapshot.first_of(stream)?, snapshot.stream_end(stream)?);
+    let (mut low, mut high) = (first, snapshot.stream_end(stream)?);
     let mut before = None;
     while low < high {
         let middle = StreamSequence(low.0 + (high.0 - low.0) / 2);
-        let run = match snapshot.run_index_at(stream, middle) {
-            Ok(Some(run)) => run,
-            Ok(None) => return Ok(None),
-            Err(ReadError::StreamRetired { first }) if first > middle => {
-                low = first;
-                continue;
-            }
-            Err(error) => return Err(error),
-        };
+        let Some(run) = snapshot.run_index_at(stream, middle)? else { return Ok(None) };
         if run.block <= from {
             low = run.end().unwrap_or(high);
             before = Some(run);

@@ -19,6 +19,7 @@ use crate::store::log::rows::Rows;
 use crate::store::log::run_index::RunIndex;
 use crate::store::log::tables::{RowError, Tables, array, key12, long_number, number};
 use crate::store::log::time_index::{TimeRow, stored_mapping};
+use crate::store::read::absence::present;
 use crate::store::read::global_reader::{GlobalIter, GlobalIterBack};
 use crate::store::read::validated::ValidatedRuns;
 use crate::store::read::view::Store;
@@ -194,15 +195,6 @@ impl Snapshot {
         Ok(catalog::stream_end(self.rows(), stream)?)
     }
 
-    /// A block of events: checks it, unless it was checked before.
-    pub(in crate::store) fn checked<'s>(
-        &self,
-        first: GlobalSequence,
-        value: &'s [u8],
-    ) -> Result<Block<'s>, ReadError> {
-        self.verified(first, value).and_then(present)
-    }
-
     /// A block of events, or one that stands in for them: checks it, unless it was checked before.
     pub(in crate::store) fn verified<'s>(
         &self,
@@ -220,6 +212,14 @@ impl Snapshot {
 
     /// The block that holds the event at `global`; `None` past the end of the log.
     pub(in crate::store) fn block_at(&self, global: GlobalSequence) -> Result<Option<Block<'_>>, ReadError> {
+        self.block_around(global)?.map(present).transpose()
+    }
+
+    /// The block of the place `global`, be it of events or in the place of lost ones; `None` past the end of the log.
+    pub(in crate::store) fn block_around(
+        &self,
+        global: GlobalSequence,
+    ) -> Result<Option<Block<'_>>, ReadError> {
         self.read.check_age()?;
         let block = match self.tail.block_at_or_before(global) {
             Some((first, value)) => Some(Block::new_trusted(first, value)?),
@@ -228,7 +228,7 @@ impl Snapshot {
         if let Some(block) = block
             && global < block.end()?
         {
-            return present(block).map(Some);
+            return Ok(Some(block));
         }
         if global >= self.next_global_seq()? {
             return Ok(None);
@@ -308,13 +308,16 @@ impl Snapshot {
         let key = index.block.0.to_be_bytes();
         let value = self.tables().block.get(self.txn(), &key)?;
         let value = value.ok_or_else(|| self.why_missing(index))?;
-        let block = self.checked(index.block, value).map_err(|error| match (error, index.end()) {
-            (ReadError::Quarantined { .. }, Some(end)) => ReadError::StreamQuarantined { end },
-            (error, _) => error,
-        })?;
-        let run = self.open_run(&block, index.run.into())?;
+        let block = self.verified(index.block, value)?;
+        if block.is_quarantined() {
+            return Err(self.why_lost(&block, index));
+        }
+        let mut run = block.run(index.run.into())?;
         if (run.stream(), run.first(), run.count()) != (index.stream, index.first, index.count) {
             return Err(block.damage("a run is not what the index says").into());
+        }
+        if run.is_sealed() {
+            run = self.open_run(&block, index.run.into())?;
         }
         Ok(LocatedRun { block, run, index: index.run })
     }
@@ -400,11 +403,6 @@ impl Snapshot {
         });
         Ok(DeviceRecord { device: id, epoch, history: history.collect::<Result<_, _>>()? })
     }
-}
-
-/// Refuses a block that stands in for lost events.
-pub(in crate::store) fn present(block: Block<'_>) -> Result<Block<'_>, ReadError> {
-    if block.is_quarantined() { Err(ReadError::Quarantined { end: block.end()? }) } else { Ok(block) }
 }
 
 impl fmt::Debug for Snapshot {

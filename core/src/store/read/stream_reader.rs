@@ -63,7 +63,8 @@ pub struct StreamEvent<'s, T: Event> {
     pub bytes: &'s [u8],
 }
 
-/// Iterates over the events of a stream. After an error it ends.
+/// Iterates over the events of a stream. In the place of events that cannot be had it gives a [`ReadError::Absent`], and goes
+/// on behind them; after any other error it ends.
 pub struct StreamIter<'s, T: Event> {
     raw: RawIter<'s>,
     readability: Readability,
@@ -87,8 +88,8 @@ impl<T: Event> StreamReader<T> {
     ///
     /// # Errors
     ///
-    /// [`ReadError::LayoutMismatch`] where the event has another layout than `T`; [`ReadError::Corrupt`] where it
-    /// is damaged.
+    /// [`ReadError::Absent`] where it cannot be had any more; [`ReadError::LayoutMismatch`] where it has another layout
+    /// than `T`; [`ReadError::Corrupt`] where it is damaged.
     pub fn get_archived(
         &mut self,
         id: StreamId,
@@ -106,7 +107,7 @@ impl<T: Event> StreamReader<T> {
     ///
     /// # Errors
     ///
-    /// [`ReadError::Corrupt`] where the event is damaged.
+    /// [`ReadError::Absent`] where it cannot be had any more; [`ReadError::Corrupt`] where it is damaged.
     pub fn get_bytes(
         &mut self,
         id: StreamId,
@@ -245,8 +246,10 @@ where
         }
         let event = self.advance();
         if event.is_err() {
-            self.raw.end();
             self.events = TypedEvents::none();
+        }
+        if event.as_ref().is_err_and(|error| !error.is_absence()) {
+            self.raw.end();
         }
         event.transpose()
     }
@@ -272,8 +275,9 @@ struct RawIter<'s> {
     snapshot: &'s Snapshot,
     /// The stream's number; `None` where there is nothing to read, or nothing more.
     stream: Option<u32>,
-    from: StreamSequence,
-    /// The rows of LMDB's index after the first run.
+    /// Where the next run begins, or the iteration.
+    next: StreamSequence,
+    /// The rows of LMDB's index behind the run that the iteration began with, or began with anew.
     rows: Option<RoRange<'s, Bytes, Bytes>>,
     run: Option<RunCursor<'s>>,
 }
@@ -361,7 +365,7 @@ impl<'s> RunCursor<'s> {
 impl<'s> RawIter<'s> {
     /// The events from `from` on of the stream of a number.
     fn new(snapshot: &'s Snapshot, stream: Option<u32>, from: StreamSequence) -> Self {
-        Self { snapshot, stream, from, rows: None, run: None }
+        Self { snapshot, stream, next: from, rows: None, run: None }
     }
 
     /// The next event, of the next run if this one has ended.
@@ -379,20 +383,32 @@ impl<'s> RawIter<'s> {
         }
     }
 
-    /// Goes to the next run: of LMDB's index while that has one, then of the tail.
+    /// Goes to the next run. Where it is absent, the iteration begins anew behind it.
     fn next_cursor(&mut self) -> Result<Option<RunCursor<'s>>, ReadError> {
         let Some(stream) = self.stream else { return Ok(None) };
-        let seq = self.run.as_ref().map_or(self.from, RunCursor::end);
-        let located = match self.next_row(stream, seq)? {
-            Some(index) => Some(self.snapshot.run(&index)?),
-            None => self.snapshot.run_at(stream, seq)?,
+        let located = match self.next_run(stream, self.next) {
+            Ok(Some(located)) => located,
+            Ok(None) => return Ok(None),
+            Err(error) => {
+                (self.rows, self.run) = (None, None);
+                return Err(error.passed_in_stream(&mut self.next));
+            }
         };
-        let Some(located) = located else { return Ok(None) };
         if self.run.is_none() {
             let key = key12(stream, located.run.first().0.saturating_add(1));
             self.rows = Some(self.snapshot.tables().stream.from(self.snapshot.txn(), &key)?);
         }
-        Ok(Some(*self.run.insert(RunCursor::at(located, seq))))
+        let cursor = *self.run.insert(RunCursor::at(located, self.next));
+        self.next = cursor.end();
+        Ok(Some(cursor))
+    }
+
+    /// The run that holds the event at `seq`: of LMDB's index while that has one, then of the tail.
+    fn next_run(&mut self, stream: u32, seq: StreamSequence) -> Result<Option<LocatedRun<'s>>, ReadError> {
+        match self.next_row(stream, seq)? {
+            Some(index) => self.snapshot.run(&index).map(Some),
+            None => self.snapshot.run_at(stream, seq),
+        }
     }
 
     /// The next row of the index, which must go on at `seq`.
@@ -404,7 +420,7 @@ impl<'s> RawIter<'s> {
             self.rows = None;
             return Ok(None);
         }
-        if index.first != seq {
+        if index.first != seq || index.count == 0 {
             let table = &self.snapshot.tables().stream;
             return Err(table.damage(key, "it does not follow the run before").into());
         }
@@ -422,7 +438,7 @@ impl<'s> Iterator for RawIter<'s> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let event = self.advance();
-        if event.is_err() {
+        if event.as_ref().is_err_and(|error| !error.is_absence()) {
             self.end();
         }
         event.transpose()

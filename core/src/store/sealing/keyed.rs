@@ -9,7 +9,7 @@ use heed::RwTxn;
 use super::{KEYS_FILE, RING_KEY, has_keys, refuse_keys, ring_of};
 use crate::store::config::Config;
 use crate::store::encryption::{Found, Keyring, KeysError, MasterKey, Meaning, SealedStreams, StreamKey};
-use crate::store::error::{AppendError, Damage, OpenError, Place, ReadError};
+use crate::store::error::{AbsenceReason, AppendError, Damage, OpenError, Place, ReadError};
 use crate::store::files::environment::Environment;
 use crate::store::log::block::{Block, BlockWriter, Position, Run, RunKey, SealedRun};
 use crate::store::log::catalog::DescriptorRow;
@@ -96,7 +96,7 @@ impl Sealing {
     ) -> Result<Run<'s>, ReadError> {
         let run = block.run(index)?;
         let Some((sealed, unit)) = run.sealed() else { return Ok(run) };
-        let Some(keys) = &self.keys else { return Err(super::sealed(snapshot, &run)?) };
+        let Some(keys) = &self.keys else { return Err(super::sealed(snapshot, &run)) };
         let damage = |reason| match block.global(Position { run: index, index: 0 }) {
             Ok(global) => Damage { place: Place::Event(global), reason },
             Err(damage) => damage,
@@ -138,7 +138,9 @@ impl Keys {
             Found::Key(key) => Ok(Some(key)),
             Found::Missing => Ok(None),
             Found::Shredded { first } => {
-                Err(ReadError::Shredded { stream: stream.name.into(), stream_id: stream.id, first })
+                // What has a key is sealed from then on: so all up to there is gone with it.
+                let end = first.min(snapshot.stream_end(run.stream())?);
+                Err(snapshot.unopened(AbsenceReason::Shredded, run, end))
             }
         }
     }

@@ -58,7 +58,7 @@ impl Sealing {
         index: usize,
     ) -> Result<Run<'s>, ReadError> {
         let run = block.run(index)?;
-        if run.is_sealed() { Err(super::sealed(snapshot, &run)?) } else { Ok(run) }
+        if run.is_sealed() { Err(super::sealed(snapshot, &run)) } else { Ok(run) }
     }
 }
 

@@ -113,7 +113,7 @@ pub(in crate::store) fn now_utc_us() -> Option<i64> {
 impl Varve {
     /// Retires what `policy` calls surplus, in steps of 64 blocks, each a commit of its own: other threads append
     /// between them. Space that it frees is used again, once no snapshot sees it any more; the data file does not
-    /// shrink. Reading what is gone says [`ReadError::Retired`].
+    /// shrink. Reading what is gone says [`ReadError::Absent`].
     ///
     /// [`Config::retention`](crate::Config::retention) does the same in the background.
     ///

@@ -31,7 +31,7 @@ pub use report::{SalvageError, SalvageReport};
 /// not. The damaged one is read only, and must have no owner.
 ///
 /// Every event keeps its global sequence and its place in its stream. Where events are lost, reading says
-/// [`ReadError::Quarantined`](crate::ReadError::Quarantined), and where to read on. Blocks are found through LMDB's tree
+/// [`ReadError::Absent`](crate::ReadError::Absent), and where to read on. Blocks are found through LMDB's tree
 /// where that is whole, and in pages that nothing leads to where it is not; the tail's records are read one by one.
 /// A stream, descriptor or device whose row is lost gets one with a made-up name, so that its events can be read.
 ///

@@ -1,13 +1,14 @@
 //! Whether a store shows what its oracle holds, by each way to read it.
 
 use varve_core::{
-    DeviceId, Event, GapEvent, GlobalSequence, ReadError, StreamId, StreamReader, StreamSequence, VarveView,
+    AbsenceReason, DeviceId, Event, GapEvent, GlobalSequence, ReadError, StreamId, StreamReader,
+    StreamSequence, VarveView,
 };
 
 use super::operation::CONSUMERS;
 use super::oracle::{Account, Entry, StreamEvents, Streams};
 use super::subject::Subject;
-use crate::{Door, Reading};
+use crate::{Door, Reading, absence};
 
 impl Subject {
     /// Looks at a few places: what every step leaves right.
@@ -38,8 +39,12 @@ impl Subject {
                 assert!(global >= oracle.first, "{global} is retired, and is read");
                 assert_eq!(stored.as_ref(), oracle.log.get(global as usize).map(|entry| &entry.bytes));
             }
-            Err(ReadError::Retired { first }) => assert!(first.0 == oracle.first && global < oracle.first),
-            Err(error) => panic!("{error}"),
+            gone => {
+                let gone = absence(gone);
+                assert_eq!(gone.reason, AbsenceReason::Retired);
+                assert_eq!(gone.log, Some(GlobalSequence(0)..GlobalSequence(oracle.first)));
+                assert!(global < oracle.first);
+            }
         }
     }
 
@@ -154,10 +159,12 @@ fn check_stream(
     for seq in (0..3).map(|_| random.usize(..=events.len())) {
         match reader.get(id, seq as u64) {
             Ok(stored) => assert_eq!(stored.as_deref(), events.get(seq).copied(), "{name} {} {seq}", id.0),
-            Err(ReadError::StreamRetired { first: told }) => {
-                assert!(told.0 == *first as u64 && seq < *first, "{name} {} {seq}", id.0);
+            gone => {
+                let gone = absence(gone);
+                assert_eq!(gone.reason, AbsenceReason::Retired, "{name} {} {seq}", id.0);
+                let end = gone.stream.expect("it is told in the stream").range.end;
+                assert!(end.0 == *first as u64 && seq < *first, "{name} {} {seq}", id.0);
             }
-            Err(error) => panic!("{error}"),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::GlobalReader;
 use crate::GlobalSequence;
-use crate::store::error::ReadError;
+use crate::store::error::{Absence, AbsenceReason, ReadError};
 use crate::store::log::block_cursor::BlockCursor;
 use crate::store::read::event_view::{EventView, GlobalEvent};
 use crate::store::read::snapshot::Snapshot;
@@ -16,8 +16,9 @@ pub struct GlobalEventsBack {
     before: Option<GlobalSequence>,
 }
 
-/// Iterates over the log, the last event first. In the place of an event that cannot be had it gives an error that
-/// [is an absence](ReadError::is_absence), and goes on; after any other error it ends.
+/// Iterates over the log, the last event first. In the place of events that cannot be had it gives a
+/// [`ReadError::Absent`], and goes on before them; after any other error it ends. It ends where the log begins: what was
+/// retired there it does not tell.
 ///
 /// The columns of a block can only be read forward. So the iterator keeps views of the events of one block, up to
 /// the place where it is.
@@ -82,24 +83,29 @@ impl<'s> GlobalIterBack<'s> {
     /// it begins.
     fn read_block(&mut self) -> Result<(), ReadError> {
         let Some(last) = self.end.0.checked_sub(1).map(GlobalSequence) else { return Ok(()) };
-        let block = match self.snapshot.block_at(last) {
+        let block = match self.snapshot.block_around(last) {
             Ok(Some(block)) => block,
             // The log begins here.
-            Ok(None) | Err(ReadError::Retired { .. }) => return Ok(()),
+            Ok(None) => return Ok(()),
+            Err(error) if error.is_absence() => return Ok(()),
             Err(error) => return Err(error),
         };
         if self.has_begun && block.end()? != self.end {
             return Err(block.damage("the block after it does not follow").into());
         }
-        let mut cursor = BlockCursor::new(block)?;
-        for _ in block.first().0..self.end.0 {
-            let event = match cursor.next(self.snapshot) {
-                Err(error) if !error.is_absence() => return Err(error),
-                event => event.transpose(),
-            };
-            self.events.push(event.ok_or_else(|| block.damage("it lacks an event of its range"))?);
+        let end = std::mem::replace(&mut self.end, block.first());
+        self.has_begun = true;
+        if block.is_quarantined() {
+            return Err(Absence::in_log(AbsenceReason::Quarantined, block.first()..end).into());
         }
-        (self.end, self.has_begun) = (block.first(), true);
+        let mut cursor = BlockCursor::new(block)?;
+        cursor.end_before(end);
+        while let Some(event) = cursor.next(self.snapshot).transpose() {
+            match event {
+                Err(error) if !error.is_absence() => return Err(error),
+                event => self.events.push(event),
+            }
+        }
         Ok(())
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use super::{RunCursor, StreamEvent, StreamReader};
-use crate::store::error::ReadError;
+use crate::store::error::{Absence, AbsenceReason, ReadError};
 use crate::store::log::tables::key12;
 use crate::store::read::readability::Readability;
 use crate::store::read::snapshot::Snapshot;
@@ -35,7 +35,9 @@ pub struct StreamEventsBack<T: Event> {
     event_type: PhantomData<fn() -> T>,
 }
 
-/// Iterates over the events of a stream, the last first. After an error it ends.
+/// Iterates over the events of a stream, the last first. In the place of events that cannot be had it gives a
+/// [`ReadError::Absent`], and goes on before them; after any other error it ends. It ends where the stream begins: what was
+/// retired there it does not tell.
 pub struct StreamIterBack<'s, T: Event> {
     raw: RawIterBack<'s>,
     readability: Readability,
@@ -136,7 +138,7 @@ where
             return Some(Ok(event));
         }
         let event = self.advance();
-        if event.is_err() {
+        if event.as_ref().is_err_and(|error| !error.is_absence()) {
             (self.raw.end, self.left) = (StreamSequence(0), 0);
         }
         event.transpose()
@@ -155,13 +157,15 @@ pub(super) struct RawIterBack<'s> {
     stream: u32,
     /// The place after the event to come; 0 at the end of the iteration.
     end: StreamSequence,
+    /// Whether a run was found before, which begins at `end`.
+    has_begun: bool,
     run: Option<RunCursor<'s>>,
 }
 
 impl<'s> RawIterBack<'s> {
     /// The events before `end` of the stream of a number.
     pub(super) fn new(snapshot: &'s Snapshot, stream: u32, end: StreamSequence) -> Self {
-        Self { snapshot, stream, end, run: None }
+        Self { snapshot, stream, end, has_begun: false, run: None }
     }
 
     /// The next event, of the run before if this one has none left.
@@ -179,19 +183,33 @@ impl<'s> RawIterBack<'s> {
             Some(cursor) if cursor.run.first() < self.end => cursor,
             _ => match self.run_before(seq) {
                 Ok(cursor) => *self.run.insert(cursor),
-                // The stream begins here.
-                Err(ReadError::StreamRetired { .. }) => return Ok(None),
+                Err(ReadError::Absent(absence)) => return self.pass_over(*absence),
                 Err(error) => return Err(error),
             },
         };
+        self.has_begun = true;
         Ok(Some((seq, cursor)))
+    }
+
+    /// Goes on before an absence, and tells it. The stream begins where it was retired.
+    fn pass_over<R>(&mut self, mut absence: Absence) -> Result<Option<R>, ReadError> {
+        self.run = None;
+        let range = absence.stream.as_mut().map(|stream| &mut stream.range);
+        let range = range.filter(|range| absence.reason != AbsenceReason::Retired && range.start < self.end);
+        let Some(range) = range else {
+            self.end = StreamSequence(0);
+            return Ok(None);
+        };
+        range.end = self.end;
+        (self.end, self.has_begun) = (range.start, true);
+        Err(absence.into())
     }
 
     /// The run that holds the event at `seq`. It must end where the one after it begins.
     fn run_before(&self, seq: StreamSequence) -> Result<RunCursor<'s>, ReadError> {
         let located = self.snapshot.run_at(self.stream, seq)?;
         let cursor = located.map(|located| RunCursor::at(located, seq));
-        let cursor = cursor.filter(|cursor| self.run.is_none() || cursor.end() == self.end);
+        let cursor = cursor.filter(|cursor| !self.has_begun || cursor.end() == self.end);
         let table = &self.snapshot.tables().stream;
         let damage = || table.damage(&key12(self.stream, seq.0), "the run after it does not follow");
         Ok(cursor.ok_or_else(damage)?)

@@ -81,8 +81,8 @@ impl<'s, T: Event> StreamView<'s, T> {
     ///
     /// # Errors
     ///
-    /// [`ReadError::LayoutMismatch`] where the event has another layout than `T`; [`ReadError::Corrupt`] where it
-    /// is damaged.
+    /// [`ReadError::Absent`] where it cannot be had any more; [`ReadError::LayoutMismatch`] where it has another layout
+    /// than `T`; [`ReadError::Corrupt`] where it is damaged.
     #[inline]
     pub fn get(&mut self, seq: StreamSequence) -> Result<Option<&'s T::Archived>, ReadError> {
         if let Some(archived) = self.at_hand.archived(seq) {
@@ -99,7 +99,7 @@ impl<'s, T: Event> StreamView<'s, T> {
     ///
     /// # Errors
     ///
-    /// [`ReadError::Corrupt`] where the event is damaged.
+    /// [`ReadError::Absent`] where it cannot be had any more; [`ReadError::Corrupt`] where it is damaged.
     #[inline]
     pub fn get_bytes(&mut self, seq: StreamSequence) -> Result<Option<&'s [u8]>, ReadError> {
         if let Some(bytes) = self.at_hand.bytes(seq) {
