@@ -9,6 +9,8 @@ use varve_device_proto::{KnownDevice, Refusal};
 /// The answer to [`Request::Know`](crate::request::Request::Know).
 #[derive(Debug)]
 pub(crate) struct Known {
+    /// The question's number.
+    pub(crate) question: u64,
     pub(crate) device: KnownDevice,
     /// Descriptors that the store lacks.
     pub(crate) missing: Vec<DescriptorHash>,
@@ -97,7 +99,7 @@ mod tests {
 
         answers.tell_durable(Lane(1), DeviceSequence(9));
         let device = KnownDevice { incarnation: 1, latest: None, live_elsewhere: false };
-        answers.tell_known(Known { device, missing: Vec::new() });
+        answers.tell_known(Known { question: 0, device, missing: Vec::new() });
         let news = runtime.block_on(answers.news());
         assert!(news.known.is_some());
         assert_eq!(news.durable, [None; Lane::COUNT]);

@@ -18,7 +18,7 @@ use crate::store_view::{cannot_open, cannot_read, open_read_only};
 /// The store cannot be read, the file is there already, or it cannot be written.
 pub(crate) fn backup(args: &BackupArgs) -> Result<ExitCode, Failure> {
     let unreadable = |error| cannot_read(&args.store, &error);
-    let snapshot = open_read_only(&args.store)?.snapshot().map_err(unreadable)?;
+    let snapshot = open_read_only(&args.store, None)?.snapshot().map_err(unreadable)?;
     let unwritable = |error: io::Error| {
         let what = format!("backup {} cannot be written: {error}", args.to.display());
         Failure::new(what, "give another file, or room for it")

@@ -1,17 +1,24 @@
 //! The command line.
 
+mod demo_args;
+mod key_args;
+mod run_args;
+
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
-use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, value_parser};
+use clap::{Args, Parser, Subcommand};
+
+pub(crate) use demo_args::{DemoArgs, SimulateDeviceArgs};
+pub(crate) use key_args::{MASTER_KEY_VARIABLE, MasterKeyArgs, RotateMasterArgs, ShredArgs, SuiteName};
+pub(crate) use run_args::RunArgs;
 
 /// The gateway daemon of Varve: it appends what devices send, and acknowledges only what is durable.
 #[derive(Debug, Parser)]
 #[command(
     name = "varved",
     version,
-    after_help = "VARVED_LOG=debug logs more; it takes the filters of tracing."
+    after_help = HELP
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -25,6 +32,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Takes in events from serial ports until told to stop
+    #[command(after_help = run_args::HELP)]
     Run(RunArgs),
     /// Prints stored events, one JSON object a line
     Tail(TailArgs),
@@ -32,6 +40,8 @@ pub(crate) enum Command {
     Streams(StoreArgs),
     /// Lists the devices of a store and how far each of them is stored, one JSON object a line
     Devices(StoreArgs),
+    /// Tells how a store and its daemon do, as one JSON object
+    Status(StoreArgs),
     /// Writes all that a store holds to a file, while a daemon may be writing the store
     Backup(BackupArgs),
     /// Makes a new store of a backup
@@ -40,28 +50,17 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// Makes a new store of all that is whole in a damaged one
     Salvage(SalvageArgs),
+    /// Forgets what a stream holds of sealed events, by destroying its key
+    #[command(after_help = key_args::SHRED_HELP)]
+    Shred(ShredArgs),
+    /// Gives a store's keys another master key; no event is written anew
+    #[command(after_help = key_args::ROTATE_HELP)]
+    RotateMaster(RotateMasterArgs),
     /// Runs simulated devices over pseudo-terminals against the daemon, and balances the account
     Demo(DemoArgs),
     /// Simulates one device on a new pseudo-terminal, whose path it prints
     #[command(hide = true)]
     SimulateDevice(SimulateDeviceArgs),
-}
-
-/// The arguments of `run`.
-#[derive(Debug, Args)]
-pub(crate) struct RunArgs {
-    /// A serial port to read; it may go and come back while the daemon runs
-    #[arg(long = "port", value_name = "PATH", required = true, num_args = 1..)]
-    pub(crate) ports: Vec<PathBuf>,
-    /// The directory of the store; it is made if it is not there
-    #[arg(long, value_name = "DIR")]
-    pub(crate) store: PathBuf,
-    /// The speed of the ports in baud
-    #[arg(long, value_name = "N", default_value_t = 115_200, value_parser = value_parser!(u32).range(BAUDS))]
-    pub(crate) baud: u32,
-    /// How long the first event of a commit may wait for others, in milliseconds: longer spares the disk
-    #[arg(long, value_name = "MS", default_value_t = 10, value_parser = value_parser!(u16).range(0..=1000))]
-    pub(crate) commit_ms: u16,
 }
 
 /// The arguments of `tail`.
@@ -82,6 +81,8 @@ pub(crate) struct TailArgs {
     /// Goes on with events as they become durable
     #[arg(long)]
     pub(crate) follow: bool,
+    #[command(flatten)]
+    pub(crate) master_key: MasterKeyArgs,
 }
 
 /// The arguments of commands that only read a store.
@@ -136,67 +137,13 @@ pub(crate) struct SalvageArgs {
     pub(crate) to: PathBuf,
 }
 
-/// The arguments of `demo`.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct DemoArgs {
-    /// How many devices to simulate, each in a process of its own
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = value_parser!(u8).range(1..=64))]
-    pub(crate) devices: u8,
-    /// How many events each device offers
-    #[arg(long, value_name = "N", default_value_t = 10_000)]
-    pub(crate) events: u64,
-    /// Loses and flips bytes, doubles frames and cuts every line for moments, in both directions
-    #[arg(long)]
-    pub(crate) faults: bool,
-    /// The seed of the faults; it is printed with the account
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub(crate) seed: u64,
-    /// Prints the account as one JSON object, and nothing else
-    #[arg(long)]
-    pub(crate) json: bool,
-    /// Keeps the store in this directory, which must not hold one yet
-    #[arg(long, value_name = "DIR")]
-    pub(crate) store: Option<PathBuf>,
-    /// The baud of each line; events are offered as fast as it carries them
-    #[arg(long, value_name = "N", default_value_t = 921_600, value_parser = value_parser!(u32).range(BAUDS))]
-    pub(crate) pace_baud: u32,
-    /// How much of each line the events fill before any is sent again [default: 100, with faults 40]
-    #[arg(long, value_name = "PERCENT", value_parser = value_parser!(u8).range(1..=200))]
-    pub(crate) load: Option<u8>,
-    /// Offers events for so long instead of a number of them
-    #[arg(long, value_name = "S", conflicts_with = "events")]
-    pub(crate) seconds: Option<u64>,
-}
-
-/// The arguments of `simulate-device`.
-#[derive(Debug, Args)]
-pub(crate) struct SimulateDeviceArgs {
-    /// The number of the device, from which its chip's id is made
-    #[arg(long, value_name = "N")]
-    pub(crate) number: u32,
-    /// How many events to offer
-    #[arg(long, value_name = "N")]
-    pub(crate) events: u64,
-    /// The baud of the line
-    #[arg(long, value_name = "N", default_value_t = 115_200, value_parser = value_parser!(u32).range(BAUDS))]
-    pub(crate) baud: u32,
-    /// How much of the line the events fill before any is sent again
-    #[arg(long, value_name = "PERCENT", default_value_t = 100, value_parser = value_parser!(u8).range(1..=200))]
-    pub(crate) load: u8,
-    /// Faults on the line, drawn from this seed
-    #[arg(long, value_name = "SEED")]
-    pub(crate) faults: Option<u64>,
-}
+/// What `varved --help` ends with.
+const HELP: &str = "\
+Exit codes: 0 done; 1 done, and something is wrong (verify, demo); 2 not done, with one line that says why.
+VARVED_LOG=debug logs more; it takes the filters of tracing.";
 
 /// The speeds of a line that make sense: from a long cable in a field to a USB that calls itself a port.
 const BAUDS: RangeInclusive<i64> = 300..=100_000_000;
-
-impl RunArgs {
-    /// How long the first event of a commit may wait for others.
-    pub(crate) fn commit_window(&self) -> Duration {
-        Duration::from_millis(u64::from(self.commit_ms))
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -81,7 +81,7 @@ fn watch(
 
 /// Reads the closed store anew.
 fn audit(home: &Home) -> Result<Audit, Failure> {
-    let view = open_read_only(home.path())?;
+    let view = open_read_only(home.path(), None)?;
     Audit::of(&view).map_err(|error| cannot_read(home.path(), &error))
 }
 

@@ -10,13 +10,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::info;
-use varve_core::Varve;
+use varve_core::{Config, Varve};
 
 use crate::counters::{PortCounters, WriterCounters};
 use crate::failure::Failure;
 use crate::port::Port;
 use crate::port_line;
 use crate::serial::Serial;
+use crate::store_room::StoreRoom;
 use crate::store_view::cannot_open;
 use crate::writer::{StoreError, Writer, WriterPort};
 
@@ -29,6 +30,8 @@ pub(crate) struct GatewayConfig {
     pub(crate) baud: u32,
     /// The directory of the store.
     pub(crate) store: PathBuf,
+    /// How the store is opened.
+    pub(crate) config: Config,
     /// How long the first event of a commit may wait for others.
     pub(crate) commit_window: Duration,
 }
@@ -57,7 +60,7 @@ impl GatewayConfig {
     /// # Errors
     /// It cannot be opened.
     pub(crate) fn open_store(&self) -> Result<Varve, Failure> {
-        Varve::new(&self.store).map_err(|error| cannot_open(&self.store, &error))
+        Varve::with_config(&self.store, self.config.clone()).map_err(|error| cannot_open(&self.store, &error))
     }
 }
 
@@ -85,8 +88,9 @@ impl Gateway {
             ports.push((Port::new(path.clone(), config.baud, line, counters.clone()), serial));
             writer_ports.push(WriterPort::new(answers, counters.clone()));
         }
-        let writer =
-            Writer::new(varve, requests, writer_ports, config.commit_window, counters.writer.clone());
+        let store_room = StoreRoom::new(&config.store, config.config.retention.clone());
+        let (window, writer_counters) = (config.commit_window, counters.writer.clone());
+        let writer = Writer::new(varve, store_room, requests, writer_ports, window, writer_counters);
         Ok(Self { runtime, ports, writer, counters })
     }
 

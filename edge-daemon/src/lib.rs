@@ -10,9 +10,11 @@
 //! that made it so returned.
 #![forbid(unsafe_code)]
 
+mod age;
 mod answers;
 mod backoff;
 mod backup;
+mod byte_size;
 mod cli;
 mod complaints;
 mod counters;
@@ -20,20 +22,26 @@ mod demo;
 mod device_name;
 mod failure;
 mod gateway;
+mod keys;
 mod listing;
+mod master_key;
 mod output;
 mod port;
 mod port_line;
 mod quota;
 mod rate_limit;
 mod request;
+mod request_queue;
 mod run;
 mod salvage;
 mod seed;
 mod serial;
 mod session;
 mod shield;
+mod state_file;
+mod status;
 mod stdout;
+mod store_room;
 mod store_view;
 mod tail;
 mod trial;
@@ -65,14 +73,17 @@ pub fn main() -> ExitCode {
 fn execute(cli: Cli) -> Result<ExitCode, Failure> {
     let shield = Shield { is_child: cli.in_child };
     match cli.command {
-        Command::Run(args) => run::run(args, shield),
+        Command::Run(args) => run::run(&args, shield),
         Command::Tail(args) => shield.read(&args.store, || tail::tail(&args)),
         Command::Streams(args) => shield.read(&args.store, || listing::streams(&args)),
         Command::Devices(args) => shield.read(&args.store, || listing::devices(&args)),
+        Command::Status(args) => shield.read(&args.store, || status::status(&args)),
         Command::Backup(args) => shield.read(&args.store, || backup::backup(&args)),
         Command::Restore(args) => backup::restore(&args),
         Command::Verify(args) => verify::verify(&args),
         Command::Salvage(args) => salvage::salvage(&args),
+        Command::Shred(args) => shield.read(&args.store, || keys::shred(&args)),
+        Command::RotateMaster(args) => shield.read(&args.store, || keys::rotate_master(&args)),
         Command::Demo(args) => demo::demo(&args),
         Command::SimulateDevice(args) => demo::simulate(&args, &mut io::stdout())
             .map(|()| ExitCode::SUCCESS)

@@ -15,7 +15,8 @@ use crate::store_view::{cannot_read, open_read_only};
 /// # Errors
 /// The store cannot be read, or standard output failed.
 pub(crate) fn streams(args: &StoreArgs) -> Result<ExitCode, Failure> {
-    let streams = open_read_only(&args.store)?.streams().map_err(|error| cannot_read(&args.store, &error))?;
+    let streams =
+        open_read_only(&args.store, None)?.streams().map_err(|error| cannot_read(&args.store, &error))?;
     print(streams.iter().map(stream_line))
 }
 
@@ -24,7 +25,8 @@ pub(crate) fn streams(args: &StoreArgs) -> Result<ExitCode, Failure> {
 /// # Errors
 /// The store cannot be read, or standard output failed.
 pub(crate) fn devices(args: &StoreArgs) -> Result<ExitCode, Failure> {
-    let devices = open_read_only(&args.store)?.devices().map_err(|error| cannot_read(&args.store, &error))?;
+    let devices =
+        open_read_only(&args.store, None)?.devices().map_err(|error| cannot_read(&args.store, &error))?;
     print(devices.iter().map(device_line))
 }
 

@@ -4,6 +4,7 @@
 //! each of them holds room of its port's quota until it is done with; so a port that has room never waits to send.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::answers::{Answers, News};
@@ -17,6 +18,7 @@ pub(crate) struct PortLine {
     requests: Sender<Envelope>,
     answers: Arc<Answers>,
     quota: Arc<Quota>,
+    questions: AtomicU64,
 }
 
 /// A line for each of `ports` ports, the writer's ends of their answers, and what they all send.
@@ -28,6 +30,7 @@ pub(crate) fn lines(ports: usize) -> (Vec<PortLine>, Vec<Arc<Answers>>, Receiver
         requests: requests.clone(),
         answers: answers.clone(),
         quota: Arc::default(),
+        questions: AtomicU64::new(0),
     });
     (lines.collect(), answers, received)
 }
@@ -38,6 +41,11 @@ impl PortLine {
         let room = self.quota.take(request.bytes_len());
         // A writer that is gone has failed, and whoever runs it ends the ports.
         let _ = self.requests.send(Envelope { port: self.port, request, _room: room });
+    }
+
+    /// A number for a question, which none before had.
+    pub(crate) fn next_question(&self) -> u64 {
+        self.questions.fetch_add(1, Ordering::Relaxed)
     }
 
     /// What may still be sent.

@@ -22,8 +22,9 @@ pub(crate) struct Envelope {
 /// What a port asks of the writer.
 #[derive(Debug)]
 pub(crate) enum Request {
-    /// What does the store know of this device, and which of these descriptors does it lack?
-    Know { device: DeviceId, descriptors: Vec<DescriptorHash> },
+    /// What does the store know of this device, and which of these descriptors does it lack? The answer bears the
+    /// question's number.
+    Know { question: u64, device: DeviceId, descriptors: Vec<DescriptorHash> },
     /// The device has taken these terms: what follows is under them.
     Begin(Arc<Terms>),
     /// Keep this descriptor, whose hash was checked.

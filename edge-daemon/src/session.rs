@@ -35,8 +35,8 @@ pub(crate) struct PortSession<'p> {
 enum State {
     /// Nobody has said hello.
     Waiting,
-    /// The writer was asked what it knows of the device.
-    Asked(Candidate),
+    /// The writer was asked what it knows of the device, by the question of this number.
+    Asked(Candidate, u64),
     /// The device was offered terms.
     Offered(Candidate, Known),
     /// The session of this number runs, of a device with so many lanes.
@@ -133,8 +133,10 @@ impl<'p> PortSession<'p> {
             match heard {
                 Heard::Candidate(candidate) => {
                     let descriptors = candidate.channels.iter().map(|channel| channel.descriptor).collect();
-                    self.line.send(Request::Know { device: candidate.hello.device, descriptors });
-                    self.state = State::Asked(*candidate);
+                    let question = self.line.next_question();
+                    let device = candidate.hello.device;
+                    self.line.send(Request::Know { question, device, descriptors });
+                    self.state = State::Asked(*candidate, question);
                 }
                 Heard::Session(session) => self.begin(&session),
                 Heard::Events(request) => self.line.send(request),
@@ -152,10 +154,11 @@ impl<'p> PortSession<'p> {
         }
     }
 
-    /// Answers the device that asked, now that it is known what the store has of it.
+    /// Answers the device that asked, now that it is known what the store has of it. While the store is full an answer
+    /// may be late, and about a device that has gone.
     fn decide(&mut self, known: Known) {
-        let candidate = match std::mem::replace(&mut self.state, State::Waiting) {
-            State::Asked(candidate) => candidate,
+        let (candidate, question) = match std::mem::replace(&mut self.state, State::Waiting) {
+            State::Asked(candidate, question) if question == known.question => (candidate, question),
             other => return self.state = other,
         };
         match admission::decide(&known.device, &candidate.hello) {
@@ -164,7 +167,7 @@ impl<'p> PortSession<'p> {
                 self.state = State::Offered(candidate, known);
             }
             Err(reason) => {
-                self.state = State::Asked(candidate);
+                self.state = State::Asked(candidate, question);
                 self.link.refuse(reason);
                 self.end_refused(reason, "by what is stored");
             }
@@ -223,7 +226,7 @@ impl<'p> PortSession<'p> {
             State::Live { lanes, .. } => {
                 (0..).map(Lane).take(lanes).map(|lane| self.link.heard(lane).unwrap_or_default()).collect()
             }
-            State::Asked(_) | State::Offered(..) => Vec::new(),
+            State::Asked(..) | State::Offered(..) => Vec::new(),
         };
         self.state = State::Waiting;
         self.line.send(Request::End { heard });
@@ -250,7 +253,7 @@ impl<'p> PortSession<'p> {
     const fn device(&self) -> Option<DeviceId> {
         match &self.state {
             State::Waiting => None,
-            State::Asked(candidate) | State::Offered(candidate, _) => Some(candidate.hello.device),
+            State::Asked(candidate, _) | State::Offered(candidate, _) => Some(candidate.hello.device),
             State::Live { device, .. } => Some(*device),
         }
     }

@@ -2,16 +2,17 @@
 
 use std::path::Path;
 
-use varve_core::{OpenError, ReadError, Varve, VarveView};
+use varve_core::{KeysError, MasterKey, OpenError, ReadError, Varve, VarveView};
 
 use crate::failure::Failure;
+use crate::master_key::{GIVE_ONE, config_of};
 
-/// Opens the store in `dir` for reading, beside its owner or without one.
+/// Opens the store in `dir` for reading, beside its owner or without one. Without its master key what is sealed stays so.
 ///
 /// # Errors
-/// There is no store, or this release cannot read it.
-pub(crate) fn open_read_only(dir: &Path) -> Result<VarveView, Failure> {
-    Varve::open_read_only(dir).map_err(|error| cannot_open(dir, &error))
+/// There is no store, or this release cannot read it, or the key is not its own.
+pub(crate) fn open_read_only(dir: &Path, key: Option<MasterKey>) -> Result<VarveView, Failure> {
+    Varve::open_read_only_with_config(dir, config_of(key)).map_err(|error| cannot_open(dir, &error))
 }
 
 /// Why the store in `dir` cannot be opened, and what to do.
@@ -26,6 +27,9 @@ pub(crate) fn cannot_open(dir: &Path, error: &OpenError) -> Failure {
             "start `varved run` on it, or give it a moment if it has just started"
         }
         OpenError::Io { .. } => "check the path and its permissions",
+        OpenError::Encrypted { .. } => GIVE_ONE,
+        OpenError::Keys(KeysError::WrongMasterKey) => "give the one that they were wrapped by last",
+        OpenError::Keys(KeysError::Missing { .. }) => "nothing else opens what is sealed",
         OpenError::Corrupt(_) => SALVAGE,
         _ => "check the disk and its permissions",
     };

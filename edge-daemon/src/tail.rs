@@ -8,6 +8,7 @@ use varve_core::{Absence, EventView, GlobalSequence, ReadError, StreamId, VarveV
 
 use crate::cli::TailArgs;
 use crate::failure::Failure;
+use crate::master_key;
 use crate::stdout::{Delivery, Lines};
 use crate::store_view::{cannot_read, open_read_only};
 use crate::utc::Utc;
@@ -17,7 +18,7 @@ use crate::utc::Utc;
 /// # Errors
 /// The store cannot be read, or standard output failed.
 pub(crate) fn tail(args: &TailArgs) -> Result<ExitCode, Failure> {
-    let view = open_read_only(&args.store)?;
+    let view = open_read_only(&args.store, master_key::find(&args.master_key)?)?;
     let mut tail =
         Tail { next: GlobalSequence(args.from), selection: Selection::new(args), line: Vec::new() };
     let mut lines = Lines::new();
@@ -91,6 +92,8 @@ impl Tail {
                     }
                     absence.log.map_or(self.next, |range| range.end)
                 }
+                // Another snapshot opens what this one has no memory for.
+                Err(ReadError::SnapshotFull) if seen > 1 => return Ok(Printed::Some),
                 Err(error) => return Err(unreadable(error)),
             };
             if !self.line.is_empty() && lines.write(&self.line)? == Delivery::Closed {

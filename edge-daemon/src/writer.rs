@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
+use tracing::warn;
 use varve_core::{
     APPEND_BYTES_MAX, Append, AppendError, Batch, ClockMapping, Committed, DescriptorHash, DeviceBatch,
     DeviceGap, DeviceId, Lane, LaneMark, LaneRecord, ReadError, RefusedReason, Varve,
@@ -16,13 +17,16 @@ use varve_device_proto::{Chain, KnownDevice, KnownEpoch, LaneCursor, Refusal};
 use crate::answers::{Answers, Known, StoreRefusal};
 use crate::counters::{PortCounters, WriterCounters};
 use crate::request::{Envelope, PortNumber, Request, Terms};
+use crate::request_queue::{Arrival, RequestQueue};
+use crate::store_room::{StoreRoom, is_full};
 
 /// Takes in what the ports admit, and commits it in groups: one flush for all that came within a window.
 #[derive(Debug)]
 pub(crate) struct Writer {
     varve: Varve,
     append: Append,
-    requests: Receiver<Envelope>,
+    store_room: StoreRoom,
+    requests: RequestQueue,
     ports: Vec<WriterPort>,
     /// The requests of the append: they hold their room until it is committed.
     group: Vec<Envelope>,
@@ -41,9 +45,11 @@ pub(crate) struct WriterPort {
     terms: Option<Arc<Terms>>,
 }
 
-/// The store failed.
+/// The store takes in nothing more.
 #[derive(Debug)]
 pub(crate) enum StoreError {
+    /// It has no room, and no port is left to wait for some.
+    Full(AppendError),
     /// It could not be written.
     Append(AppendError),
     /// It could not be read.
@@ -62,39 +68,60 @@ impl Writer {
     /// others at most for the `window`.
     pub(crate) fn new(
         varve: Varve,
+        store_room: StoreRoom,
         requests: Receiver<Envelope>,
         ports: Vec<WriterPort>,
         window: Duration,
         counters: Arc<WriterCounters>,
     ) -> Self {
         let append = varve.begin();
-        Self { varve, append, requests, ports, group: Vec::new(), window, counters }
+        let requests = RequestQueue::new(requests);
+        Self { varve, append, store_room, requests, ports, group: Vec::new(), window, counters }
     }
 
-    /// Writes until every port is gone and all that they left is committed.
+    /// Writes until every port is gone and all that they left is committed, or there is no room for it. What was not
+    /// committed by then was acknowledged to no device.
     ///
     /// # Errors
-    /// The store failed. What was not committed by then was acknowledged to no device.
+    /// The store failed.
     pub(crate) fn run(mut self) -> Result<(), StoreError> {
-        while let Ok(first) = self.requests.recv() {
-            let end = Instant::now() + self.window;
-            self.take_in(first)?;
-            while self.append.bytes_len() < COMMIT_BYTES_MAX
-                && let Ok(next) = self.requests.recv_timeout(end.saturating_duration_since(Instant::now()))
-            {
-                self.take_in(next)?;
+        match self.write_all() {
+            Err(StoreError::Full(error)) => {
+                warn!(%error, "what was not stored stays with the devices");
+                Ok(())
             }
-            self.commit()?;
+            ended => ended,
         }
-        Ok(())
+    }
+
+    fn write_all(&mut self) -> Result<(), StoreError> {
+        loop {
+            match self.requests.next_before(self.store_room.due()) {
+                Arrival::Request(first) => self.write_group(first)?,
+                Arrival::Nothing => self.store_room.handle_due(&self.varve),
+                Arrival::Ended => return Ok(()),
+            }
+        }
+    }
+
+    fn write_group(&mut self, first: Envelope) -> Result<(), StoreError> {
+        let end = Instant::now() + self.window;
+        self.take_in(first)?;
+        while self.append.bytes_len() < COMMIT_BYTES_MAX
+            && let Arrival::Request(next) = self.requests.next_before(end)
+        {
+            self.take_in(next)?;
+        }
+        self.commit()
     }
 
     fn take_in(&mut self, envelope: Envelope) -> Result<(), StoreError> {
         match &envelope.request {
-            Request::Know { device, descriptors } => {
+            Request::Know { question, device, descriptors } => {
                 // What the device sent before must be in the record that is asked for.
                 self.commit()?;
-                let known = self.known(envelope.port, *device, descriptors)?;
+                let (device, missing) = self.known(envelope.port, *device, descriptors)?;
+                let known = Known { question: *question, device, missing };
                 self.ports[envelope.port.0].answers.tell_known(known);
                 Ok(())
             }
@@ -112,13 +139,14 @@ impl Writer {
         }
     }
 
-    /// What the store knows of a device that shows up at `port`. Unless it is live elsewhere, it is live there now.
+    /// What the store knows of a device that shows up at `port`, and which descriptors it lacks. Unless the device is live
+    /// elsewhere, it is live there now.
     fn known(
         &mut self,
         port: PortNumber,
         device: DeviceId,
         descriptors: &[DescriptorHash],
-    ) -> Result<Known, ReadError> {
+    ) -> Result<(KnownDevice, Vec<DescriptorHash>), ReadError> {
         self.ports[port.0].device = None;
         self.ports[port.0].terms = None;
         let live_elsewhere = self.ports.iter().any(|other| other.device == Some(device));
@@ -137,7 +165,7 @@ impl Writer {
             }
         }
         let incarnation = self.varve.incarnation();
-        Ok(Known { device: KnownDevice { incarnation, latest, live_elsewhere }, missing })
+        Ok((KnownDevice { incarnation, latest, live_elsewhere }, missing))
     }
 
     fn stage(&mut self, envelope: Envelope) -> Result<(), StoreError> {
@@ -163,17 +191,36 @@ impl Writer {
     }
 
     /// Commits what is staged, and tells the ports.
-    fn commit(&mut self) -> Result<(), AppendError> {
+    fn commit(&mut self) -> Result<(), StoreError> {
         let group = std::mem::take(&mut self.group);
         if self.append.is_empty() {
             return Ok(());
         }
         let start = Instant::now();
-        let committed = self.append.commit()?;
+        let committed = self.commit_once_there_is_room()?;
         self.counters.commits.add(1);
         self.counters.commit_us.add(u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX));
         self.tell(group, &committed);
         Ok(())
+    }
+
+    /// Commits what is staged. While the store is full, what the ports ask is kept: it holds their quotas, so that they give
+    /// the devices no more credit, and the devices drop what they cannot hold, and tell so.
+    fn commit_once_there_is_room(&mut self) -> Result<Committed, StoreError> {
+        loop {
+            let error = match self.append.commit() {
+                Ok(committed) => {
+                    self.store_room.handle_room();
+                    return Ok(committed);
+                }
+                Err(error) if is_full(&error) => error,
+                Err(error) => return Err(error.into()),
+            };
+            let delay = self.store_room.handle_full(&self.varve, &error);
+            if !self.requests.keep_until(Instant::now() + delay) {
+                return Err(StoreError::Full(error));
+            }
+        }
     }
 
     /// Tells the ports what is durable now. By then the group has given back its room.
@@ -304,7 +351,7 @@ const fn refusal(reason: RefusedReason) -> Refusal {
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Append(error) => error.fmt(f),
+            Self::Full(error) | Self::Append(error) => error.fmt(f),
             Self::Read(error) => error.fmt(f),
         }
     }

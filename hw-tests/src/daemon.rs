@@ -45,6 +45,14 @@ impl Daemon {
     /// # Panics
     /// When its process cannot be started.
     pub fn start_on(ports: &[&Path], directory: &Path) -> Self {
+        Self::start_with(ports, directory, &[])
+    }
+
+    /// As [`start_on`](Self::start_on), with more arguments of `run`.
+    ///
+    /// # Panics
+    /// When its process cannot be started.
+    pub fn start_with(ports: &[&Path], directory: &Path, args: &[&str]) -> Self {
         let log = directory.join("varved.log");
         let log_end = File::options().create(true).append(true).open(&log).expect("a directory of our own");
         let process = Command::new(Self::build())
@@ -53,6 +61,7 @@ impl Daemon {
             .args(ports)
             .arg("--store")
             .arg(Self::store(directory))
+            .args(args)
             .stdin(Stdio::null())
             .stderr(log_end)
             .spawn()

@@ -16,6 +16,8 @@ pub struct SimulatedDevice {
     process: Child,
     reports: Receiver<String>,
     port: PathBuf,
+    progress: DeviceReport,
+    is_done: bool,
 }
 
 /// What a device did in all.
@@ -49,12 +51,20 @@ impl SimulatedDevice {
         thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
         let line = reports.recv_timeout(PATIENCE).expect("it tells its port");
         let port = line.strip_prefix("port ").expect("its port comes first").into();
-        Self { process, reports, port }
+        Self { process, reports, port, progress: DeviceReport::default(), is_done: false }
     }
 
     /// The path of its port.
     pub fn port(&self) -> &Path {
         &self.port
+    }
+
+    /// How far it was when it last told.
+    pub fn progress(&mut self) -> DeviceReport {
+        while let Ok(line) = self.reports.try_recv() {
+            self.take_in(&line);
+        }
+        self.progress
     }
 
     /// Waits until it has offered every event and all are settled: durable, or in a durable gap.
@@ -63,18 +73,24 @@ impl SimulatedDevice {
     /// When it ends before, or takes longer than [`PATIENCE`].
     pub fn wait_until_done(&mut self) -> DeviceReport {
         let deadline = Instant::now() + PATIENCE;
-        loop {
+        while !self.is_done {
             let left = deadline.saturating_duration_since(Instant::now());
             let line = self.reports.recv_timeout(left).expect("the device is done in time");
-            if let Some(report) = DeviceReport::of_line(&line) {
-                return report;
-            }
+            self.take_in(&line);
         }
+        self.progress
+    }
+
+    fn take_in(&mut self, line: &str) {
+        let (word, numbers) = line.split_once(' ').expect("a word, then numbers");
+        self.progress = DeviceReport::parse(numbers).expect("three numbers");
+        self.is_done = word == "done";
     }
 
     /// What it did in all; `None` before it is done.
     pub fn report(&mut self) -> Option<DeviceReport> {
-        self.reports.try_iter().find_map(|line| DeviceReport::of_line(&line))
+        let progress = self.progress();
+        self.is_done.then_some(progress)
     }
 }
 
@@ -87,11 +103,6 @@ impl Drop for SimulatedDevice {
 }
 
 impl DeviceReport {
-    /// Reads the line by which a device tells that it is done.
-    fn of_line(line: &str) -> Option<Self> {
-        line.strip_prefix("done ").map(|numbers| Self::parse(numbers).expect("three numbers"))
-    }
-
     fn parse(numbers: &str) -> Option<Self> {
         let mut numbers = numbers.split(' ').map(str::parse);
         Some(Self { offered: numbers.next()?.ok()?, dropped: numbers.next()?.ok()? })

@@ -5,6 +5,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
+use varve_core::Config;
 
 use super::account::Account;
 use super::fleet::Fleet;
@@ -33,7 +34,8 @@ impl Daemon {
     /// # Errors
     /// As [`Gateway::open`].
     pub(crate) fn start(ports: Vec<PathBuf>, baud: u32, dir: &Path) -> Result<Self, Failure> {
-        let config = GatewayConfig { ports, baud, store: dir.to_path_buf(), commit_window: COMMIT_WINDOW };
+        let (store, config) = (dir.to_path_buf(), Config::default());
+        let config = GatewayConfig { ports, baud, store, config, commit_window: COMMIT_WINDOW };
         let gateway = Gateway::open(&config)?;
         let counters = gateway.counters();
         let (stop, stopped) = oneshot::channel();

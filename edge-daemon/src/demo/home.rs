@@ -30,7 +30,7 @@ impl Home {
                 .map(Self::Temporary)
                 .map_err(|error| Failure::of_system("no temporary directory", &error));
         };
-        match open_read_only(dir) {
+        match open_read_only(dir, None) {
             Ok(_) => Err(Failure::new(
                 format!("there is a store in {} already", dir.display()),
                 "give --store another directory: the account is of one run",

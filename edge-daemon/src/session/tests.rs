@@ -31,6 +31,8 @@ struct Pair<'t> {
     device: DeviceLink<'t, NoopRawMutex, RING_LEN, 512>,
     session: PortSession<'t>,
     requests: &'t Receiver<Envelope>,
+    /// The number of the latest question.
+    question: u64,
 }
 
 impl Pair<'_> {
@@ -43,14 +45,21 @@ impl Pair<'_> {
             let to_host = self.device.poll_transmit(HostClock.now_us(), &mut buf);
             self.session.handle_bytes(&buf[..to_host]);
             if to_device + to_host == 0 {
-                return self.requests.try_iter().map(|envelope| envelope.request).collect();
+                let requests: Vec<_> = self.requests.try_iter().map(|envelope| envelope.request).collect();
+                for request in &requests {
+                    if let Request::Know { question, .. } = request {
+                        self.question = *question;
+                    }
+                }
+                return requests;
             }
         }
     }
 
     fn tell_known(&mut self, latest: Option<KnownEpoch>, missing: Vec<DescriptorHash>) {
         let device = KnownDevice { incarnation: 77, latest, live_elsewhere: false };
-        self.session.handle_news(News { known: Some(Known { device, missing }), ..News::default() });
+        let known = Known { question: self.question, device, missing };
+        self.session.handle_news(News { known: Some(known), ..News::default() });
     }
 
     fn tell_durable(&mut self, next: u64) {
@@ -68,6 +77,7 @@ fn with_pair(test: impl FnOnce(&DeviceOutbox, &mut Pair<'_>)) {
         device: DeviceLink::new(config, &outbox, HostClock.now_us()),
         session: PortSession::new(5, &lines[0], &counters, Path::new("/dev/test")),
         requests: &requests,
+        question: u64::MAX,
     };
     test(&outbox, &mut pair);
 }
@@ -83,7 +93,9 @@ fn a_device_is_known_then_admitted_then_described_and_then_heard() {
     with_pair(|outbox, pair| {
         push(outbox, 3);
         let asked = pair.talk();
-        let [Request::Know { device: DeviceId(9), descriptors }] = &asked[..] else { panic!("{asked:?}") };
+        let [Request::Know { device: DeviceId(9), descriptors, .. }] = &asked[..] else {
+            panic!("{asked:?}")
+        };
         assert_eq!(descriptors[..], [u32::DESCRIPTOR_HASH, u64::DESCRIPTOR_HASH]);
 
         pair.tell_known(None, descriptors.clone());
@@ -171,5 +183,18 @@ fn an_answer_that_nobody_waits_for_changes_nothing() {
         pair.tell_known(None, Vec::new());
         assert!(matches!(pair.session.state, State::Live { .. }));
         assert_eq!(pair.talk().len(), 0);
+    });
+}
+
+#[test]
+fn an_answer_to_an_earlier_question_is_not_taken_for_that_to_the_present_one() {
+    with_pair(|_, pair| {
+        pair.talk();
+        let asked = std::mem::replace(&mut pair.question, u64::MAX);
+        pair.tell_known(None, Vec::new());
+        assert!(matches!(pair.session.state, State::Asked(..)));
+        pair.question = asked;
+        pair.tell_known(None, Vec::new());
+        assert!(matches!(pair.session.state, State::Offered(..)));
     });
 }

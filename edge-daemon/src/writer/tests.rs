@@ -25,13 +25,16 @@ impl Bench {
         let (lines, answers, requests) = lines(ports);
         let port = |answers| WriterPort::new(answers, Arc::default());
         let ports = answers.into_iter().map(port).collect();
-        let writer = Writer::new(varve, requests, ports, Duration::ZERO, Arc::default());
+        let store_room = StoreRoom::new(dir.path(), None);
+        let writer = Writer::new(varve, store_room, requests, ports, Duration::ZERO, Arc::default());
         Self { writer, lines, _dir: dir }
     }
 
     fn take_in(&mut self, port: usize, request: Request) {
         self.lines[port].send(request);
-        let envelope = self.writer.requests.recv().unwrap();
+        let Arrival::Request(envelope) = self.writer.requests.next_before(Instant::now()) else {
+            unreachable!("it was just sent")
+        };
         self.writer.take_in(envelope).unwrap();
     }
 
@@ -40,7 +43,10 @@ impl Bench {
     }
 
     fn know(&mut self, port: usize) -> Known {
-        self.take_in(port, Request::Know { device: DEVICE, descriptors: vec![u16::DESCRIPTOR_HASH] });
+        self.take_in(
+            port,
+            Request::Know { question: 1, device: DEVICE, descriptors: vec![u16::DESCRIPTOR_HASH] },
+        );
         self.news(port).known.unwrap()
     }
 }

@@ -1,14 +1,21 @@
 //! The real `varved` over pseudo-terminals: killed, stopped, unplugged, lied to, and read while it runs.
 
+mod commands;
+mod keys;
+mod log;
+mod plug;
+mod room;
+
 use std::{
-    collections::HashMap,
-    fs,
     io::{BufRead, BufReader, Write},
-    os::unix::{fs::symlink, net::UnixStream},
-    path::{Path, PathBuf},
+    os::unix::net::UnixStream,
+    path::Path,
     process::{Command, Stdio},
 };
 
+use commands::{assert_refused, command, lines};
+use log::Log;
+use plug::Plug;
 use serde_json::Value;
 use varve_core::{GlobalSequence, Varve};
 use varve_hw_tests::{Cable, Daemon, DeviceReport, SimulatedDevice, eventually};
@@ -274,30 +281,6 @@ fn scale() -> u64 {
     std::env::var("VARVE_TEST_SCALE").ok().and_then(|scale| scale.parse().ok()).unwrap_or(1)
 }
 
-fn command(name: &str, directory: &Path) -> Command {
-    let mut command = Command::new(Daemon::build());
-    command.arg(name);
-    if directory != Path::new("") {
-        command.arg("--store").arg(Daemon::store(directory));
-    }
-    command
-}
-
-/// What a command prints of a daemon's store, line by line.
-fn lines(name: &str, directory: &Path, args: &[&str]) -> Vec<Value> {
-    let output = command(name, directory).args(args).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    output.stdout.lines().map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect()
-}
-
-fn assert_refused(command: &mut Command, told: &str) {
-    let output = command.stdin(Stdio::null()).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(2), "{said}");
-    assert!(said.contains(told), "{said}");
-    assert_eq!(said.lines().count(), 1, "{said}");
-}
-
 /// What a daemon logs of frames that are none.
 const NOISE_COMPLAINT: &str = "frames that cannot be read were dropped";
 
@@ -308,83 +291,4 @@ fn noise(len: usize) -> Vec<u8> {
         Some((*state >> 24) as u8 & 0x3f)
     };
     std::iter::repeat_n((), len).scan(7, |state, ()| step(state)).collect()
-}
-
-/// A daemon's whole log, as `tail` prints it.
-struct Log(Vec<Value>);
-
-impl Log {
-    fn read(directory: &Path) -> Self {
-        Self(lines("tail", directory, &[]))
-    }
-
-    fn gaps(&self) -> impl Iterator<Item = &Value> {
-        self.0.iter().filter(|line| line["stream"] == "varve.gap").map(|line| &line["event"])
-    }
-
-    /// Global and stream sequences have no holes.
-    fn assert_sequences(&self) {
-        let mut streams: HashMap<String, u64> = HashMap::new();
-        for (global, line) in self.0.iter().enumerate() {
-            assert_eq!(line["global_seq"], global);
-            let next = streams.entry(format!("{} {}", line["stream"], line["stream_id"])).or_default();
-            assert_eq!(line["stream_seq"], *next, "{line}");
-            *next += 1;
-        }
-    }
-
-    /// Each device's events are there once and in order, but for those that its outbox dropped: these, and no others,
-    /// are in gaps. The reports are of all devices, in any order.
-    fn assert_holds(&self, reports: &[DeviceReport]) {
-        self.assert_sequences();
-        let mut devices: HashMap<u64, DeviceReport> = HashMap::new();
-        for line in &self.0 {
-            let event = &line["event"];
-            let (device, first, len) = if line["stream"] == "varve.gap" {
-                (event["device"].as_u64(), &event["first"], event["len"].as_u64().unwrap())
-            } else {
-                (line["stream_id"].as_u64().map(|id| id >> 8), &event["nth"], 0)
-            };
-            let held = devices.entry(device.unwrap()).or_default();
-            assert_eq!(*first, held.offered, "{line}");
-            held.offered += len.max(1);
-            held.dropped += len;
-        }
-        let sorted = |mut reports: Vec<DeviceReport>| {
-            reports.sort_unstable_by_key(|report| (report.offered, report.dropped));
-            reports
-        };
-        assert_eq!(sorted(devices.into_values().collect()), sorted(reports.to_vec()));
-    }
-}
-
-/// A port's path that leads to one device after another.
-struct Plug {
-    path: PathBuf,
-}
-
-impl Plug {
-    fn new(directory: &Path) -> Self {
-        Self::named("port", directory)
-    }
-
-    fn named(name: &str, directory: &Path) -> Self {
-        Self { path: directory.join(name) }
-    }
-
-    fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Leads nowhere. Whoever waits for the port must not find another device there: the system gives the number of a
-    /// pseudo-terminal that is gone to the next one.
-    fn pull(&mut self) {
-        fs::remove_file(&self.path).unwrap();
-    }
-
-    fn put(&mut self, port: &Path) {
-        let next = self.path.with_extension("next");
-        symlink(port, &next).unwrap();
-        fs::rename(next, &self.path).unwrap();
-    }
 }
