@@ -2,6 +2,7 @@
 
 pub(super) mod absence;
 pub(super) mod block_walk;
+pub(super) mod directory;
 pub(super) mod event_view;
 pub(super) mod events_between;
 pub(super) mod events_of;

@@ -223,7 +223,8 @@ impl<'s, T: Event> StreamIter<'s, T> {
                 return Err(cursor.damage_at(self.next));
             }
             let Some(cursor) = self.raw.next_cursor()? else { return Ok(None) };
-            let run = cursor.typed::<T>(self.raw.snapshot, &mut self.readability)?;
+            let mut run = cursor.typed::<T>(self.raw.snapshot, &mut self.readability)?;
+            run.validate(self.raw.snapshot.validated());
             self.next = StreamSequence(cursor.run.first().0 + cursor.next as u64);
             self.events = run.iter_from(cursor.next);
             if let Some(event) = self.next_of_run() {

@@ -8,7 +8,7 @@ use std::marker::PhantomData;
 use crate::Event;
 use crate::archive::access_root;
 use crate::store::log::block::{Block, Run, RunEvents, RunEventsIter};
-use crate::store::read::validated::{RunAsType, ValidatedRuns};
+use crate::store::read::validated::{RunAsType, RunTag, ValidatedRuns};
 
 /// A run whose descriptor promises events of type `T`. Where all of them were found to keep that promise they are lent
 /// as they are; or else each is checked as it is lent.
@@ -16,6 +16,8 @@ use crate::store::read::validated::{RunAsType, ValidatedRuns};
 pub(in crate::store) struct TypedRun<'s, T: Event> {
     events: RunEvents<'s>,
     root: Root<T>,
+    /// What stands for the run among those that were found valid; `None` where no more is to be found out.
+    unknown: Option<RunTag>,
 }
 
 /// Takes the events of a run in order. It ends early where an event is damaged.
@@ -36,8 +38,8 @@ struct Root<T> {
 }
 
 impl<'s, T: Event> TypedRun<'s, T> {
-    /// Takes the run at `index` of a block that was checked, and looks at every event of it, unless `validated`
-    /// knows it. Roots take the last `root_len` bytes, of which a `T` is the front.
+    /// Takes the run at `index` of a block that was checked. Roots take the last `root_len` bytes, of which a `T` is
+    /// the front. It looks at no event: `validated` tells whether they were all found valid before.
     pub(in crate::store) fn new(
         validated: &ValidatedRuns,
         block: &Block<'s>,
@@ -45,23 +47,38 @@ impl<'s, T: Event> TypedRun<'s, T> {
         run: &Run<'s>,
         root_len: usize,
     ) -> Self {
-        let events = run.events();
         let check: fn(&RunEvents<'_>, usize) -> bool = all_valid::<T>;
-        let identity = RunAsType {
+        let tag = validated.tag(&RunAsType {
             block: block.first(),
             events: block.len(),
             crc: block.crc(),
             run: index,
             root_len,
             check: check as usize,
-        };
-        let is_valid = validated.contains_or(&identity, || check(&events, root_len));
-        Self { events, root: Root { len: root_len, is_valid, event_type: PhantomData } }
+        });
+        let is_valid = validated.contains(tag);
+        let root = Root { len: root_len, is_valid, event_type: PhantomData };
+        Self { events: run.events(), root, unknown: (!is_valid).then_some(tag) }
     }
 
     /// A run without events.
     pub(in crate::store) fn none() -> Self {
-        Self { events: RunEvents::default(), root: Root::none() }
+        Self { events: RunEvents::default(), root: Root::none(), unknown: None }
+    }
+
+    /// Whether it is still to be found out if all events are valid.
+    #[inline]
+    pub(in crate::store) fn is_unknown(&self) -> bool {
+        self.unknown.is_some()
+    }
+
+    /// Looks at every event, unless that was done: where all are valid, none is checked again.
+    pub(in crate::store) fn validate(&mut self, validated: &ValidatedRuns) {
+        let Some(tag) = self.unknown.take() else { return };
+        self.root.is_valid = all_valid::<T>(&self.events, self.root.len);
+        if self.root.is_valid {
+            validated.insert(tag);
+        }
     }
 
     /// The event at `index` and its bytes; `None` past the last, or where it is damaged.

@@ -36,24 +36,33 @@ pub(in crate::store) struct RunAsType {
     pub(in crate::store) check: usize,
 }
 
+/// The hash of a run read as a type, which is never 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::store) struct RunTag(u64);
+
 impl ValidatedRuns {
     /// Nothing is checked yet.
     pub(in crate::store) fn new() -> Self {
         Self { key: RandomState::new(), slots: Box::new([const { AtomicU64::new(0) }; SLOTS]) }
     }
 
-    /// Whether every event of the run was found to be valid; if not, asks `check`, and remembers that it said yes.
-    pub(in crate::store) fn contains_or(&self, run: &RunAsType, check: impl FnOnce() -> bool) -> bool {
-        let hash = self.key.hash_one(run) | 1;
-        let slot = &self.slots[(hash >> (u64::BITS - SLOTS.ilog2())) as usize];
-        if slot.load(Ordering::Relaxed) == hash {
-            return true;
-        }
-        let is_valid = check();
-        if is_valid {
-            slot.store(hash, Ordering::Relaxed);
-        }
-        is_valid
+    /// What stands for a run here.
+    pub(in crate::store) fn tag(&self, run: &RunAsType) -> RunTag {
+        RunTag(self.key.hash_one(run) | 1)
+    }
+
+    /// Whether every event of the run was found to be valid.
+    pub(in crate::store) fn contains(&self, run: RunTag) -> bool {
+        self.slot(run).load(Ordering::Relaxed) == run.0
+    }
+
+    /// Remembers that every event of the run was found to be valid.
+    pub(in crate::store) fn insert(&self, run: RunTag) {
+        self.slot(run).store(run.0, Ordering::Relaxed);
+    }
+
+    fn slot(&self, RunTag(hash): RunTag) -> &AtomicU64 {
+        &self.slots[(hash >> (u64::BITS - SLOTS.ilog2())) as usize]
     }
 }
 
@@ -76,17 +85,18 @@ mod tests {
         RunAsType { block: GlobalSequence(0), events: 1, crc: 7, run: 0, root_len: 19, check: 1 };
 
     #[test]
-    fn a_run_is_checked_until_it_was_found_valid() {
+    fn a_run_is_remembered_once_it_was_found_valid() {
         let validated = ValidatedRuns::new();
-        assert!(!validated.contains_or(&RUN, || false));
-        assert!(validated.contains_or(&RUN, || true));
-        assert!(validated.contains_or(&RUN, || panic!("it was checked")));
+        let run = validated.tag(&RUN);
+        assert!(!validated.contains(run));
+        validated.insert(run);
+        assert!(validated.contains(run));
     }
 
     #[test]
     fn a_run_that_differs_in_anything_is_another_one() {
         let validated = ValidatedRuns::new();
-        assert!(validated.contains_or(&RUN, || true));
+        validated.insert(validated.tag(&RUN));
         let others = [
             RunAsType { block: GlobalSequence(1), ..RUN },
             RunAsType { events: 2, ..RUN },
@@ -95,15 +105,16 @@ mod tests {
             RunAsType { root_len: 20, ..RUN },
             RunAsType { check: 2, ..RUN },
         ];
-        assert!(others.iter().all(|other| !validated.contains_or(other, || false)));
+        assert!(others.iter().all(|other| !validated.contains(validated.tag(other))));
     }
 
     #[test]
     fn another_run_takes_a_slot_that_is_taken() {
         let validated = ValidatedRuns::new();
-        assert!(validated.contains_or(&RUN, || true));
+        let run = validated.tag(&RUN);
+        validated.insert(run);
         let others = (1..64 * SLOTS as u64).map(|n| RunAsType { block: GlobalSequence(n), ..RUN });
-        others.for_each(|other| assert!(validated.contains_or(&other, || true)));
-        assert!(!validated.contains_or(&RUN, || false), "64 runs a slot leave the first no chance");
+        others.for_each(|other| validated.insert(validated.tag(&other)));
+        assert!(!validated.contains(run), "64 runs a slot leave the first no chance");
     }
 }

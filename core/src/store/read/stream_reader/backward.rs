@@ -117,6 +117,7 @@ impl<'s, T: Event> StreamIterBack<'s, T> {
         let Some((seq, mut cursor)) = self.raw.cursor()? else { return Ok(None) };
         if self.left == 0 {
             self.run = cursor.typed(self.raw.snapshot, &mut self.readability)?;
+            self.run.validate(self.raw.snapshot.validated());
             self.left = (seq.0 - cursor.run.first().0) as usize + 1;
             if let Some(event) = self.next_of_run() {
                 return Ok(Some(event));

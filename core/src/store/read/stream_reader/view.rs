@@ -1,15 +1,16 @@
 //! A stream at one moment: its events by their places, as often as one likes.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use super::backward::RawIterBack;
 use super::{RawIter, RunCursor, StreamIter, StreamIterBack};
 use crate::store::error::ReadError;
 use crate::store::log::block::RunEvents;
+use crate::store::read::directory::Directory;
 use crate::store::read::readability::Readability;
 use crate::store::read::snapshot::Snapshot;
 use crate::store::read::typed_run::TypedRun;
+use crate::store::read::validated::ValidatedRuns;
 use crate::store::write::stream::check_name;
 use crate::{Event, StreamId, StreamSequence};
 
@@ -17,6 +18,9 @@ use crate::{Event, StreamId, StreamSequence};
 ///
 /// It remembers where the runs stand that it has read from, [`VIEW_RUNS_MAX`] of them at most, so that it looks for each
 /// once: what it takes goes by the blocks of the stream, not by its events. What it lends lives as long as the snapshot.
+///
+/// The first event of a block costs a look at the whole block, whose checksum and structure are checked once in a process.
+/// Of a run, each event is checked as it is lent until an eighth of them was lent; then all are, and lent as they are.
 ///
 /// ```
 /// use varve_core::{StreamId, StreamSequence, Varve};
@@ -39,10 +43,10 @@ pub struct StreamView<'s, T: Event> {
     stream: Option<u32>,
     end: StreamSequence,
     readability: Readability,
-    /// The run that was read from last.
-    at_hand: KnownRun<'s, T>,
-    /// The runs that were read from, by the place of their first event.
-    runs: BTreeMap<StreamSequence, KnownRun<'s, T>>,
+    /// The runs that were read from.
+    runs: Directory<KnownRun<'s, T>>,
+    /// The number of the one that was read from last.
+    at_hand: usize,
 }
 
 /// A run that was read from.
@@ -52,6 +56,8 @@ struct KnownRun<'s, T: Event> {
     events: RunEvents<'s>,
     /// The events as those of `T`; `None` where they have another layout.
     typed: Option<TypedRun<'s, T>>,
+    /// How many of them were lent before it was known whether all are valid.
+    lent: usize,
 }
 
 impl Snapshot {
@@ -64,9 +70,8 @@ impl Snapshot {
         check_name(name)?;
         let stream = self.stream_number(name, id)?;
         let end = stream.map(|stream| self.stream_end(stream)).transpose()?.unwrap_or_default();
-        let at_hand = KnownRun { first: end, events: RunEvents::default(), typed: None };
-        let (readability, runs) = (Readability::default(), BTreeMap::new());
-        Ok(StreamView { snapshot: self, stream, end, readability, at_hand, runs })
+        let (readability, runs) = (Readability::default(), Directory::new());
+        Ok(StreamView { snapshot: self, stream, end, readability, runs, at_hand: 0 })
     }
 }
 
@@ -85,11 +90,8 @@ impl<'s, T: Event> StreamView<'s, T> {
     /// than `T`; [`ReadError::Corrupt`] where it is damaged.
     #[inline]
     pub fn get(&mut self, seq: StreamSequence) -> Result<Option<&'s T::Archived>, ReadError> {
-        if let Some(archived) = self.at_hand.archived(seq) {
-            return Ok(Some(archived));
-        }
-        self.seek(seq)?;
-        match self.at_hand.archived(seq) {
+        let validated = self.snapshot.validated();
+        match self.run_of(seq)?.and_then(|run| run.archived(seq, validated)) {
             None => self.refuse(seq, true),
             archived => Ok(archived),
         }
@@ -102,11 +104,7 @@ impl<'s, T: Event> StreamView<'s, T> {
     /// [`ReadError::Absent`] where it cannot be had any more; [`ReadError::Corrupt`] where it is damaged.
     #[inline]
     pub fn get_bytes(&mut self, seq: StreamSequence) -> Result<Option<&'s [u8]>, ReadError> {
-        if let Some(bytes) = self.at_hand.bytes(seq) {
-            return Ok(Some(bytes));
-        }
-        self.seek(seq)?;
-        match self.at_hand.bytes(seq) {
+        match self.run_of(seq)?.and_then(|run| run.bytes(seq)) {
             None => self.refuse(seq, false),
             bytes => Ok(bytes),
         }
@@ -123,15 +121,28 @@ impl<'s, T: Event> StreamView<'s, T> {
         StreamIterBack::new(RawIterBack::new(self.snapshot, self.stream.unwrap_or_default(), end))
     }
 
-    /// Takes the run to hand that holds the event at `seq`, if there is one.
-    fn seek(&mut self, seq: StreamSequence) -> Result<(), ReadError> {
-        if let Some((_, run)) = self.runs.range(..=seq).next_back()
-            && run.index_of(seq) < run.events.len()
-        {
-            self.at_hand = *run;
-            return Ok(());
+    /// The run that holds the event at `seq`, which is then at hand; `None` where there is none.
+    #[inline]
+    fn run_of(&mut self, seq: StreamSequence) -> Result<Option<&mut KnownRun<'s, T>>, ReadError> {
+        if !self.is_at_hand(seq) {
+            self.at_hand = self.runs.at_or_before(seq.0).unwrap_or_default();
+            if !self.is_at_hand(seq) && !self.look_up(seq)? {
+                return Ok(None);
+            }
         }
-        let Some(cursor) = self.locate(seq)? else { return Ok(()) };
+        Ok(self.runs.get_mut(self.at_hand))
+    }
+
+    /// Whether the run at hand holds the event at `seq`.
+    #[inline]
+    fn is_at_hand(&mut self, seq: StreamSequence) -> bool {
+        self.runs.get_mut(self.at_hand).is_some_and(|run| run.index_of(seq) < run.events.len())
+    }
+
+    /// Takes the run to hand that holds the event at `seq`, and tells whether there is one.
+    #[cold]
+    fn look_up(&mut self, seq: StreamSequence) -> Result<bool, ReadError> {
+        let Some(cursor) = self.locate(seq)? else { return Ok(false) };
         let typed = match cursor.typed(self.snapshot, &mut self.readability) {
             Ok(typed) => Some(typed),
             Err(ReadError::LayoutMismatch(_)) => None,
@@ -140,9 +151,10 @@ impl<'s, T: Event> StreamView<'s, T> {
         if self.runs.len() >= VIEW_RUNS_MAX {
             self.runs.clear();
         }
-        self.at_hand = KnownRun { first: cursor.run.first(), events: cursor.run.events(), typed };
-        self.runs.insert(self.at_hand.first, self.at_hand);
-        Ok(())
+        let first = cursor.run.first();
+        self.at_hand =
+            self.runs.insert(first.0, KnownRun { first, events: cursor.run.events(), typed, lent: 0 });
+        Ok(true)
     }
 
     /// The event at `seq`, found by the index; `None` where there is none yet.
@@ -167,8 +179,16 @@ impl<'s, T: Event> StreamView<'s, T> {
 
 impl<'s, T: Event> KnownRun<'s, T> {
     #[inline]
-    fn archived(&self, seq: StreamSequence) -> Option<&'s T::Archived> {
-        Some(self.typed.as_ref()?.get(self.index_of(seq))?.0)
+    fn archived(&mut self, seq: StreamSequence, validated: &ValidatedRuns) -> Option<&'s T::Archived> {
+        let index = self.index_of(seq);
+        let typed = self.typed.as_mut()?;
+        if typed.is_unknown() {
+            self.lent += 1;
+            if self.lent * VALIDATED_SHARE > self.events.len() {
+                typed.validate(validated);
+            }
+        }
+        Some(typed.get(index)?.0)
     }
 
     #[inline]
@@ -183,14 +203,6 @@ impl<'s, T: Event> KnownRun<'s, T> {
     }
 }
 
-impl<T: Event> Clone for KnownRun<'_, T> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<T: Event> Copy for KnownRun<'_, T> {}
-
 impl<T: Event> fmt::Debug for StreamView<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StreamView").field("end", &self.end).finish_non_exhaustive()
@@ -200,3 +212,6 @@ impl<T: Event> fmt::Debug for StreamView<'_, T> {
 /// How many runs a view remembers, which takes some MiB: those of 1 GiB of events where each fills a block. Past it the
 /// view begins anew.
 pub const VIEW_RUNS_MAX: usize = 16_384;
+
+/// A view that has lent more than one of so many events of a run looks at all of them.
+const VALIDATED_SHARE: usize = 8;
