@@ -2,7 +2,6 @@
 //! ends.
 
 use std::ops::Range;
-use std::path::Path;
 
 use varve_core::{
     AbsenceReason, Event, GlobalEvent, GlobalSequence, ReadError, Snapshot, StreamId, StreamSequence, Varve,
@@ -12,7 +11,7 @@ use varve_core::{
 use crate::damage::remove_table;
 use crate::salvaging::{lose_blocks, read, saved};
 use crate::whole::{blocks, filled};
-use crate::{Door, Reading, absence, relaxed};
+use crate::{Door, Reading, absence, door, relaxed};
 
 /// What a reader gave: an event's place, or the places of lost ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,8 +48,16 @@ impl Log {
         if !has_index {
             remove_table(copy.path(), "stream");
         }
-        let lost: Vec<_> = lost.iter().map(|&block| self.ends[block]..self.ends[block + 1]).collect();
+        let mut lost: Vec<_> = lost.iter().map(|&block| self.ends[block]..self.ends[block + 1]).collect();
         lose_blocks(copy.path(), &lost.iter().map(|range| range.start).collect::<Vec<_>>());
+        if !has_index {
+            // Nothing tells where one ended and the next began.
+            lost.dedup_by(|later, before| {
+                let joins = before.end == later.start;
+                before.end = if joins { later.end } else { before.end };
+                joins
+            });
+        }
         let (report, target) = saved(copy.path());
         assert_eq!(report.lost_events, lost.iter().map(|range| range.end - range.start).sum::<u64>());
         assert!(report.verification.is_sound(), "{report}");
@@ -161,7 +168,7 @@ fn check_stream<T: Event>(snapshot: &Snapshot, name: &str, id: StreamId, stored:
         }
     }
     let end = view.version();
-    for from in [0, 1, end / 2, end.saturating_sub(1), end] {
+    for from in [0, 1.min(end), end / 2, end.saturating_sub(1), end] {
         let forward =
             in_stream(view.iter_from(StreamSequence(from)).map(|event| event.map(|event| event.stream_seq)));
         let (mut next, mut seen) = (from, Vec::new());
@@ -239,14 +246,36 @@ fn check(log: &Log, lost: &[usize], has_index: bool) {
     let view = read(&target);
     check_log(log, &view.snapshot().unwrap(), &lost);
     check_streams(log, &view, &lost);
-    #[cfg(feature = "notify")]
-    check_subscription(log, &view, &lost);
     drop(view);
-    check_processor(log, &target.path().join("new"), &lost);
+    let mut varve = Varve::with_config(target.path().join("new"), relaxed()).unwrap();
+    #[cfg(feature = "notify")]
+    check_subscription(log, &varve, &lost);
+    check_processor(log, &varve, &lost);
+    check_what_follows(log, &mut varve, &lost);
+}
+
+/// What is appended follows what was lost, and is read beside it from the tail.
+fn check_what_follows(log: &Log, varve: &mut Varve, lost: &[Range<u64>]) {
+    let next = varve.next_global_seq().unwrap();
+    let mut doors = varve.stream::<Door, 2048>("doors").unwrap();
+    let (seq, global_seq) = doors.append(StreamId(1), &door("Grace")).unwrap();
+    assert_eq!(global_seq, next);
+    let snapshot = varve.snapshot().unwrap();
+    let forward = told_of(snapshot.iter_from(GlobalSequence(0)).unwrap(), |event| event.global_seq);
+    let mut expected = log.expected(lost, 0, |_| true);
+    expected.extend((log.events.len() as u64..=next.0).map(Told::Event));
+    assert_eq!(forward, expected);
+    assert_eq!(reversed(told_of(snapshot.iter_back(None).unwrap(), |event| event.global_seq)), expected);
+    let view = snapshot.stream::<Door>("doors", StreamId(1)).unwrap();
+    let forward =
+        in_stream(view.iter_from(StreamSequence(0)).map(|event| event.map(|event| event.stream_seq)));
+    assert_eq!(forward.last(), Some(&Told::Event(seq.0)));
+    let backward = in_stream(view.iter_back(None).map(|event| event.map(|event| event.stream_seq)));
+    assert_eq!(reversed(backward), forward);
 }
 
 /// A processor passes over what is lost, and hears of it.
-fn check_processor(log: &Log, dir: &Path, lost: &[Range<u64>]) {
+fn check_processor(log: &Log, varve: &Varve, lost: &[Range<u64>]) {
     struct Handler(Vec<Told>);
     impl varve_core::EventHandler for Handler {
         fn handle(
@@ -263,9 +292,8 @@ fn check_processor(log: &Log, dir: &Path, lost: &[Range<u64>]) {
             self.0.push(Told::Lost(range.start.0..range.end.0));
         }
     }
-    let varve = Varve::with_config(dir, relaxed()).unwrap();
     let mut processor =
-        varve_core::Processor::new(&varve, "reader", Handler(Vec::new())).unwrap().commit_every(7);
+        varve_core::Processor::new(varve, "reader", Handler(Vec::new())).unwrap().commit_every(7);
     let mut absent = 0;
     while let Some(progress) = processor.try_turn().unwrap() {
         absent += progress.absent;
@@ -285,6 +313,15 @@ fn lost_blocks_are_told_once_and_the_rest_is_read_whichever_they_are() {
         [vec![], vec![0], vec![1, 2], vec![last], vec![last - 1, last], vec![0, last], (0..=last).collect()]
     {
         check(&log, &lost, true);
+    }
+}
+
+/// Where a stream's last run is lost and no row tells of it, the stream ends before it.
+#[test]
+fn lost_blocks_are_told_once_where_the_index_of_the_streams_is_lost_too() {
+    let log = Log::new();
+    for lost in [vec![0], vec![1], vec![1, 2]] {
+        check(&log, &lost, false);
     }
 }
 
