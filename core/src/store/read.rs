@@ -15,6 +15,7 @@ pub(super) mod readability;
 pub(super) mod schema_cache;
 pub(super) mod snapshot;
 pub(super) mod stream_reader;
+pub(super) mod time_filter;
 pub(super) mod typed_run;
 pub(super) mod validated;
 pub(super) mod verified;

@@ -155,6 +155,7 @@ fn disordered(dir: &tempfile::TempDir, random: &mut fastrand::Rng) -> Varve {
 fn check_queries(snapshot: &Snapshot, random: &mut fastrand::Rng) {
     let events = || snapshot.iter_from(GlobalSequence(0)).unwrap().map(Result::unwrap);
     let times: Vec<_> = events().map(|event| (event.global_seq, event.time().unwrap().utc_us)).collect();
+    let of_doors: Vec<_> = events().map(|event| event.stream_name == "doors").collect();
     let mut ranges = vec![i64::MIN..i64::MAX, 0..0, times[5].1..times[5].1 + 1, times[5].1 + 1..times[5].1];
     ranges.extend((0..40).map(|_| {
         let mut at = || times[random.usize(..times.len())].1 + random.i64(-1..2);
@@ -164,7 +165,10 @@ fn check_queries(snapshot: &Snapshot, random: &mut fastrand::Rng) {
     for range in ranges {
         let expected = times.iter().filter(|(_, utc_us)| range.contains(utc_us)).map(|&(place, _)| place);
         let found = snapshot.iter_between(range.clone()).unwrap().map(|event| event.unwrap().global_seq);
-        assert!(found.eq(expected), "{range:?}");
+        assert!(found.eq(expected.clone()), "{range:?}");
+        let expected = expected.filter(|place| of_doors[place.0 as usize]);
+        let doors = snapshot.iter_name("doors", GlobalSequence(0)).unwrap().between(range.clone());
+        assert!(doors.map(|event| event.unwrap().global_seq).eq(expected), "doors, {range:?}");
     }
 }
 
@@ -225,6 +229,8 @@ fn check_only_the_last_block_is_read(dir: &tempfile::TempDir) {
     let (late, end) = (time(290) - 500_000, time(299) + 500_000);
     let early = late - 29_000_000;
     assert_eq!(snapshot.iter_between(late..end).unwrap().map(Result::unwrap).count(), 10);
+    let of_name = snapshot.iter_name("doors", GlobalSequence(0)).unwrap();
+    assert_eq!(of_name.between(late..end).map(Result::unwrap).count(), 10);
     let mut events = snapshot.iter_between(early..end).unwrap();
     let error = events.next().unwrap().unwrap_err();
     assert!(matches!(error, ReadError::Corrupt(damage) if damage.place == Place::Block(GlobalSequence(0))));

@@ -1,6 +1,5 @@
 //! The events between two times, found through the index by time.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
 
@@ -8,10 +7,9 @@ use crate::GlobalSequence;
 use crate::store::error::ReadError;
 use crate::store::log::block::Block;
 use crate::store::log::block_cursor::BlockCursor;
-use crate::store::log::clock::Domain;
-use crate::store::log::time_index::{TimeRow, TimeSpan};
 use crate::store::read::event_view::EventView;
 use crate::store::read::snapshot::Snapshot;
+use crate::store::read::time_filter::TimeFilter;
 
 /// Iterates over the events between two times, in global order. In the place of events that cannot be had, and might
 /// be some of them, it gives a [`ReadError::Absent`], and goes on behind them; after any other error it ends. It begins
@@ -20,9 +18,7 @@ use crate::store::read::snapshot::Snapshot;
 /// It reads the blocks that the index by time cannot rule out.
 pub struct EventsBetween<'s> {
     snapshot: &'s Snapshot,
-    utc_us: Range<i64>,
-    /// The domains that were met.
-    domains: HashMap<u32, Domain>,
+    times: TimeFilter,
     /// The block where the iterator is.
     cursor: Option<BlockCursor<'s>>,
     /// The place of the next block.
@@ -54,7 +50,7 @@ impl Snapshot {
     /// [`ReadError::Corrupt`] where the ends of the log are damaged.
     pub fn iter_between(&self, utc_us: Range<i64>) -> Result<EventsBetween<'_>, ReadError> {
         let (next, end) = (self.first_global_seq()?, self.next_global_seq()?);
-        Ok(EventsBetween { snapshot: self, utc_us, domains: HashMap::new(), cursor: None, next, end })
+        Ok(EventsBetween { snapshot: self, times: TimeFilter::new(utc_us), cursor: None, next, end })
     }
 }
 
@@ -64,7 +60,7 @@ impl<'s> EventsBetween<'s> {
             while let Some(cursor) = &mut self.cursor
                 && let Some(event) = cursor.next(self.snapshot)?
             {
-                if self.utc_us.contains(&event.time()?.utc_us) {
+                if self.times.takes(&event)? {
                     return Ok(Some(event));
                 }
             }
@@ -76,39 +72,19 @@ impl<'s> EventsBetween<'s> {
     /// The next block that may hold such an event.
     fn next_block(&mut self) -> Result<Option<Block<'s>>, ReadError> {
         while self.next < self.end {
-            if let Some(row) = self.snapshot.time_row(self.next)?
-                && row.events > 0
-                && !self.may_hold(&row.spans)?
-            {
-                self.next = row.end();
+            if let Some(end) = self.times.end_of_none(self.snapshot, self.next)? {
+                self.next = end;
                 continue;
             }
             let block = self.snapshot.block_at(self.next);
             let block = block.map_err(|error| error.passed_in_log(&mut self.next))?;
             let Some(block) = block else { return Ok(None) };
             self.next = block.end()?;
-            // The tail has no rows.
-            let row = TimeRow::of(self.snapshot.rows(), &block)?;
-            if row.map_or(Ok(true), |row| self.may_hold(&row.spans))? {
+            if self.times.may_be_in(self.snapshot, &block)? {
                 return Ok(Some(block));
             }
         }
         Ok(None)
-    }
-
-    /// Whether one of these times may lie between the two.
-    fn may_hold(&mut self, spans: &[TimeSpan]) -> Result<bool, ReadError> {
-        for span in spans {
-            let domain = match self.domains.get(&span.domain) {
-                Some(domain) => *domain,
-                None => *self.domains.entry(span.domain).or_insert(self.snapshot.domain(span.domain)?),
-            };
-            let utc_us = |host_us: i64| domain.time(host_us.into(), None).utc_us;
-            if utc_us(span.min) < self.utc_us.end && utc_us(span.max) >= self.utc_us.start {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 }
 
@@ -126,6 +102,6 @@ impl<'s> Iterator for EventsBetween<'s> {
 
 impl fmt::Debug for EventsBetween<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EventsBetween").field("utc_us", &self.utc_us).finish_non_exhaustive()
+        f.debug_struct("EventsBetween").field("next", &self.next).finish_non_exhaustive()
     }
 }

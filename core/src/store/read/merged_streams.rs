@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 
 use crate::store::error::ReadError;
 use crate::store::log::block_cursor::BlockCursor;
@@ -9,6 +10,7 @@ use crate::store::log::run_index::RunIndex;
 use crate::store::read::absence::present;
 use crate::store::read::event_view::EventView;
 use crate::store::read::snapshot::Snapshot;
+use crate::store::read::time_filter::TimeFilter;
 use crate::store::write::stream::check_name;
 use crate::{GlobalSequence, StreamId, StreamSequence};
 
@@ -29,6 +31,8 @@ pub struct MergedStreams<'s> {
     /// The streams that stand at that block.
     here: Vec<RunIndex>,
     from: GlobalSequence,
+    /// Between which times; `None` where any will do.
+    times: Option<TimeFilter>,
 }
 
 impl Snapshot {
@@ -90,6 +94,28 @@ impl Snapshot {
 }
 
 impl<'s> MergedStreams<'s> {
+    /// Only those events that [happened](EventView::time) within `utc_us`, in µs since 1970-01-01 UTC. It passes over the
+    /// blocks that the index by time rules out.
+    ///
+    /// ```
+    /// use varve_core::{GlobalSequence, StreamId, Varve};
+    ///
+    /// # let dir = tempfile::tempdir()?;
+    /// let mut varve = Varve::new(dir.path())?;
+    /// varve.stream::<u16, 2>("readings")?.append_batch(StreamId(7), &[650, 651])?;
+    ///
+    /// let snapshot = varve.snapshot()?;
+    /// let utc_us = snapshot.log().get(GlobalSequence(0))?.unwrap().time()?.utc_us;
+    /// let stream = [("readings", StreamId(7))];
+    /// let hour = snapshot.iter_streams(stream, GlobalSequence(0))?.between(utc_us..utc_us + 3_600_000_000);
+    /// assert_eq!(hour.count(), 2);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn between(mut self, utc_us: Range<i64>) -> Self {
+        self.times = Some(TimeFilter::new(utc_us));
+        self
+    }
+
     fn new(snapshot: &'s Snapshot, mut streams: Vec<u32>, from: GlobalSequence) -> Result<Self, ReadError> {
         streams.sort_unstable();
         streams.dedup();
@@ -101,6 +127,7 @@ impl<'s> MergedStreams<'s> {
             cursor: None,
             here: Vec::new(),
             from,
+            times: None,
         };
         let mut is_cut = false;
         for &stream in &merged.streams {
@@ -127,6 +154,11 @@ impl<'s> MergedStreams<'s> {
             self.leave_block()?;
             let Some((first, here)) = self.blocks.pop_first() else { return Ok(None) };
             self.here = here;
+            if let Some(times) = &mut self.times
+                && times.end_of_none(self.snapshot, first)?.is_some()
+            {
+                continue;
+            }
             let Some(block) = self.snapshot.block_around(first)? else { return Ok(None) };
             let mut next = first.max(self.from);
             if block.is_quarantined() && !block.holds(next) {
@@ -143,10 +175,14 @@ impl<'s> MergedStreams<'s> {
     fn next_of_block(&mut self) -> Result<Option<EventView<'s>>, ReadError> {
         let Some(cursor) = &mut self.cursor else { return Ok(None) };
         while let Some((stream, len)) = cursor.turn()? {
-            if self.streams.binary_search(&stream).is_ok() {
-                return cursor.next(self.snapshot);
+            if self.streams.binary_search(&stream).is_err() {
+                cursor.skip(len.into())?;
+                continue;
             }
-            cursor.skip(len.into())?;
+            let Some(event) = cursor.next(self.snapshot)? else { break };
+            if self.times.as_ref().map_or(Ok(true), |times| times.takes(&event))? {
+                return Ok(Some(event));
+            }
         }
         Ok(None)
     }
