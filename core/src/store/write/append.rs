@@ -338,7 +338,7 @@ impl Append {
     /// where a stream is not as [expected](Append::expect).
     pub fn commit(&mut self) -> Result<Committed, AppendError> {
         let writer = self.writer.clone();
-        let ((), committed) = writer.commit(|transaction| self.apply(transaction))?;
+        let ((), committed) = writer.commit(0, |transaction| self.apply(transaction))?;
         self.clear();
         Ok(committed)
     }
@@ -386,7 +386,7 @@ impl Append {
         match operation {
             Operation::Event { name, id, event_type, event } => {
                 let target = transaction.local_target(self.name(name), *id, event_type)?;
-                transaction.push_archived(target, &self.bytes[event.clone()]).map(|_| ())
+                transaction.push_archived(target, &self.bytes[event.clone()])
             }
             Operation::Expect { name, id, expected } => transaction.expect(self.name(name), *id, *expected),
             Operation::DeviceBatch { place, chain, ingest_us, bindings, batch } => {

@@ -107,7 +107,8 @@ impl<T: Event, const N: usize> Stream<T, N> {
         events: &[T],
     ) -> Result<Appended, AppendError> {
         let event_type = EventType::of::<T>();
-        let (first, _) = self.writer.commit(|transaction| {
+        let len_min = events.len() * event_type.root_len;
+        let (first, _) = self.writer.commit(len_min, |transaction| {
             transaction.expect(self.name(), id, expected)?;
             self.push_all(transaction, id, events, &event_type)
         })?;
@@ -134,9 +135,7 @@ impl<T: Event, const N: usize> Stream<T, N> {
     ) -> Result<(StreamSequence, GlobalSequence), AppendError> {
         let target = transaction.local_target(self.name(), id, event_type)?;
         let first = (transaction.stream_next(target), transaction.next());
-        for event in events {
-            transaction.push_local(target, N, |out| crate::archive_into(event, out))?;
-        }
+        transaction.push_local(target, N, events, crate::archive_into::<T>)?;
         Ok(first)
     }
 }

@@ -181,15 +181,16 @@ impl<'w> Transaction<'w> {
         self.put(&table, name.as_bytes(), &next.0.to_le_bytes())
     }
 
-    /// Adds a local event that `archive` writes, of at most `len_max` bytes.
-    pub(in crate::store) fn push_local(
+    /// Adds local events of at most `len_max` bytes each, which `archive` writes.
+    pub(in crate::store) fn push_local<E>(
         &mut self,
         destination: Destination,
         len_max: usize,
-        archive: impl FnMut(&mut [u8]) -> Result<usize, ArchiveError>,
-    ) -> Result<StreamSequence, AppendError> {
+        events: &[E],
+        archive: impl FnMut(&E, &mut [u8]) -> Result<usize, ArchiveError>,
+    ) -> Result<(), AppendError> {
         let meta = self.local_meta(destination, self.moment.now_us);
-        self.push(destination, &local_run(destination), meta, len_max.min(EVENT_LEN_MAX), archive)
+        self.push(destination, &local_run(destination), meta, len_max.min(EVENT_LEN_MAX), events, archive)
     }
 
     /// Adds a local event that is archived already.
@@ -197,8 +198,8 @@ impl<'w> Transaction<'w> {
         &mut self,
         destination: Destination,
         event: &[u8],
-    ) -> Result<StreamSequence, AppendError> {
-        self.push_local(destination, event.len(), |out| copy(event, out))
+    ) -> Result<(), AppendError> {
+        self.push_local(destination, event.len(), &[event], copy)
     }
 
     /// The place of the next event of a destination's stream.
@@ -220,28 +221,31 @@ impl<'w> Transaction<'w> {
         }
     }
 
-    fn push(
+    /// Adds events that follow each other: the first as `meta` tells, the others at the same time, and without ticks.
+    fn push<E>(
         &mut self,
         destination: Destination,
         key: &RunKey,
-        meta: EventMeta,
+        mut meta: EventMeta,
         len_max: usize,
-        mut archive: impl FnMut(&mut [u8]) -> Result<usize, ArchiveError>,
-    ) -> Result<StreamSequence, AppendError> {
-        let EventMeta { stream_seq, .. } = meta;
-        let stream_end = successor(stream_seq.0, "stream sequence")?;
-        let global_end = successor(self.next.0, "global sequence")?;
-        match self.block.push(key, meta, len_max, &mut archive) {
-            Ok(()) => {}
-            Err(PushError::Full) if self.block.len() > 0 => {
-                self.write_block()?;
-                self.block.push(key, meta, len_max, archive).map_err(|error| push_error(error, len_max))?;
+        mut events: &[E],
+        mut archive: impl FnMut(&E, &mut [u8]) -> Result<usize, ArchiveError>,
+    ) -> Result<(), AppendError> {
+        let stream_end = successor(meta.stream_seq.0, events.len(), "stream sequence")?;
+        successor(self.next.0, events.len(), "global sequence")?;
+        while !events.is_empty() {
+            match self.block.extend(key, meta, len_max, events, &mut archive) {
+                Ok(added) => {
+                    meta.stream_seq.0 += added as u64;
+                    self.next.0 += added as u64;
+                    events = &events[added..];
+                }
+                Err(PushError::Full) if self.block.len() > 0 => self.write_block()?,
+                Err(error) => return Err(push_error(error, len_max)),
             }
-            Err(error) => return Err(push_error(error, len_max)),
         }
         self.stream_ends[destination.slot] = StreamSequence(stream_end);
-        self.next = GlobalSequence(global_end);
-        Ok(stream_seq)
+        Ok(())
     }
 
     /// Writes the block in the making, if it holds anything, and begins the next.
@@ -295,11 +299,11 @@ fn local_run(destination: Destination) -> RunKey {
     RunKey { stream, descriptor, device: 0, epoch: Epoch(0), lane: Lane(0), timed: false, sealed }
 }
 
-fn successor(sequence: u64, space: &'static str) -> Result<u64, AppendError> {
-    sequence.checked_add(1).ok_or(AppendError::Exhausted { space })
+fn successor(sequence: u64, events: usize, space: &'static str) -> Result<u64, AppendError> {
+    sequence.checked_add(events as u64).ok_or(AppendError::Exhausted { space })
 }
 
-fn copy(event: &[u8], out: &mut [u8]) -> Result<usize, ArchiveError> {
+fn copy(event: &&[u8], out: &mut [u8]) -> Result<usize, ArchiveError> {
     out.get_mut(..event.len()).ok_or(ArchiveError::TooLarge)?.copy_from_slice(event);
     Ok(event.len())
 }

@@ -93,13 +93,15 @@ impl Writer {
         &self.tail
     }
 
-    /// Runs `body` and commits what it does; returns once that is durable. Other threads may commit meanwhile, and
-    /// share the flush. Where the tail has no room for it, `body` runs again, and LMDB takes it.
+    /// Runs `body` and commits what it does, which is to take `len_min` bytes or more; returns once that is durable. Other
+    /// threads may commit meanwhile, and share the flush. Where the tail has no room for it, `body` runs again, and LMDB
+    /// takes it.
     pub(in crate::store) fn commit<R>(
         &self,
+        len_min: usize,
         body: impl FnMut(&mut Transaction<'_>) -> Result<R, AppendError>,
     ) -> Result<(R, Committed), AppendError> {
-        let (result, committed, commit) = self.write(body)?;
+        let (result, committed, commit) = self.write(len_min, body)?;
         self.tail.wait(commit)?;
         Ok((result, committed))
     }
@@ -109,7 +111,7 @@ impl Writer {
         &self,
         body: impl FnMut(&mut Transaction<'_>) -> Result<R, AppendError>,
     ) -> Result<(R, Committed), AppendError> {
-        let (result, committed, _) = self.write(body)?;
+        let (result, committed, _) = self.write(0, body)?;
         Ok((result, committed))
     }
 
@@ -154,15 +156,18 @@ impl Writer {
         Ok(self.lock()?.sealing.rotate_master(master)?)
     }
 
-    /// Runs `body` and writes what it does, as the commit whose number it returns.
+    /// Runs `body` and writes what it does, as the commit whose number it returns. Of `len_min` bytes it is known before
+    /// whether they are more than the tail takes.
     fn write<R>(
         &self,
+        len_min: usize,
         mut body: impl FnMut(&mut Transaction<'_>) -> Result<R, AppendError>,
     ) -> Result<(R, Committed, u64), AppendError> {
         let mut state = self.lock()?;
         state.look_after(&self.environment, &self.tail)?;
-        if let Attempt::Written(result, committed, commit) =
-            state.append(&self.environment, &self.tail, &mut body)?
+        if len_min <= RECORD_BODY_LEN_MAX
+            && let Attempt::Written(result, committed, commit) =
+                state.append(&self.environment, &self.tail, &mut body)?
         {
             return Ok((result, committed, commit));
         }

@@ -54,6 +54,28 @@ fn push(writer: &mut BlockWriter, entry: &Entry) -> Result<(), PushError> {
     })
 }
 
+/// Adds events of a run by [`BlockWriter::extend`] until the block is full, and returns how many went in.
+fn extend(writer: &mut BlockWriter, entries: &[Entry], len_max: usize) -> usize {
+    let mut done = 0;
+    while let Some(Entry { key, stream_seq, ingest_us, .. }) = entries.get(done) {
+        let (stream_seq, device_seq) = (StreamSequence(*stream_seq), DeviceSequence(0));
+        let meta = EventMeta { stream_seq, device_seq, ticks: 0, ingest_us: *ingest_us };
+        let archive = |entry: &Entry, out: &mut [u8]| {
+            let len = entry.bytes.len();
+            out.get_mut(..len).ok_or(ArchiveError::TooLarge)?.copy_from_slice(&entry.bytes);
+            Ok(len)
+        };
+        match writer.extend(key, meta, len_max, &entries[done..], archive) {
+            Ok(added) => done += added,
+            Err(error) => {
+                assert_eq!(error, PushError::Full);
+                break;
+            }
+        }
+    }
+    done
+}
+
 /// Reads a block in global order. What a walk cannot tell, the place of an event in its lane, is counted from the
 /// first of its run.
 fn read(block: &Block<'_>) -> Result<Vec<Entry>, Damage> {
@@ -193,6 +215,38 @@ fn random_events_come_back_as_they_went_in() {
             at += pushed;
             first += pushed as u64;
         }
+    }
+}
+
+#[test]
+fn events_that_go_in_together_make_the_block_that_they_make_one_by_one() {
+    for seed in 0..200 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let (len, same) = ([0, 1, 19, 300, 9_000][random.usize(..5)], random.usize(..200));
+        let entry = |stream_seq: u64| Entry {
+            key: local(1, 1),
+            stream_seq,
+            device_seq: 0,
+            ticks: None,
+            ingest_us: 7,
+            bytes: vec![
+                stream_seq as u8;
+                if stream_seq < same as u64 { len } else { len + random.usize(..3) }
+            ],
+        };
+        let entries: Vec<_> = (0..4_000).map(entry).collect();
+        let written = [0, 1].map(|way| {
+            let mut writer = BlockWriter::new();
+            writer.begin(GlobalSequence(5), 1);
+            let taken = match way {
+                0 => push_all(&mut writer, &entries),
+                _ => extend(&mut writer, &entries, len + 2 + random.usize(..100)),
+            };
+            let mut bytes = Vec::new();
+            writer.finish(&mut bytes);
+            (taken, bytes)
+        });
+        assert!(written[0] == written[1], "seed {seed}: {} and {}", written[0].0, written[1].0);
     }
 }
 

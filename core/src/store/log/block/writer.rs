@@ -218,6 +218,35 @@ impl BlockWriter {
         Ok(())
     }
 
+    /// Adds events that follow each other in their stream and were taken in at once: the first as
+    /// [`BlockWriter::push`] does, and of the others some that have room. Returns how many.
+    ///
+    /// # Panics
+    ///
+    /// Where the key is timed and there are several: each brings ticks of its own.
+    pub(crate) fn extend<E>(
+        &mut self,
+        key: &RunKey,
+        meta: EventMeta,
+        len_max: usize,
+        events: &[E],
+        mut archive: impl FnMut(&E, &mut [u8]) -> Result<usize, ArchiveError>,
+    ) -> Result<usize, PushError> {
+        let Some((first, rest)) = events.split_first() else { return Ok(0) };
+        assert!(rest.is_empty() || !key.timed, "each event brings ticks of its own");
+        self.push(key, meta, len_max, |out| archive(first, out))?;
+        if rest.is_empty() {
+            return Ok(1);
+        }
+        let room = BLOCK_LEN_MAX.saturating_sub(self.len_bound() + COLUMNS_LEN_PER_EVENT_MAX);
+        let (added, added_len) = self.runs[self.latest].extend(room, len_max, rest, archive);
+        self.runs_len += added_len;
+        self.order.repeat(added);
+        self.ingest.repeat(added);
+        self.events += added;
+        Ok(1 + added as usize)
+    }
+
     /// Seals the runs that are to be sealed: `seal` turns what it is given, room for a unit's front and then a run's
     /// plain columns and events, into the run's unit. What comes next begins runs of its own.
     #[cfg(any(test, feature = "encryption"))]
@@ -546,6 +575,36 @@ impl RunWriter {
         Ok(len + self.columns_len() - columns_len)
     }
 
+    /// Archives further events, as long as each goes into what is left of `room` and does not end the run's stride.
+    /// Returns how many it took, and by how many bytes the run has grown.
+    fn extend<E>(
+        &mut self,
+        room: usize,
+        len_max: usize,
+        events: &[E],
+        mut archive: impl FnMut(&E, &mut [u8]) -> Result<usize, ArchiveError>,
+    ) -> (u32, usize) {
+        self.spare(room.min(len_max.saturating_mul(events.len())));
+        let Self { events: bytes, events_len, stride, ends, count, .. } = self;
+        let before = *count;
+        let end_len = if stride.is_some() { 0 } else { END_LEN };
+        let mut left = room;
+        for event in events {
+            let out = &mut bytes[*events_len..][..left.min(len_max)];
+            let Ok(len) = archive(event, out) else { break };
+            if stride.is_some_and(|stride| stride != len) || left < len + end_len {
+                break;
+            }
+            *events_len += len;
+            *count += 1;
+            left -= len + end_len;
+            if stride.is_none() {
+                ends.push(*events_len as u16);
+            }
+        }
+        (*count - before, room - left)
+    }
+
     /// How many bytes it holds, used or not.
     fn capacity(&self) -> usize {
         size_of::<Self>()
@@ -589,6 +648,13 @@ impl PairsWriter {
                 self.len += self.value_len_max(value) + COUNT_LEN_MAX - settled;
                 self.pairs.push((value, 1));
             }
+        }
+    }
+
+    /// Adds the last value `n` times more, which takes no room.
+    fn repeat(&mut self, n: u32) {
+        if let Some((_, last)) = self.pairs.last_mut() {
+            *last += n;
         }
     }
 

@@ -72,7 +72,7 @@ impl Transaction<'_> {
             };
             let (stream_seq, ticks) = (self.stream_next(target), event.ticks.unwrap_or(0));
             let meta = EventMeta { stream_seq, device_seq, ticks, ingest_us };
-            self.push(target, &key, meta, event.bytes.len(), |out| copy(event.bytes, out))?;
+            self.push(target, &key, meta, event.bytes.len(), &[event.bytes], copy)?;
             device_seq.0 += 1;
         }
         let lane = self.lane(place, device)?;
@@ -152,10 +152,9 @@ impl Transaction<'_> {
     fn push_gap(&mut self, gap: &GapEvent, ingest_us: u64) -> Result<(), AppendError> {
         let id = GapEvent::stream_id(DeviceId(gap.device), Lane(gap.lane));
         let target = self.local_target(GapEvent::STREAM, id, &EventType::of::<GapEvent>())?;
-        let archive = |out: &mut [u8]| crate::archive_into(gap, out);
         let meta = self.local_meta(target, ingest_us);
-        self.push(target, &local_run(target), meta, size_of::<GapEvent>(), archive)?;
-        Ok(())
+        let archive = crate::archive_into::<GapEvent>;
+        self.push(target, &local_run(target), meta, size_of::<GapEvent>(), std::slice::from_ref(gap), archive)
     }
 
     pub(super) fn write_lanes(&mut self) -> Result<(), AppendError> {
