@@ -185,8 +185,7 @@ impl Tail {
             return Ok(None);
         }
         self.journal.write(head.generation, sector, bytes)?;
-        let record = Record::parse(record.unpadded().into(), seed).expect("it was just written");
-        generation.push(record)?;
+        generation.push(record.record())?;
         let mut generations = self.generations.write().unwrap_or_else(PoisonError::into_inner);
         generations.commit = commit;
         generations.next = GlobalSequence(next.0 + u64::from(events));

@@ -5,6 +5,7 @@ pub(super) mod delta;
 pub(super) mod event_type;
 pub(super) mod expected_version;
 pub(super) mod known_streams;
+mod routes;
 pub(super) mod stream;
 pub(super) mod transaction;
 pub(super) mod writer;

@@ -27,7 +27,7 @@ pub(in crate::store) use sealed_run::{SealedRun, UNIT_FRONT_LEN, UNIT_OVERHEAD};
 pub(in crate::store) use stretch::{Stretch, Stretches};
 #[cfg(feature = "fuzzing")]
 pub(in crate::store) use writer::seal;
-pub(in crate::store) use writer::{BlockWriter, EventMeta, PushError, RunKey, RunKeyHash};
+pub(in crate::store) use writer::{BlockWriter, EventMeta, PushError, RunKey};
 
 use crate::GlobalSequence;
 use crate::store::error::{Damage, Place};

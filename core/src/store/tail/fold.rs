@@ -12,12 +12,13 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::RangeInclusive;
 
+use foldhash::fast::RandomState;
 use heed::RwTxn;
 
 use super::record::{Chunk, Record, TableNumber};
 use crate::store::error::{AppendError, Damage, Place};
 use crate::store::log::block::{
-    BLOCK_LEN_MAX, Block, BlockWriter, EventMeta, Origin, PushError, Run, RunKey, RunKeyHash, Stretch, Ticks,
+    BLOCK_LEN_MAX, Block, BlockWriter, EventMeta, Origin, PushError, Run, RunKey, Stretch, Ticks,
 };
 use crate::store::log::clock::mapping_key;
 use crate::store::log::format::FOLDED_KEY;
@@ -196,7 +197,7 @@ impl<'f, 't> Merge<'f, 't> {
     }
 
     fn sources<'a>(&mut self, block: &Block<'a>) -> Result<Vec<Source<'a>>, Damage> {
-        let mut keys = HashSet::<_, RunKeyHash>::default();
+        let mut keys = HashSet::<_, RandomState>::default();
         keys.reserve(block.runs());
         let source = |index| {
             let run = block.run(index)?;

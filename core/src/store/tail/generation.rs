@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
+use foldhash::fast::RandomState;
+
 use super::record::{Chunk, Record, TableNumber};
 use crate::store::error::Damage;
 use crate::store::log::block::Block;
@@ -44,7 +46,7 @@ struct Index {
     /// How many records there are.
     len: usize,
     blocks: Vec<(GlobalSequence, ChunkAt)>,
-    runs: HashMap<u32, Vec<TailRun>>,
+    runs: HashMap<u32, Vec<TailRun>, RandomState>,
     /// By the table's number and the key: each value that the row has had.
     rows: BTreeMap<Vec<u8>, Vec<ChunkAt>>,
 }
@@ -66,11 +68,25 @@ impl Generation {
         self.index().len
     }
 
-    /// Adds a record.
+    /// Adds a record that was read from the disk.
     ///
     /// # Errors
     ///
     /// [`Damage`] where a block in it is damaged.
+    ///
+    /// # Panics
+    ///
+    /// As [`Generation::push`].
+    pub(in crate::store) fn push_checked(&self, record: Record) -> Result<(), Damage> {
+        check_blocks(&record)?;
+        self.push(record)
+    }
+
+    /// Adds a record that was made here, or whose blocks were checked.
+    ///
+    /// # Errors
+    ///
+    /// [`Damage`] where its index cannot be told, which a check finds too.
     ///
     /// # Panics
     ///
@@ -79,7 +95,6 @@ impl Generation {
         let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
         let at = index.len;
         let slot = self.records.get(at).expect("a record takes a sector of its segment");
-        check_blocks(&record)?;
         index.add(at as u32, slot.get_or_init(|| record))?;
         index.len += 1;
         Ok(())

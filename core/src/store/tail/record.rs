@@ -22,10 +22,11 @@ pub(in crate::store) struct RecordWriter {
     /// Room for the header, then the body; the zeros after it where the record is finished.
     bytes: Vec<u8>,
     body_len: usize,
-    chunks: u32,
+    head: RecordHead,
+    chunks: Vec<Span>,
 }
 
-/// A record whose checksums and structure were checked.
+/// A record whose checksums and structure were checked, or that was made here.
 pub(in crate::store) struct Record {
     bytes: Box<[u8]>,
     head: RecordHead,
@@ -84,24 +85,26 @@ enum Span {
 impl RecordWriter {
     /// A writer with an empty record begun.
     pub(in crate::store) fn new() -> Self {
-        Self { bytes: vec![0; HEADER_LEN], body_len: 0, chunks: 0 }
+        Self { bytes: vec![0; HEADER_LEN], body_len: 0, head: RecordHead::default(), chunks: Vec::new() }
     }
 
     /// Begins the next record and forgets the one before.
     pub(in crate::store) fn begin(&mut self) {
         self.body_len = 0;
-        self.chunks = 0;
+        self.chunks.clear();
     }
 
     /// Adds a finished block.
     pub(in crate::store) fn block(&mut self, block: &[u8]) {
-        self.chunk(KIND_BLOCK, TableNumber(0), &[], block);
+        let (at, len) = self.chunk(KIND_BLOCK, TableNumber(0), &[], block);
+        self.chunks.push(Span::Block { at, len });
     }
 
     /// Adds a row: a key of 1 to 511 bytes, and its value.
     pub(in crate::store) fn row(&mut self, table: TableNumber, key: &[u8], value: &[u8]) {
         assert!((1..=KEY_LEN_MAX).contains(&key.len()), "a key has a length that LMDB takes");
-        self.chunk(KIND_ROW, table, key, value);
+        let (at, value_len) = self.chunk(KIND_ROW, table, key, value);
+        self.chunks.push(Span::Row { at, table, key_len: key.len() as u16, value_len });
     }
 
     /// The record in whole sectors, filled up with zeros. The body may have [`RECORD_BODY_LEN_MAX`] bytes.
@@ -110,10 +113,16 @@ impl RecordWriter {
         let end = HEADER_LEN + self.body_len;
         self.bytes.truncate(end);
         let body_crc = seed.crc(&self.bytes[HEADER_LEN..]);
-        let header = head.encode(self.body_len as u32, self.chunks, body_crc, seed);
+        let header = head.encode(self.body_len as u32, self.chunks.len() as u32, body_crc, seed);
+        self.head = head;
         self.bytes[..HEADER_LEN].copy_from_slice(&header);
         self.bytes.resize(end.next_multiple_of(SECTOR_LEN), 0);
         &self.bytes
+    }
+
+    /// The finished record as [`Record::parse`] would read it, without the checks: they were all met in making it.
+    pub(in crate::store) fn record(&self) -> Record {
+        Record { bytes: self.unpadded().into(), head: self.head, chunks: self.chunks.as_slice().into() }
     }
 
     /// The finished record without the zeros after it: what [`Record::parse`] takes.
@@ -121,15 +130,17 @@ impl RecordWriter {
         &self.bytes[..HEADER_LEN + self.body_len]
     }
 
-    fn chunk(&mut self, kind: u8, table: TableNumber, key: &[u8], content: &[u8]) {
+    /// Adds a chunk, and returns where its key begins, and how long its content is.
+    fn chunk(&mut self, kind: u8, table: TableNumber, key: &[u8], content: &[u8]) -> (u32, u32) {
         self.bytes.truncate(HEADER_LEN + self.body_len);
         self.bytes.extend_from_slice(&[kind, table.0]);
         self.bytes.extend_from_slice(&(key.len() as u16).to_le_bytes());
         self.bytes.extend_from_slice(&(content.len() as u32).to_le_bytes());
+        let at = self.bytes.len();
         self.bytes.extend_from_slice(key);
         self.bytes.extend_from_slice(content);
         self.body_len = self.bytes.len() - HEADER_LEN;
-        self.chunks += 1;
+        (at as u32, content.len() as u32)
     }
 }
 

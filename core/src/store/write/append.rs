@@ -29,6 +29,10 @@ pub struct Append {
     operations: Vec<Operation>,
     /// The bytes that operations name by their range.
     bytes: Vec<u8>,
+    /// The names that they name so.
+    names: String,
+    /// The name that was kept last: events of one stream follow each other.
+    latest_name: Range<usize>,
     bindings: Vec<OwnedBinding>,
 }
 
@@ -50,7 +54,14 @@ pub struct Committed {
 
 impl Append {
     pub(in crate::store) fn new(writer: Arc<Writer>) -> Self {
-        Self { writer, operations: Vec::new(), bytes: Vec::new(), bindings: Vec::new() }
+        Self {
+            writer,
+            operations: Vec::new(),
+            bytes: Vec::new(),
+            names: String::new(),
+            latest_name: 0..0,
+            bindings: Vec::new(),
+        }
     }
 
     /// Adds a local event.
@@ -91,7 +102,7 @@ impl Append {
         self.bytes.truncate(start + *archived.as_ref().unwrap_or(&0));
         archived.map_err(|error| AppendError::of_archive(error, len_max))?;
         let event = start..self.bytes.len();
-        let name = self.keep(name.as_bytes());
+        let name = self.keep_name(name);
         self.operations.push(Operation::Event { name, id, event_type: EventType::of::<T>(), event });
         Ok(())
     }
@@ -126,7 +137,7 @@ impl Append {
         expected: ExpectedVersion,
     ) -> Result<(), AppendError> {
         self.check_room(stream.name().len())?;
-        let name = self.keep(stream.name().as_bytes());
+        let name = self.keep_name(stream.name());
         self.operations.push(Operation::Expect { name, id, expected });
         Ok(())
     }
@@ -150,7 +161,7 @@ impl Append {
         batch.channels.iter().try_for_each(|binding| check_name(binding.name))?;
         let start = self.bindings.len();
         for binding in batch.channels {
-            let name = self.keep(binding.name.as_bytes());
+            let name = self.keep_name(binding.name);
             self.bindings.push(OwnedBinding { name, id: binding.id, descriptor: binding.descriptor });
         }
         let bytes = self.keep(batch.batch.bytes());
@@ -285,7 +296,7 @@ impl Append {
     pub fn consumer(&mut self, name: &str, next: GlobalSequence) -> Result<(), AppendError> {
         check_consumer_name(name)?;
         self.check_room(name.len())?;
-        let name = self.keep(name.as_bytes());
+        let name = self.keep_name(name);
         self.operations.push(Operation::Consumer { name, next });
         Ok(())
     }
@@ -297,26 +308,33 @@ impl Append {
         next: Option<GlobalSequence>,
     ) -> Result<(), AppendError> {
         self.check_room(name.len())?;
-        let name = self.keep(name.as_bytes());
+        let name = self.keep_name(name);
         self.operations.push(Operation::ExpectConsumer { name, next });
         Ok(())
     }
 
     /// What is added so far, to [go back](Append::rewind) to. It holds until the append is cleared.
     pub(in crate::store) fn mark(&self) -> Mark {
-        Mark { operations: self.operations.len(), bytes: self.bytes.len(), bindings: self.bindings.len() }
+        Mark {
+            operations: self.operations.len(),
+            bytes: self.bytes.len(),
+            names: self.names.len(),
+            bindings: self.bindings.len(),
+        }
     }
 
     /// Forgets what was added since the mark.
     pub(in crate::store) fn rewind(&mut self, mark: Mark) {
         self.operations.truncate(mark.operations);
         self.bytes.truncate(mark.bytes);
+        self.names.truncate(mark.names);
+        self.latest_name = 0..0;
         self.bindings.truncate(mark.bindings);
     }
 
     /// Whether so much is added that it is time to commit.
     pub(in crate::store) fn is_half_full(&self) -> bool {
-        self.operations.len() >= APPEND_OPERATIONS_MAX / 2 || self.bytes.len() >= APPEND_BYTES_MAX / 2
+        self.operations.len() >= APPEND_OPERATIONS_MAX / 2 || self.bytes_len() >= APPEND_BYTES_MAX / 2
     }
 
     /// Whether there is nothing to store.
@@ -326,7 +344,7 @@ impl Append {
 
     /// How many bytes are to be stored, about: what [`APPEND_BYTES_MAX`] bounds.
     pub fn bytes_len(&self) -> usize {
-        self.bytes.len()
+        self.bytes.len() + self.names.len()
     }
 
     /// Stores everything in one transaction, in the order in which it was added, and returns once it is on the
@@ -375,6 +393,8 @@ impl Append {
     pub fn clear(&mut self) {
         self.operations.clear();
         self.bytes.clear();
+        self.names.clear();
+        self.latest_name = 0..0;
         self.bindings.clear();
     }
 
@@ -416,7 +436,7 @@ impl Append {
     }
 
     fn name(&self, range: &Range<usize>) -> &str {
-        std::str::from_utf8(&self.bytes[range.clone()]).expect("it was a name when it came")
+        &self.names[range.clone()]
     }
 
     fn push(&mut self, operation: Operation) -> Result<(), AppendError> {
@@ -426,7 +446,7 @@ impl Append {
     }
 
     fn check_room(&self, len: usize) -> Result<(), AppendError> {
-        if self.operations.len() >= APPEND_OPERATIONS_MAX || self.bytes.len() + len > APPEND_BYTES_MAX {
+        if self.operations.len() >= APPEND_OPERATIONS_MAX || self.bytes_len() + len > APPEND_BYTES_MAX {
             return Err(AppendError::Full);
         }
         Ok(())
@@ -436,6 +456,15 @@ impl Append {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(bytes);
         start..self.bytes.len()
+    }
+
+    fn keep_name(&mut self, name: &str) -> Range<usize> {
+        if &self.names[self.latest_name.clone()] != name {
+            let start = self.names.len();
+            self.names.push_str(name);
+            self.latest_name = start..self.names.len();
+        }
+        self.latest_name.clone()
     }
 }
 
@@ -461,6 +490,7 @@ enum Operation {
 pub(in crate::store) struct Mark {
     operations: usize,
     bytes: usize,
+    names: usize,
     bindings: usize,
 }
 

@@ -1,20 +1,29 @@
 //! What appends found out about streams, so that the next one need not ask the rows for every event.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
+
+use crate::store::write::routes::Routes;
 use crate::{DescriptorHash, StreamId, StreamSequence};
 
-/// Streams that took local events: their numbers, which never change, and where they end.
-///
-/// The writer keeps what was written, at most [`KNOWN_STREAMS_MAX`] of each; an append collects what it finds, and the
-/// writer learns it once the append is written. What a failed append found was perhaps its own, and is dropped.
+/// Streams that took local events: their numbers, which never change, and where they end. At most
+/// [`KNOWN_STREAMS_MAX`] of each are remembered.
 #[derive(Debug, Default)]
 pub(in crate::store) struct KnownStreams {
-    /// There are few names, and many ids.
-    routes: BTreeMap<Box<str>, HashMap<(StreamId, DescriptorHash), Route>>,
-    routes_len: usize,
+    routes: Routes<Route>,
     /// By the stream's number.
-    ends: HashMap<u32, StreamSequence>,
+    ends: HashMap<u32, StreamSequence, RandomState>,
+}
+
+/// What an append found, for the writer to learn once the append is written. What a failed one found was perhaps its own,
+/// and is dropped.
+#[derive(Debug, Default)]
+pub(in crate::store) struct FoundStreams {
+    /// Those that were not known.
+    pub(in crate::store) routes: Vec<(Box<str>, StreamId, DescriptorHash, Route)>,
+    /// The number of each stream, and the place after its last event.
+    pub(in crate::store) ends: Vec<(u32, StreamSequence)>,
 }
 
 /// The numbers of a stream and of the descriptor of its events. The name takes their layout.
@@ -32,7 +41,7 @@ impl KnownStreams {
         id: StreamId,
         descriptor: DescriptorHash,
     ) -> Option<Route> {
-        self.routes.get(name)?.get(&(id, descriptor)).copied()
+        self.routes.get(name, id, descriptor)
     }
 
     /// The place after the last event of a stream.
@@ -40,41 +49,22 @@ impl KnownStreams {
         self.ends.get(&stream).copied()
     }
 
-    /// Adds a route.
-    pub(in crate::store) fn add_route(
-        &mut self,
-        name: &str,
-        id: StreamId,
-        descriptor: DescriptorHash,
-        route: Route,
-    ) {
-        let of_name = match self.routes.get_mut(name) {
-            Some(of_name) => of_name,
-            None => self.routes.entry(name.into()).or_default(),
-        };
-        self.routes_len += usize::from(of_name.insert((id, descriptor), route).is_none());
-    }
-
-    /// Notes where a stream ends now.
-    pub(in crate::store) fn set_end(&mut self, stream: u32, end: StreamSequence) {
-        self.ends.insert(stream, end);
-    }
-
     /// Takes over what an append found. Where that is too much, it forgets what it knew before.
-    pub(in crate::store) fn learn(&mut self, found: Self) {
-        if self.routes_len + found.routes_len > KNOWN_STREAMS_MAX {
-            (self.routes, self.routes_len) = Default::default();
+    pub(in crate::store) fn learn(&mut self, found: FoundStreams) {
+        let FoundStreams { routes, ends } = found;
+        if self.routes.len() + routes.len() > KNOWN_STREAMS_MAX {
+            self.routes = Routes::default();
         }
-        if self.ends.len() + found.ends.len() > KNOWN_STREAMS_MAX {
-            self.ends = HashMap::new();
+        if self.ends.len() + ends.len() > KNOWN_STREAMS_MAX {
+            self.ends = HashMap::default();
         }
-        if found.routes_len <= KNOWN_STREAMS_MAX {
-            for (name, routes) in found.routes {
-                routes.into_iter().for_each(|((id, hash), route)| self.add_route(&name, id, hash, route));
+        if routes.len() <= KNOWN_STREAMS_MAX {
+            for (name, id, descriptor, route) in routes {
+                self.routes.insert(&name, id, descriptor, route);
             }
         }
-        if found.ends.len() <= KNOWN_STREAMS_MAX {
-            self.ends.extend(found.ends);
+        if ends.len() <= KNOWN_STREAMS_MAX {
+            self.ends.extend(ends);
         }
     }
 }
@@ -88,33 +78,32 @@ mod tests {
 
     const HASH: DescriptorHash = DescriptorHash([1; 8]);
 
+    fn found(stream: u32, end: u64) -> FoundStreams {
+        let route = Route { stream, descriptor: 2 };
+        FoundStreams {
+            routes: vec![("a".into(), StreamId(stream.into()), HASH, route)],
+            ends: vec![(stream, StreamSequence(end))],
+        }
+    }
+
     #[test]
     fn the_last_end_of_a_stream_counts() {
         let mut known = KnownStreams::default();
-        for end in [3, 5] {
-            let mut found = KnownStreams::default();
-            found.add_route("a", StreamId(1), HASH, Route { stream: 7, descriptor: 2 });
-            found.set_end(7, StreamSequence(end));
-            known.learn(found);
-        }
+        known.learn(found(7, 3));
+        known.learn(found(7, 5));
         assert_eq!(known.end(7), Some(StreamSequence(5)));
-        assert_eq!(known.route("a", StreamId(1), HASH), Some(Route { stream: 7, descriptor: 2 }));
-        assert_eq!(known.routes_len, 1);
-        assert_eq!(known.route("a", StreamId(1), DescriptorHash([2; 8])), None);
-        assert_eq!(known.route("b", StreamId(1), HASH), None);
+        assert_eq!(known.route("a", StreamId(7), HASH), Some(Route { stream: 7, descriptor: 2 }));
+        assert_eq!(known.routes.len(), 1);
+        assert_eq!(known.route("a", StreamId(7), DescriptorHash([2; 8])), None);
+        assert_eq!(known.route("b", StreamId(7), HASH), None);
     }
 
     #[test]
     fn no_more_is_remembered_than_the_bound() {
         let mut known = KnownStreams::default();
         for stream in 0..3 * KNOWN_STREAMS_MAX as u32 {
-            let mut found = KnownStreams::default();
-            found.add_route("a", StreamId(stream.into()), HASH, Route { stream, descriptor: 2 });
-            found.set_end(stream, StreamSequence(1));
-            known.learn(found);
-            let held = known.routes.values().map(HashMap::len).sum::<usize>();
-            assert!(held == known.routes_len && held <= KNOWN_STREAMS_MAX);
-            assert!(known.ends.len() <= KNOWN_STREAMS_MAX);
+            known.learn(found(stream, 1));
+            assert!(known.routes.len() <= KNOWN_STREAMS_MAX && known.ends.len() <= KNOWN_STREAMS_MAX);
             assert_eq!(known.end(stream), Some(StreamSequence(1)), "the latest is known");
         }
     }
@@ -122,10 +111,9 @@ mod tests {
     #[test]
     fn an_end_is_never_older_than_what_was_learned_though_that_was_too_much() {
         let mut known = KnownStreams::default();
-        known.set_end(7, StreamSequence(1));
-        let mut found = KnownStreams::default();
-        (0..=KNOWN_STREAMS_MAX as u32).for_each(|stream| found.set_end(stream, StreamSequence(2)));
-        known.learn(found);
+        known.learn(found(7, 1));
+        let ends = (0..=KNOWN_STREAMS_MAX as u32).map(|stream| (stream, StreamSequence(2))).collect();
+        known.learn(FoundStreams { routes: Vec::new(), ends });
         assert_eq!(known.end(7), None);
     }
 }

@@ -5,6 +5,7 @@ mod devices;
 
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
 use heed::RwTxn;
 
 use crate::store::error::AppendError;
@@ -20,7 +21,8 @@ use crate::store::sealing::AppendSealing;
 use crate::store::tail::TailView;
 use crate::store::write::append::Committed;
 use crate::store::write::delta::Delta;
-use crate::store::write::known_streams::KnownStreams;
+use crate::store::write::known_streams::{FoundStreams, KnownStreams};
+use crate::store::write::routes::Routes;
 use crate::store::write::writer::Moment;
 use crate::{ArchiveError, DeviceSequence, Epoch, GlobalSequence, Lane, StreamSequence};
 use devices::OpenLane;
@@ -33,14 +35,13 @@ pub(in crate::store) struct Transaction<'w> {
     encoded: &'w mut Vec<u8>,
     sealing: AppendSealing<'w>,
     known: &'w KnownStreams,
-    /// What it found that is not known yet.
-    found: KnownStreams,
+    found: FoundStreams,
+    /// Where the events go that it has local targets for.
+    destinations: Routes<Destination>,
     moment: Moment,
     next: GlobalSequence,
-    /// The place of the next event in each stream that gets any.
-    stream_ends: Vec<StreamSequence>,
-    /// Where in `stream_ends` a stream stands, by its number.
-    slots: HashMap<u32, usize>,
+    /// Where in `found.ends` a stream stands, by its number.
+    slots: HashMap<u32, usize, RandomState>,
     lanes: HashMap<(u32, Epoch, Lane), OpenLane>,
     committed: Committed,
 }
@@ -59,7 +60,7 @@ pub(in crate::store) struct Finished {
     /// What is to be written to the tail, where that is the target.
     pub(in crate::store) delta: Option<Delta>,
     /// For the writer to learn, once the changes are written.
-    pub(in crate::store) found: KnownStreams,
+    pub(in crate::store) found: FoundStreams,
 }
 
 /// Where an event goes: a stream and the descriptor of its bytes.
@@ -93,11 +94,11 @@ impl<'w> Transaction<'w> {
             encoded,
             sealing,
             known,
-            found: KnownStreams::default(),
+            found: FoundStreams::default(),
+            destinations: Routes::default(),
             moment,
             next,
-            stream_ends: Vec::new(),
-            slots: HashMap::new(),
+            slots: HashMap::default(),
             lanes: HashMap::new(),
             committed: Committed {
                 first: next,
@@ -120,7 +121,7 @@ impl<'w> Transaction<'w> {
 
     /// Hands over what a closed append is to change; nothing has happened before. Where its target is LMDB, that commits
     /// it, and there is nothing to hand over.
-    pub(in crate::store) fn finish(mut self, environment: &Environment) -> Result<Finished, AppendError> {
+    pub(in crate::store) fn finish(self, environment: &Environment) -> Result<Finished, AppendError> {
         if self.committed.events > 0 {
             environment.quota().check()?;
         }
@@ -131,9 +132,6 @@ impl<'w> Transaction<'w> {
                 None
             }
         };
-        for (stream, slot) in self.slots {
-            self.found.set_end(stream, self.stream_ends[slot]);
-        }
         Ok(Finished { committed: self.committed, delta, found: self.found })
     }
 
@@ -204,7 +202,7 @@ impl<'w> Transaction<'w> {
 
     /// The place of the next event of a destination's stream.
     pub(in crate::store) fn stream_next(&self, destination: Destination) -> StreamSequence {
-        self.stream_ends[destination.slot]
+        self.found.ends[destination.slot].1
     }
 
     /// The place of the next event in the log.
@@ -244,7 +242,7 @@ impl<'w> Transaction<'w> {
                 Err(error) => return Err(push_error(error, len_max)),
             }
         }
-        self.stream_ends[destination.slot] = StreamSequence(stream_end);
+        self.found.ends[destination.slot].1 = StreamSequence(stream_end);
         Ok(())
     }
 

@@ -1,7 +1,8 @@
 //! Makes blocks: takes events in global order, and groups them by run.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+
+use foldhash::fast::RandomState;
 
 use super::columns::{TickState, push_varint, varint_len};
 #[cfg(any(test, feature = "encryption"))]
@@ -20,7 +21,7 @@ pub(crate) struct BlockWriter {
     domain: u32,
     runs: Vec<RunWriter>,
     /// The run that an event of each key would extend.
-    open: HashMap<RunKey, usize, RunKeyHash>,
+    open: HashMap<RunKey, usize, RandomState>,
     /// The run that took the last event, which most often takes the next.
     latest: usize,
     events: u32,
@@ -62,36 +63,6 @@ impl RunKey {
         let (device, epoch, lane) =
             run.origin().map_or((0, Epoch(0), Lane(0)), |origin| (origin.device, origin.epoch, origin.lane));
         Self { stream, descriptor, device, epoch, lane, timed, sealed }
-    }
-}
-
-/// Hashes [`RunKey`]s: numbers that the store itself allots, so that nobody makes them collide.
-pub(crate) type RunKeyHash = BuildHasherDefault<RunKeyHasher>;
-
-/// Mixes numbers by multiplication.
-#[derive(Default)]
-pub(crate) struct RunKeyHasher(u64);
-
-impl Hasher for RunKeyHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|&byte| self.write_u64(byte.into()));
-    }
-
-    fn write_u8(&mut self, number: u8) {
-        self.write_u64(number.into());
-    }
-
-    fn write_u32(&mut self, number: u32) {
-        self.write_u64(number.into());
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        self.0 = (self.0.rotate_left(23) ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-
-    fn finish(&self) -> u64 {
-        // The upper bits depend on all numbers, and the table goes by the lower ones too.
-        self.0 ^ self.0 >> 32
     }
 }
 

@@ -140,7 +140,7 @@ impl GenerationCopy {
 
     fn push(&mut self, record: Record) -> Result<(), Damage> {
         let (sectors, commit) = (record.sectors(), record.head().commit);
-        self.generation.push(record)?;
+        self.generation.push_checked(record)?;
         if self.records == 0 {
             self.first_commit = commit;
         }

@@ -32,7 +32,7 @@ impl Transaction<'_> {
         let Some(name) = catalog::name_number(self.rows(), name)? else { return Ok(0) };
         let Some(stream) = catalog::stream_number(self.rows(), name, id)? else { return Ok(0) };
         let end = match self.slots.get(&stream) {
-            Some(&slot) => self.stream_ends[slot],
+            Some(&slot) => self.found.ends[slot].1,
             None => catalog::stream_end(self.rows(), stream)?,
         };
         Ok(end.0)
@@ -46,18 +46,29 @@ impl Transaction<'_> {
         event_type: &EventType,
     ) -> Result<Destination, AppendError> {
         let hash = event_type.descriptor_hash;
-        let route = self.known.route(name, id, hash).or_else(|| self.found.route(name, id, hash));
-        if let Some(route) = route {
-            return self.destination(name, id, route);
+        if let Some(destination) = self.destinations.get(name, id, hash) {
+            return Ok(destination);
         }
+        let route = match self.known.route(name, id, hash) {
+            Some(route) => route,
+            None => self.find_route(name, id, event_type)?,
+        };
+        let destination = self.destination(name, id, route)?;
+        self.destinations.insert(name, id, hash, destination);
+        Ok(destination)
+    }
+
+    /// Asks the rows where a local event of a type goes, and adds what is new.
+    fn find_route(&mut self, name: &str, id: StreamId, event_type: &EventType) -> Result<Route, AppendError> {
+        let hash = event_type.descriptor_hash;
         let descriptor = self.descriptor(hash, Some((event_type.layout, event_type.descriptor)))?;
         let number = self.name(name)?;
         catalog::check_layout(self.rows(), name, number, event_type, |row| {
             row.is_readable_as(event_type) || row.reads(event_type)
         })?;
         let route = self.route(number, name, id, descriptor)?;
-        self.found.add_route(name, id, hash, route);
-        self.destination(name, id, route)
+        self.found.routes.push((name.into(), id, hash, route));
+        Ok(route)
     }
 
     /// Where the events of a device's channel go; `None` where nobody knows the descriptor.
@@ -144,13 +155,13 @@ impl Transaction<'_> {
                     Some(end) => end,
                     None => catalog::stream_end(self.rows(), stream)?,
                 };
-                self.stream_ends.push(end);
-                let slot = self.stream_ends.len() - 1;
+                self.found.ends.push((stream, end));
+                let slot = self.found.ends.len() - 1;
                 self.slots.insert(stream, slot);
                 slot
             }
         };
-        let sealed = self.sealing.admit(stream, name, id, self.stream_ends[slot])?;
+        let sealed = self.sealing.admit(stream, name, id, self.found.ends[slot].1)?;
         Ok(Destination { stream, slot, descriptor, sealed })
     }
 
