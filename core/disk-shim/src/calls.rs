@@ -11,6 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::slice;
 use std::sync::Arc;
+use std::thread;
 
 use libc::iovec;
 
@@ -173,11 +174,12 @@ unsafe extern "C" fn pwritev64(fd: c_int, parts: *const iovec, count: c_int, at:
 /// As the C library's call of this name.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn ftruncate(fd: c_int, len: i64) -> c_int {
-    let Some(Descriptor { directory, node: Node::File { file, .. } }) = watch::descriptor(fd) else {
+    let Some(Descriptor { directory, node }) = watch::descriptor(fd) else {
         return system::ftruncate(fd, len);
     };
+    let Node::File { file, .. } = node else { return system::fail(libc::EINVAL) };
     let mut state = directory.lock();
-    if let Some(failure) = state.strike(Call::Truncate) {
+    if let Some(failure) = state.strike_node(Call::Truncate, &node) {
         return system::fail(error_of(failure));
     }
     let returned = system::ftruncate(fd, len);
@@ -224,7 +226,7 @@ unsafe extern "C" fn rename(from: *const c_char, to: *const c_char) -> c_int {
         return unsafe { system::rename(from, to) };
     };
     let mut state = directory.lock();
-    if let Some(failure) = state.strike(Call::Rename) {
+    if let Some(failure) = state.strike(Call::Rename, &from_name) {
         return system::fail(error_of(failure));
     }
     // SAFETY: as above.
@@ -246,7 +248,7 @@ unsafe extern "C" fn unlink(path: *const c_char) -> c_int {
         return unsafe { system::unlink(path) };
     };
     let mut state = directory.lock();
-    if let Some(failure) = state.strike(Call::Remove) {
+    if let Some(failure) = state.strike(Call::Remove, &name) {
         return system::fail(error_of(failure));
     }
     // SAFETY: as above.
@@ -270,7 +272,7 @@ unsafe fn watched_open(at: c_int, path: *const c_char, flags: c_int, mode: c_int
     }
     let Some((directory, name)) = watch::locate(path_given) else { return open() };
     let mut state = directory.lock();
-    if let Some(failure) = state.strike(Call::Open) {
+    if let Some(failure) = state.strike(Call::Open, &name) {
         return system::fail(error_of(failure));
     }
     let before = path_given.metadata().ok();
@@ -295,7 +297,7 @@ unsafe fn watched_open(at: c_int, path: *const c_char, flags: c_int, mode: c_int
 /// How a read of a descriptor is to fail, if it is.
 fn refused_read(fd: c_int) -> Option<c_int> {
     let descriptor = watch::descriptor(fd)?;
-    let failure = descriptor.directory.lock().strike(Call::Read)?;
+    let failure = descriptor.directory.lock().strike_node(Call::Read, &descriptor.node)?;
     Some(error_of(failure))
 }
 
@@ -306,7 +308,7 @@ fn watched_write(descriptor: &Descriptor, fd: c_int, bytes: &[u8], at: Option<i6
     };
     let mut state = descriptor.directory.lock();
     let place = at.unwrap_or_else(|| system::position(fd)) as u64;
-    let failure = state.strike(Call::Write);
+    let failure = state.strike_node(Call::Write, &descriptor.node);
     let failed_late = is_synchronous && failure == Some(Failure::Device);
     let taken = match failure {
         Some(Failure::Short) if bytes.len() > 1 => bytes.len() / 2,
@@ -345,13 +347,18 @@ fn watched_flush(fd: c_int, flush: fn(c_int) -> c_int) -> c_int {
     let Some(Descriptor { directory, node }) = watch::descriptor(fd) else { return flush(fd) };
     let mut state = directory.lock();
     let covers = state.recorded();
-    if let Some(failure) = state.strike(Call::Flush) {
+    if let Some(failure) = state.strike_node(Call::Flush, &node) {
         if let Node::File { file, .. } = node {
             state.flush_failed(file, WHOLE);
         }
         return system::fail(error_of(failure));
     }
+    let delay = state.delay(&node);
     drop(state);
+    // No sleep of no time: it would let others go first.
+    if !delay.is_zero() {
+        thread::sleep(delay);
+    }
     let returned = flush(fd);
     let mut state = directory.lock();
     match (returned, node) {

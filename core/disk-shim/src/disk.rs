@@ -9,6 +9,7 @@ use fastrand::Rng;
 
 use crate::SECTOR_LEN;
 use crate::operation::{FileId, Operation};
+use crate::watch::moved;
 
 /// The files of one directory: what a program reads of them, and what is certain to be on the disk.
 ///
@@ -60,6 +61,7 @@ struct Version<T> {
 enum NameChange {
     Create { name: PathBuf, inode: usize },
     Rename { from: PathBuf, to: PathBuf, inode: usize },
+    RenameDirectory { from: PathBuf, to: PathBuf },
     Remove { name: PathBuf },
 }
 
@@ -109,8 +111,14 @@ impl Disk {
             }
             Operation::FailedFlush { file, .. } => self.inode(*file).give_up(),
             Operation::Rename { from, to } => {
-                let inode = *self.names.get(from).expect("the file was on the disk");
-                self.change(now, NameChange::Rename { from: from.clone(), to: to.clone(), inode });
+                let (from, to) = (from.clone(), to.clone());
+                self.change(
+                    now,
+                    match self.names.get(&from) {
+                        Some(&inode) => NameChange::Rename { from, to, inode },
+                        None => NameChange::RenameDirectory { from, to },
+                    },
+                );
             }
             Operation::Remove { name } => self.change(now, NameChange::Remove { name: name.clone() }),
             Operation::FlushDirectory { name, covers } => {
@@ -141,6 +149,12 @@ impl Disk {
     /// The bytes of each file, as a program reads them now.
     pub fn files(&self) -> impl Iterator<Item = (&Path, &[u8])> {
         self.names.iter().map(|(name, &inode)| (name.as_path(), self.inodes[inode].visible.as_slice()))
+    }
+
+    /// Whether a file holds `bytes` somewhere, as a program reads it now: one too that has no name any more, since a file
+    /// system only forgets where it was.
+    pub fn holds(&self, bytes: &[u8]) -> bool {
+        self.inodes.iter().any(|inode| inode.visible.windows(bytes.len()).any(|window| window == bytes))
     }
 
     /// Changes the bytes of a file, on the disk too; nothing where it is not there.
@@ -176,14 +190,19 @@ impl Disk {
     }
 
     fn flush_names(&mut self, directory: &Path, covers: u64) {
-        let stable_names = &mut self.stable_names;
-        self.changes.retain(|(operation, change)| {
-            let flushed = *operation < covers && change.name().parent() == Some(directory);
-            if flushed {
-                change.apply(stable_names);
+        let mut left: Vec<(u64, NameChange)> = Vec::new();
+        for (operation, change) in std::mem::take(&mut self.changes) {
+            if operation >= covers || change.name().parent() != Some(directory) {
+                left.push((operation, change));
+                continue;
             }
-            !flushed
-        });
+            change.apply(&mut self.stable_names);
+            if let NameChange::RenameDirectory { from, to } = &change {
+                // What is not certain to be in the directory may yet be, under its new name.
+                left.iter_mut().for_each(|(_, earlier)| earlier.move_along(from, to));
+            }
+        }
+        self.changes = left;
     }
 
     /// Makes garbage of one of the sectors that may be under way, or of none.
@@ -280,15 +299,37 @@ impl NameChange {
                 names.remove(from);
                 names.insert(to.clone(), *inode);
             }
+            // What is not certain to be in the directory does not come along.
+            Self::RenameDirectory { from, to } => {
+                *names = std::mem::take(names)
+                    .into_iter()
+                    .map(|(name, inode)| (moved(&name, from, to).unwrap_or(name), inode))
+                    .collect();
+            }
             Self::Remove { name } => {
                 names.remove(name);
             }
         }
     }
 
+    /// Takes the change along where the directory `from` is now called `to`.
+    fn move_along(&mut self, from: &Path, to: &Path) {
+        let names = match self {
+            Self::Create { name, .. } | Self::Remove { name } => [Some(name), None],
+            Self::Rename { from, to, .. } | Self::RenameDirectory { from, to } => [Some(from), Some(to)],
+        };
+        for name in names.into_iter().flatten() {
+            if let Some(moved) = moved(name, from, to) {
+                *name = moved;
+            }
+        }
+    }
+
+    /// The name that the change is about: the one that is there since.
     fn name(&self) -> &Path {
         match self {
-            Self::Create { name, .. } | Self::Remove { name } | Self::Rename { to: name, .. } => name,
+            Self::Create { name, .. } | Self::Remove { name } => name,
+            Self::Rename { to, .. } | Self::RenameDirectory { to, .. } => to,
         }
     }
 }

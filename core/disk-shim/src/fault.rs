@@ -1,5 +1,7 @@
 //! Which calls are to fail, and how.
 
+use std::path::Path;
+
 /// The kinds of calls that can fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
@@ -24,11 +26,13 @@ pub enum Call {
 pub struct Fault {
     /// Of which kind; `None`: of any.
     pub call: Option<Call>,
-    /// How many calls of the kind succeed before.
+    /// On the file of which name, relative to the watched directory; `None`: on any.
+    pub file: Option<&'static str>,
+    /// How many such calls succeed before.
     pub after: u64,
     /// How it fails.
     pub failure: Failure,
-    /// Whether later calls of the kind fail too.
+    /// Whether later such calls fail too.
     pub lasting: Lasting,
 }
 
@@ -65,7 +69,7 @@ impl ArmedFault {
         Self { fault, met: 0, struck: 0 }
     }
 
-    /// How many calls of its kind there were.
+    /// How many calls there were that could have failed.
     pub(crate) fn met(&self) -> u64 {
         self.met
     }
@@ -75,9 +79,10 @@ impl ArmedFault {
         self.struck
     }
 
-    /// How a call is to fail, if it is.
-    pub(crate) fn strike(&mut self, call: Call) -> Option<Failure> {
-        if self.fault.call.is_some_and(|kind| kind != call) {
+    /// How a call on the file `name` is to fail, if it is.
+    pub(crate) fn strike(&mut self, call: Call, name: &Path) -> Option<Failure> {
+        let is_other_call = self.fault.call.is_some_and(|kind| kind != call);
+        if is_other_call || self.fault.file.is_some_and(|file| Path::new(file) != name) {
             return None;
         }
         let strikes = match self.fault.lasting {

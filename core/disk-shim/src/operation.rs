@@ -57,7 +57,7 @@ pub enum Operation {
         /// Which bytes of it.
         range: Range<u64>,
     },
-    /// A file got another name; who had that name before has lost it.
+    /// A file got another name, or a directory with all that it holds; who had that name before has lost it.
     Rename {
         /// The name before.
         from: PathBuf,

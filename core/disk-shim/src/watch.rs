@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
 use crate::counts::{Counts, FileCounts};
 use crate::fault::{ArmedFault, Call, Failure, Fault};
@@ -42,8 +43,16 @@ pub(crate) struct State {
     /// How many operations were taken out of the log.
     taken: usize,
     fault: Option<ArmedFault>,
+    slow: Option<SlowFile>,
     grown: u64,
     room: Option<u64>,
+}
+
+/// A file whose flushes take their time.
+#[derive(Debug)]
+struct SlowFile {
+    name: PathBuf,
+    flush: Duration,
 }
 
 /// An open descriptor under a watched directory.
@@ -131,6 +140,12 @@ impl Watch {
         self.directory.lock().fault.as_ref().map_or(0, ArmedFault::struck)
     }
 
+    /// Lets each flush of the file `name` take `flush` longer, in place of the file that was slow before: other threads go on
+    /// meanwhile, and what they write the flush does not send.
+    pub fn slow_down(&self, name: &Path, flush: Duration) {
+        self.directory.lock().slow = Some(SlowFile { name: name.into(), flush });
+    }
+
     /// How many bytes the files have grown by altogether, whatever was cut off again.
     pub fn grown(&self) -> u64 {
         self.directory.lock().grown
@@ -157,9 +172,26 @@ impl Directory {
 }
 
 impl State {
-    /// How a call is to fail, if it is.
-    pub(crate) fn strike(&mut self, call: Call) -> Option<Failure> {
-        self.fault.as_mut()?.strike(call)
+    /// How a call on the name is to fail, if it is.
+    pub(crate) fn strike(&mut self, call: Call, name: &Path) -> Option<Failure> {
+        self.fault.as_mut()?.strike(call, name)
+    }
+
+    /// How a call on what a descriptor stands for is to fail, if it is.
+    pub(crate) fn strike_node(&mut self, call: Call, node: &Node) -> Option<Failure> {
+        let name = match node {
+            Node::File { file, .. } => &self.names[file.0 as usize],
+            Node::Directory(name) => name,
+        };
+        self.fault.as_mut()?.strike(call, name)
+    }
+
+    /// How long a flush of what a descriptor stands for is to take besides.
+    pub(crate) fn delay(&self, node: &Node) -> Duration {
+        match (node, &self.slow) {
+            (Node::File { file, .. }, Some(slow)) if self.names[file.0 as usize] == slow.name => slow.flush,
+            _ => Duration::ZERO,
+        }
     }
 
     /// The file `name` was opened: `len` bytes were there, or none since it was made just now.
@@ -228,13 +260,13 @@ impl State {
         self.record(|| Operation::FlushDirectory { name, covers });
     }
 
-    /// A file got another name.
+    /// A file got another name, or a directory, and with it all that it holds.
     pub(crate) fn renamed(&mut self, from: &Path, to: &Path) {
-        if let Some(file) = self.files.remove(from) {
-            self.files.insert(to.into(), file);
-            self.names[file.0 as usize] = to.into();
-        } else {
-            self.files.remove(to);
+        self.files.remove(to);
+        for (name, file) in mem::take(&mut self.files) {
+            let name = moved(&name, from, to).unwrap_or(name);
+            self.names[file.0 as usize].clone_from(&name);
+            self.files.insert(name, file);
         }
         self.record(|| Operation::Rename { from: from.into(), to: to.into() });
     }
@@ -256,6 +288,12 @@ impl State {
             log.push(operation());
         }
     }
+}
+
+/// The name that `name` has once `from` is called `to`; `None` where it is neither that nor within it.
+pub(crate) fn moved(name: &Path, from: &Path, to: &Path) -> Option<PathBuf> {
+    let within = name.strip_prefix(from).ok()?;
+    Some(if within.as_os_str().is_empty() { to.into() } else { to.join(within) })
 }
 
 /// Whether anything is watched.

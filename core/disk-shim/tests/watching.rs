@@ -4,6 +4,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, IoSlice, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use varve_disk_shim::{Call, Disk, Failure, Fault, IS_SUPPORTED, Lasting, Operation, Watch};
@@ -115,7 +117,13 @@ fn the_nth_call_fails_once_or_from_then_on() {
     let dir = new_dir();
     let watch = Watch::new(dir.path()).unwrap();
     let mut file = writable(&dir.path().join("log"));
-    let write = Fault { call: Some(Call::Write), after: 1, failure: Failure::Device, lasting: Lasting::Once };
+    let write = Fault {
+        call: Some(Call::Write),
+        file: None,
+        after: 1,
+        failure: Failure::Device,
+        lasting: Lasting::Once,
+    };
     let mut outcomes = |fault| {
         watch.fail(fault);
         let outcomes = [(); 4].map(|()| file.write(b"12").map_err(|error| error.raw_os_error().unwrap()));
@@ -142,6 +150,7 @@ fn every_kind_of_call_can_fail() {
     let fails = |call, attempt: &mut dyn FnMut() -> std::io::Result<()>| {
         watch.fail(Fault {
             call: Some(call),
+            file: None,
             after: 0,
             failure: Failure::Device,
             lasting: Lasting::FromThenOn,
@@ -233,6 +242,98 @@ fn a_name_is_certain_once_its_directory_was_flushed() {
     assert!(cuts(&disk, "new").iter().all(|bytes| bytes.as_deref() == Some(&[1; 512])));
 }
 
+#[test]
+fn a_directory_that_is_renamed_takes_along_what_was_flushed_in_it() {
+    if !is_supported() {
+        return;
+    }
+    let dir = new_dir();
+    let watch = Watch::recording(dir.path()).unwrap();
+    let (partial, whole) = (dir.path().join("partial"), dir.path().join("whole"));
+    fs::create_dir(&partial).unwrap();
+    let file = writable(&partial.join("certain"));
+    file.write_all_at(&[1; 512], 0).unwrap();
+    file.sync_all().unwrap();
+    File::open(&partial).unwrap().sync_all().unwrap();
+    fs::write(partial.join("late"), [2; 512]).unwrap();
+    fs::rename(&partial, &whole).unwrap();
+    file.write_all_at(&[3; 512], 0).unwrap();
+    file.sync_all().unwrap();
+    let mut disk = Disk::new();
+    replay(&mut disk, &watch);
+    assert!(disk.files().any(|(name, bytes)| name == Path::new("whole/certain") && bytes == [3; 512]));
+    let [before, after] = ["partial/certain", "whole/certain"].map(|name| cuts(&disk, name));
+    assert!(before.iter().zip(&after).all(|(before, after)| before.is_some() != after.is_some()));
+    assert!(before.iter().any(Option::is_some) && after.iter().any(Option::is_some));
+    File::open(dir.path()).unwrap().sync_all().unwrap();
+    replay(&mut disk, &watch);
+    assert!(cuts(&disk, "whole/certain").iter().all(|bytes| bytes.as_deref() == Some(&[3; 512])));
+    let late = cuts(&disk, "whole/late");
+    assert!(late.iter().any(Option::is_some) && late.iter().any(Option::is_none), "it was never flushed");
+}
+
+#[test]
+fn a_fault_of_one_file_leaves_the_others_alone() {
+    if !is_supported() {
+        return;
+    }
+    let dir = new_dir();
+    let watch = Watch::new(dir.path()).unwrap();
+    let (log, index) = (writable(&dir.path().join("log")), writable(&dir.path().join("index")));
+    let (call, file) = (Some(Call::Write), Some("index"));
+    watch.fail(Fault { call, file, after: 0, failure: Failure::Full, lasting: Lasting::FromThenOn });
+    log.write_all_at(b"1", 0).unwrap();
+    assert_eq!(index.write_all_at(b"1", 0).unwrap_err().kind(), ErrorKind::StorageFull);
+    assert_eq!((watch.met(), watch.heal()), (1, 1));
+}
+
+#[test]
+fn a_slow_flush_sends_nothing_that_is_written_meanwhile() {
+    if !is_supported() {
+        return;
+    }
+    let dir = new_dir();
+    let watch = Watch::recording(dir.path()).unwrap();
+    let (log, index) = (writable(&dir.path().join("log")), writable(&dir.path().join("index")));
+    File::open(dir.path()).unwrap().sync_all().unwrap();
+    log.write_all_at(&[1; 512], 0).unwrap();
+    watch.slow_down(Path::new("log"), Duration::from_millis(200));
+    let begun = Instant::now();
+    index.sync_all().unwrap();
+    assert!(begun.elapsed() < Duration::from_millis(200), "only the other file is slow");
+    let (call, file) = (Some(Call::Flush), Some("log"));
+    watch.fail(Fault { call, file, after: 1, failure: Failure::Device, lasting: Lasting::Once });
+    thread::scope(|scope| {
+        scope.spawn(|| log.sync_all().unwrap());
+        // The flush has begun once the fault has met it.
+        while watch.met() == 0 {
+            thread::yield_now();
+        }
+        log.write_all_at(&[2; 512], 512).unwrap();
+    });
+    assert!(begun.elapsed() >= Duration::from_millis(200));
+    let mut disk = Disk::new();
+    replay(&mut disk, &watch);
+    let outcomes = cuts(&disk, "log");
+    assert!(outcomes.iter().all(|bytes| bytes.as_ref().is_some_and(|bytes| bytes[..512] == [1; 512])));
+    assert!(outcomes.contains(&Some(vec![1; 512])), "the second sector may be lost");
+}
+
+#[test]
+fn a_file_without_a_name_still_holds_its_bytes() {
+    if !is_supported() {
+        return;
+    }
+    let dir = new_dir();
+    let watch = Watch::recording(dir.path()).unwrap();
+    let mut disk = Disk::new();
+    fs::write(dir.path().join("secret"), b"the key").unwrap();
+    fs::remove_file(dir.path().join("secret")).unwrap();
+    replay(&mut disk, &watch);
+    assert_eq!(disk.files().count(), 0);
+    assert!(disk.holds(b"key") && !disk.holds(b"lock"));
+}
+
 /// After a failed flush the bytes are read as before, a later flush succeeds, and yet they may be lost.
 #[test]
 fn what_a_failed_flush_was_to_send_no_later_flush_sends() {
@@ -244,7 +345,13 @@ fn what_a_failed_flush_was_to_send_no_later_flush_sends() {
     let file = writable(&dir.path().join("log"));
     File::open(dir.path()).unwrap().sync_all().unwrap();
     file.write_all_at(&[1; 512], 0).unwrap();
-    watch.fail(Fault { call: Some(Call::Flush), after: 0, failure: Failure::Device, lasting: Lasting::Once });
+    watch.fail(Fault {
+        call: Some(Call::Flush),
+        file: None,
+        after: 0,
+        failure: Failure::Device,
+        lasting: Lasting::Once,
+    });
     file.sync_data().unwrap_err();
     file.sync_data().unwrap();
     let mut disk = Disk::new();

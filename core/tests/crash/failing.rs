@@ -22,7 +22,7 @@ fn no_failing_call_costs_what_was_acknowledged() {
                 continue;
             }
             for lasting in [Lasting::Once, Lasting::FromThenOn] {
-                fail_one_after_the_other(Fault { call: Some(call), after: 0, failure, lasting });
+                fail_one_after_the_other(Fault { call: Some(call), file: None, after: 0, failure, lasting });
             }
         }
     }
