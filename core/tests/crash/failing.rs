@@ -8,7 +8,7 @@ use varve_disk_shim::{Call, Disk, Failure, Fault, Lasting, Watch};
 
 use crate::contents::Contents;
 use crate::history::{Commit, History, Progress};
-use crate::{is_supported, new_dir, open, power_cuts, scale};
+use crate::{is_supported, new_dir, power_cuts, scale};
 
 #[test]
 fn no_failing_call_costs_what_was_acknowledged() {
@@ -79,19 +79,19 @@ impl Trial {
         drop(open_store);
         let met = watch.met();
         watch.heal();
-        self.settle(&open(dir.path())?)?;
+        drop(self.open(dir.path())?);
         // What a failed flush has dropped is read all the same, but a power cut takes it.
         let mut disk = Disk::new();
         watch.take_operations().iter().for_each(|operation| disk.apply(operation));
-        power_cuts::check(&disk.power_cut(&mut self.random), &self.history, self.progress)?;
+        let image = disk.power_cut(&mut self.random);
+        power_cuts::check(&image, &self.history, self.progress, &mut self.random)?;
         Ok(met)
     }
 
     /// Opens the store; `None` where the fault kept it from opening, or from being read.
     fn reopen(&mut self, dir: &Path, watch: &Watch) -> Result<Option<Varve>, String> {
         let struck = watch.struck();
-        let opened = open(dir).and_then(|varve| self.settle(&varve).map(|()| varve));
-        match opened {
+        match self.open(dir) {
             Err(_) if watch.struck() > struck => {
                 self.failures += 1;
                 Ok(None)
@@ -100,28 +100,28 @@ impl Trial {
         }
     }
 
-    fn settle(&mut self, varve: &Varve) -> Result<(), String> {
-        let held = self.history.settle(&Contents::read(varve)?, self.progress)?;
-        self.history.truncate(held);
-        self.progress = Progress { acknowledged: held, begun: held };
-        Ok(())
+    fn open(&mut self, dir: &Path) -> Result<Varve, String> {
+        let (varve, master) = self.history.open(dir, self.progress)?;
+        self.progress =
+            Progress::settled(self.history.take_up(&Contents::read(&varve, master)?, self.progress)?);
+        Ok(varve)
     }
 
     /// Commits. Where that fails, readers go on, and the same handle takes the same commit once more or says that it takes
     /// none. Gives the store back where it can be used further.
     fn commit(&mut self, mut varve: Varve, watch: &Watch) -> Result<Option<Varve>, String> {
         let before = self.history.contents().clone();
-        let commit = self.history.begin(Commit::draw(&mut self.random, &before)).clone();
+        let commit = self.history.begin(Commit::draw(&mut self.random, &before));
         self.progress.begun += 1;
         for _ in 0..ATTEMPTS {
             match commit.perform(&mut varve) {
-                Ok(()) => {
+                Ok(_) => {
                     self.progress.acknowledged = self.progress.begun;
                     return Ok(Some(varve));
                 }
                 Err(error) => self.expect_failure(&error, watch)?,
             }
-            match Contents::read(&varve) {
+            match Contents::read(&varve, 0) {
                 Ok(found) if found == before => {}
                 // Stored, but not confirmed: it must not be stored twice.
                 Ok(found) if found == *self.history.contents() => match commit.perform(&mut varve) {

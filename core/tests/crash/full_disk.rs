@@ -5,11 +5,11 @@ use std::path::Path;
 
 use fastrand::Rng;
 use varve_core::{AppendError, OpenError, Varve};
-use varve_disk_shim::Watch;
+use varve_disk_shim::{Disk, Watch};
 
 use crate::contents::Contents;
 use crate::history::{Commit, History, Progress};
-use crate::{config, is_supported, new_dir, scale};
+use crate::{config, is_supported, new_dir, power_cuts, scale};
 
 #[test]
 fn a_full_disk_refuses_commits_until_there_is_room() {
@@ -49,7 +49,7 @@ impl Filling {
     fn growth(mut self) -> (u64, u64) {
         let dir = new_dir();
         let watch = Watch::new(dir.path()).expect("the directory is there");
-        let mut varve = Varve::with_config(dir.path(), config()).expect("there is room");
+        let mut varve = Varve::with_config(dir.path(), config(0, false)).expect("there is room");
         let made = watch.grown();
         for _ in 0..COMMITS {
             let commit = Commit::draw(&mut self.random, self.history.contents());
@@ -62,13 +62,14 @@ impl Filling {
     /// Tells how often the full disk was met.
     fn run(mut self, room: u64) -> Result<usize, String> {
         let dir = new_dir();
-        let watch = Watch::new(dir.path()).map_err(|error| error.to_string())?;
+        let watch = Watch::recording(dir.path()).map_err(|error| error.to_string())?;
         watch.set_room(Some(room));
         let mut refused = 0;
-        let mut varve = match Varve::with_config(dir.path(), config()) {
+        let mut varve = match Varve::with_config(dir.path(), config(0, false)) {
             Ok(varve) => varve,
             Err(error) => {
                 expect_full(is_full_open(&error), &error)?;
+                self.cut_power(&watch)?;
                 watch.set_room(None);
                 refused = FREED_AFTER;
                 self.reopen(dir.path())?
@@ -77,17 +78,17 @@ impl Filling {
         for _ in 0..COMMITS {
             let commit = Commit::draw(&mut self.random, self.history.contents());
             let before = self.history.contents().clone();
-            let commit = self.history.begin(commit).clone();
+            let commit = self.history.begin(commit);
             self.progress.begun += 1;
             while let Err(error) = commit.perform(&mut varve) {
                 expect_full(is_full(&error), &error)?;
-                let found = Contents::read(&varve)?;
+                let found = Contents::read(&varve, 0)?;
                 if found != before {
                     return Err(format!("a commit was refused, and yet {}", found.difference(&before)));
                 }
                 refused += 1;
                 match refused.cmp(&FREED_AFTER) {
-                    Ordering::Less => {}
+                    Ordering::Less => self.cut_power(&watch)?,
                     Ordering::Equal => watch.set_room(None),
                     Ordering::Greater => return Err("there is room, and yet a commit is refused".into()),
                 }
@@ -100,9 +101,17 @@ impl Filling {
         Ok(refused)
     }
 
+    /// Checks what a power cut leaves of all that was done until the disk was full. To be called once.
+    fn cut_power(&mut self, watch: &Watch) -> Result<(), String> {
+        let mut disk = Disk::new();
+        watch.take_operations().iter().for_each(|operation| disk.apply(operation));
+        let image = disk.power_cut(&mut self.random);
+        power_cuts::check(&image, &self.history, self.progress, &mut self.random)
+    }
+
     fn reopen(&mut self, dir: &Path) -> Result<Varve, String> {
-        let varve = crate::open(dir)?;
-        self.history.settle(&Contents::read(&varve)?, self.progress)?;
+        let (varve, master) = self.history.open(dir, self.progress)?;
+        self.history.take_up(&Contents::read(&varve, master)?, self.progress)?;
         Ok(varve)
     }
 }

@@ -1,17 +1,31 @@
 //! The commits of a store, in order, and which of them it has to hold.
 
+use std::path::Path;
+use std::sync::Arc;
+
+use varve_core::{OpenError, Varve};
+
+use crate::config;
 use crate::contents::{Contents, Event, LaneEnd};
 
-/// One commit: what is asked of the store, and what it adds to its contents.
+/// One commit: what is asked of the store, and what it does to its contents.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Commit {
     pub(crate) steps: Vec<Step>,
-    pub(crate) events: Vec<Event>,
+    pub(crate) events: Vec<Arc<Event>>,
     pub(crate) lanes: Vec<((u64, u8), LaneEnd)>,
     pub(crate) consumers: Vec<(&'static str, u64)>,
+    /// The stream whose readings it shreds.
+    pub(crate) shredded: Option<u64>,
+    /// Where the log begins since.
+    pub(crate) first: Option<u64>,
+    /// The number of the master key that opens the store since.
+    pub(crate) master: Option<u8>,
+    /// Bytes that stood in the store's files before, and of which nothing may be left.
+    pub(crate) destroyed: Option<Vec<u8>>,
 }
 
-/// A part of a commit.
+/// A part of a commit. What looks after a store is the only step of its commit.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
     /// Local readings with these serial numbers.
@@ -24,12 +38,24 @@ pub(crate) enum Step {
     Gap { device: u64, first: u64, len: u64, chain: u32 },
     /// A consumer's cursor.
     Consumer { name: &'static str, next: u64 },
+    /// The tail moves into LMDB.
+    Fold,
+    /// Events before the last so many may go.
+    Retain { events_max: u64 },
+    /// The key of a stream of readings is destroyed.
+    #[cfg(feature = "encryption")]
+    Shred { id: u64 },
+    /// The store gets another master key.
+    #[cfg(feature = "encryption")]
+    Rotate { master: u8 },
 }
 
 /// The commits that were begun, in order.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct History {
-    commits: Vec<Commit>,
+    /// Whether the store retires events by itself.
+    retires: bool,
+    commits: Vec<Arc<Commit>>,
     contents: Contents,
 }
 
@@ -41,21 +67,27 @@ pub(crate) struct Progress {
 }
 
 impl History {
+    /// That of a store which retires events by itself, or does not.
+    pub(crate) fn new(retires: bool) -> Self {
+        Self { retires, ..Self::default() }
+    }
+
     /// What the store holds after every commit.
     pub(crate) fn contents(&self) -> &Contents {
         &self.contents
     }
 
-    /// Whether no commit was begun.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.commits.is_empty()
+    /// How many commits there are.
+    pub(crate) fn len(&self) -> usize {
+        self.commits.len()
     }
 
     /// Adds a commit that begins now.
-    pub(crate) fn begin(&mut self, commit: Commit) -> &Commit {
+    pub(crate) fn begin(&mut self, commit: Commit) -> Arc<Commit> {
+        let commit = Arc::new(commit);
         self.contents.apply(&commit);
-        self.commits.push(commit);
-        &self.commits[self.commits.len() - 1]
+        self.commits.push(commit.clone());
+        commit
     }
 
     /// Forgets the commits from the `len`-th on: the store does not have them.
@@ -66,20 +98,89 @@ impl History {
         }
     }
 
-    /// How many commits a store holds: all that were acknowledged, and after them as many as it likes of those that were
-    /// begun. Says what is wrong where it is none of these.
-    pub(crate) fn settle(&self, found: &Contents, progress: Progress) -> Result<usize, String> {
+    /// The last commit has left the log to begin at `first`.
+    pub(crate) fn learn_first(&mut self, first: u64) {
+        let last = self.commits.last_mut().expect("it was begun");
+        Arc::make_mut(last).first = Some(first);
+        self.contents.retire(first);
+    }
+
+    /// Opens the store, which may have any master key that the progress allows. Returns the key's number too.
+    pub(crate) fn open(&self, dir: &Path, progress: Progress) -> Result<(Varve, u8), String> {
+        self.with_master(progress, |master| Varve::with_config(dir, config(master, self.retires)))
+            .map_err(|error| format!("it does not open: {error}"))
+    }
+
+    /// Runs `open` with one master key after the other, the last first, until one is right.
+    pub(crate) fn with_master<S>(
+        &self,
+        progress: Progress,
+        open: impl Fn(u8) -> Result<S, OpenError>,
+    ) -> Result<(S, u8), OpenError> {
+        let (certain, possible) = self.commits[..progress.begun].split_at(progress.acknowledged);
+        let master = certain.iter().rev().find_map(|commit| commit.master).unwrap_or_default();
+        for later in possible.iter().rev().filter_map(|commit| commit.master) {
+            match open(later) {
+                Err(error) if is_wrong_master(&error) => {}
+                opened => return opened.map(|store| (store, later)),
+            }
+        }
+        open(master).map(|store| (store, master))
+    }
+
+    /// Takes up what a store holds: all commits that were acknowledged, and after them as many as it likes of those that
+    /// were begun. The others are forgotten. Whoever has seen it relies on it. Returns how many there are now.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong where it holds none of these.
+    pub(crate) fn take_up(&mut self, found: &Contents, progress: Progress) -> Result<usize, String> {
+        let held = self.settle(found, progress)?;
+        self.truncate(held);
+        if found.first > self.contents.first {
+            self.begin(Commit { first: Some(found.first), ..Commit::default() });
+        }
+        Ok(self.commits.len())
+    }
+
+    /// The last bytes of which the commits up to `acknowledged` left nothing.
+    pub(crate) fn destroyed(&self, acknowledged: usize) -> impl Iterator<Item = &[u8]> {
+        let certain = self.commits[..acknowledged].iter().rev();
+        certain.filter_map(|commit| commit.destroyed.as_deref()).take(DESTROYED_MAX)
+    }
+
+    fn settle(&self, found: &Contents, progress: Progress) -> Result<usize, String> {
         let mut expected = Contents::after(&self.commits[..progress.acknowledged]);
-        let acknowledged = expected.clone();
+        let mut differences = Vec::new();
         for held in progress.acknowledged..=progress.begun {
             if held > progress.acknowledged {
                 expected.apply(&self.commits[held - 1]);
             }
-            if expected == *found {
-                return Ok(held);
+            match expected.check(found) {
+                Ok(()) => return Ok(held),
+                Err(difference) => differences.push(difference),
             }
         }
-        let difference = found.difference(&acknowledged);
-        Err(format!("{progress:?}, and the store holds none of what that allows: {difference}"))
+        Err(format!("{progress:?}, and the store holds none of what that allows: {}", differences[0]))
     }
 }
+
+impl Progress {
+    /// All of so many commits are certain.
+    pub(crate) fn settled(held: usize) -> Self {
+        Self { acknowledged: held, begun: held }
+    }
+}
+
+#[cfg(feature = "encryption")]
+fn is_wrong_master(error: &OpenError) -> bool {
+    matches!(error, OpenError::Keys(varve_core::KeysError::WrongMasterKey))
+}
+
+#[cfg(not(feature = "encryption"))]
+fn is_wrong_master(_: &OpenError) -> bool {
+    false
+}
+
+/// How many of the bytes that were destroyed are looked for: each costs a search through all files.
+const DESTROYED_MAX: usize = 2;

@@ -1,15 +1,19 @@
 //! A store through several lives, each of which ends in a kill or a power cut, on one disk.
 
+use std::collections::HashMap;
 use std::path::Path;
+use std::time::Duration;
 
 use fastrand::Rng;
-use varve_core::{OpenError, Varve};
-use varve_disk_shim::{Disk, Operation, Watch};
+use varve_core::{AppendError, OpenError, Varve};
+use varve_disk_shim::{Call, Disk, Failure, Fault, Lasting, Operation, Watch};
 
 use crate::boot::start_anew;
+use crate::burst::Burst;
 use crate::contents::Contents;
 use crate::history::{Commit, History, Progress};
-use crate::{config, new_dir, open};
+use crate::marks::{Mark, Tally};
+use crate::{config, new_dir};
 
 /// A disk, and what the store on it has to hold.
 pub(crate) struct Lineage {
@@ -17,33 +21,27 @@ pub(crate) struct Lineage {
     disk: Disk,
     history: History,
     progress: Progress,
-}
-
-/// What a workload notes among the operations on its files.
-enum Mark {
-    /// The store was opened and holds that many commits. Whoever has seen them relies on them.
-    Settled(usize),
-    /// The next commit begins.
-    Begun,
-    /// It was acknowledged.
-    Acknowledged,
+    /// The place in the history of each commit of this life, by its token.
+    places: Vec<usize>,
 }
 
 /// The operations of one life.
 struct Life {
     operations: Vec<Operation>,
+    places: Vec<usize>,
     /// What the store had to hold before it was opened.
     before: (History, Progress),
 }
 
 impl Lineage {
-    /// A lineage on an empty disk.
+    /// A lineage on an empty disk. Every other store retires old events by itself.
     pub(crate) fn new(seed: u64, disk: Disk) -> Self {
         Self {
             random: Rng::with_seed(seed),
             disk,
-            history: History::default(),
+            history: History::new(seed % 2 == 1),
             progress: Progress::default(),
+            places: Vec::new(),
         }
     }
 
@@ -58,19 +56,19 @@ impl Lineage {
         let last = *moments.last().expect("there are some");
         self.disk.begin_recording();
         let mut history = &life.before.0;
-        self.progress = life.before.1;
+        let mut tally = Tally::new(&life.places, life.before.1);
         for (at, operation) in life.operations.iter().enumerate().take(last + 1) {
             self.disk.apply(operation);
-            if let Operation::Mark(mark) = operation {
-                if let Mark::Settled(_) = Mark::of(*mark) {
-                    history = &self.history;
-                }
-                self.progress.note(Mark::of(*mark));
+            if let Operation::Mark(mark) = operation
+                && tally.note(Mark::of(*mark))
+            {
+                history = &self.history;
             }
             for _ in moments.iter().filter(|&&moment| moment == at) {
-                check(&self.disk.power_cut(&mut self.random), history, self.progress);
+                check(&self.disk.power_cut(&mut self.random), history, tally.progress());
             }
         }
+        self.progress = tally.progress();
         self.history = history.clone();
         self.history.truncate(self.progress.begun);
         if self.random.bool() {
@@ -86,36 +84,122 @@ impl Lineage {
         self.disk.restore(dir.path()).map_err(|error| error.to_string())?;
         let watch = Watch::recording(dir.path()).map_err(|error| error.to_string())?;
         let before = (self.history.clone(), self.progress);
+        self.places.clear();
         self.commit_some(&watch, dir.path())?;
-        let life = Life { operations: watch.take_operations(), before };
+        let life = Life { operations: watch.take_operations(), places: self.places.clone(), before };
         life.check_recording(self.disk.clone(), dir.path())?;
         Ok(life)
     }
 
     fn commit_some(&mut self, watch: &Watch, dir: &Path) -> Result<(), String> {
-        if self.random.bool() && !self.history.is_empty() {
+        if self.random.bool() && self.history.len() > 0 {
             self.look(watch, dir)?;
         }
-        let mut varve = open(dir)?;
-        self.settle(watch, &Contents::read(&varve)?)?;
+        let mut varve = self.open(watch, dir)?;
+        if self.random.bool() {
+            watch.slow_down(Path::new("data.mdb"), FOLD_FLUSH);
+        }
         for _ in 0..self.random.usize(COMMITS) {
-            if self.random.u8(..30) == 0 {
-                drop(varve);
-                varve = open(dir)?;
+            match self.random.u8(..120) {
+                0..4 => {
+                    drop(varve);
+                    varve = self.open(watch, dir)?;
+                }
+                4..10 => {
+                    let commit = Commit::draw_upkeep(&mut self.random, self.history.contents(), dir);
+                    self.commit(watch, &mut varve, commit)?;
+                }
+                10..12 => self.burst(watch, &mut varve)?,
+                12 => self.fill(watch, &mut varve)?,
+                _ => {
+                    let commit = Commit::draw(&mut self.random, self.history.contents());
+                    self.commit(watch, &mut varve, commit)?;
+                }
             }
-            let commit = Commit::draw(&mut self.random, self.history.contents());
-            watch.mark(Mark::Begun.number());
-            let commit = self.history.begin(commit);
-            commit.perform(&mut varve).map_err(|error| format!("a commit failed: {error}"))?;
-            watch.mark(Mark::Acknowledged.number());
         }
         Ok(())
     }
 
+    fn open(&mut self, watch: &Watch, dir: &Path) -> Result<Varve, String> {
+        let (varve, master) = self.history.open(dir, self.progress)?;
+        self.settle(watch, &Contents::read(&varve, master)?)?;
+        Ok(varve)
+    }
+
+    fn commit(&mut self, watch: &Watch, varve: &mut Varve, commit: Commit) -> Result<(), String> {
+        self.try_commit(watch, varve, commit, |error| Err(format!("a commit failed: {error}")))
+    }
+
+    /// Commits; where that fails, asks whether it is to be tried again.
+    fn try_commit(
+        &mut self,
+        watch: &Watch,
+        varve: &mut Varve,
+        commit: Commit,
+        mut on_failure: impl FnMut(AppendError) -> Result<(), String>,
+    ) -> Result<(), String> {
+        let token = self.places.len();
+        self.places.push(self.history.len());
+        watch.mark(Mark::Begun(token).number());
+        let commit = self.history.begin(commit);
+        let first = loop {
+            match commit.perform(varve) {
+                Ok(first) => break first,
+                Err(error) => on_failure(error)?,
+            }
+        };
+        if let Some(first) = first {
+            self.history.learn_first(first);
+        }
+        watch.mark(Mark::Acknowledged(token).number());
+        self.progress = Progress::settled(self.history.len());
+        Ok(())
+    }
+
+    /// Several threads commit at once.
+    fn burst(&mut self, watch: &Watch, varve: &mut Varve) -> Result<(), String> {
+        let burst = Burst::draw(&mut self.random, self.places.len());
+        if self.random.bool() {
+            watch.slow_down(Path::new("tail"), COMMIT_FLUSH);
+        }
+        let stored = burst.perform(varve, watch).map_err(|error| format!("a commit failed: {error}"))?;
+        self.places.resize(self.places.len() + stored.len(), 0);
+        for (token, commit) in stored {
+            self.places[token] = self.history.len();
+            self.history.begin(commit);
+        }
+        self.progress = Progress::settled(self.history.len());
+        Ok(())
+    }
+
+    /// Commits while LMDB finds no room, so that no fold ends, until all of the tail is full and a commit is refused. It is
+    /// taken once there is room.
+    fn fill(&mut self, watch: &Watch, varve: &mut Varve) -> Result<(), String> {
+        let (call, file) = (Some(Call::Write), Some(DATA_FILE));
+        watch.fail(Fault { call, file, after: 0, failure: Failure::Full, lasting: Lasting::FromThenOn });
+        let mut is_full = false;
+        for _ in 0..FILLING_COMMITS_MAX {
+            let commit = Commit::draw_large(&mut self.random);
+            self.try_commit(watch, varve, commit, |error| match error {
+                AppendError::DiskFull if !is_full => {
+                    is_full = true;
+                    watch.heal();
+                    Ok(())
+                }
+                error => Err(format!("a commit failed on a full disk: {error}")),
+            })?;
+            if is_full {
+                return Ok(());
+            }
+        }
+        Err("the tail is never full".into())
+    }
+
     /// Reads the store before anybody owns it again, unless an owner has to put it right first.
     fn look(&mut self, watch: &Watch, dir: &Path) -> Result<(), String> {
-        match Varve::open_read_only_with_config(dir, config()) {
-            Ok(view) => self.settle(watch, &Contents::read(&view)?),
+        let open = |master| Varve::open_read_only_with_config(dir, config(master, false));
+        match self.history.with_master(self.progress, open) {
+            Ok((view, master)) => self.settle(watch, &Contents::read(&view, master)?),
             Err(OpenError::Unrecovered { .. }) => Ok(()),
             Err(error) => Err(format!("it cannot be looked at: {error}")),
         }
@@ -123,9 +207,8 @@ impl Lineage {
 
     /// Whoever has seen what the store holds relies on it.
     fn settle(&mut self, watch: &Watch, found: &Contents) -> Result<(), String> {
-        let held = self.history.settle(found, self.progress)?;
-        self.history.truncate(held);
-        self.progress = Progress { acknowledged: held, begun: held };
+        let held = self.history.take_up(found, self.progress)?;
+        self.progress = Progress::settled(held);
         watch.mark(Mark::Settled(held).number());
         Ok(())
     }
@@ -157,14 +240,16 @@ impl Life {
     /// Tells whether the shim saw everything: it rebuilds the files, and no commit was acknowledged without a flush.
     fn check_recording(&self, mut disk: Disk, dir: &Path) -> Result<(), String> {
         disk.begin_recording();
-        let mut has_flushed = false;
+        let (mut flushes, mut begun) = (0, HashMap::new());
         for operation in &self.operations {
             disk.apply(operation);
             match operation {
-                Operation::Flush { .. } => has_flushed = true,
+                Operation::Flush { .. } => flushes += 1,
                 Operation::Mark(mark) => match Mark::of(*mark) {
-                    Mark::Begun => has_flushed = false,
-                    Mark::Acknowledged if !has_flushed => return Err("a commit was not flushed".into()),
+                    Mark::Begun(token) => drop(begun.insert(token, flushes)),
+                    Mark::Acknowledged(token) if begun[&token] == flushes => {
+                        return Err("a commit was not flushed".into());
+                    }
                     _ => {}
                 },
                 _ => {}
@@ -183,42 +268,25 @@ impl Life {
     }
 }
 
-impl Progress {
-    fn note(&mut self, mark: Mark) {
-        match mark {
-            Mark::Settled(held) => *self = Self { acknowledged: held, begun: held },
-            Mark::Begun => self.begun += 1,
-            Mark::Acknowledged => self.acknowledged = self.begun,
-        }
-    }
-}
-
-impl Mark {
-    fn number(&self) -> u64 {
-        match self {
-            Self::Begun => 0,
-            Self::Acknowledged => 1,
-            Self::Settled(held) => 2 + *held as u64,
-        }
-    }
-
-    fn of(number: u64) -> Self {
-        match number {
-            0 => Self::Begun,
-            1 => Self::Acknowledged,
-            held => Self::Settled(held as usize - 2),
-        }
-    }
-}
-
 /// How many lives a lineage has.
 pub(crate) const LIVES: usize = 3;
 
 /// How many power cuts there are in each.
-pub(crate) const IMAGES_PER_LIFE: usize = 10;
+pub(crate) const IMAGES_PER_LIFE: usize = 5;
 
 /// How many commits a life has: a third of the shortest tail holds about 65.
 const COMMITS: std::ops::Range<usize> = 1..120;
+
+/// How many commits a tail that is not folded has room for: each takes a fifth of a third of the shortest at least.
+const FILLING_COMMITS_MAX: usize = 20;
+
+/// How much longer a flush of LMDB takes where it is slow: other commits go on during a fold.
+const FOLD_FLUSH: Duration = Duration::from_millis(2);
+
+/// How much longer a flush of the tail takes where it is slow: threads gather meanwhile.
+const COMMIT_FLUSH: Duration = Duration::from_micros(200);
+
+const DATA_FILE: &str = "data.mdb";
 
 /// LMDB's table of readers: it writes it through the map, and makes it anew when it opens the store alone.
 const MAPPED: &str = "lock.mdb";

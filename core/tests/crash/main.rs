@@ -5,20 +5,25 @@
 #![cfg(feature = "store")]
 
 mod boot;
+mod burst;
 mod contents;
 mod failing;
 mod full_disk;
 mod history;
 mod lineage;
+mod marks;
 mod power_cuts;
+mod restoring;
 mod surveyor;
+mod upkeep;
 mod workload;
 
 use std::io::Write;
-use std::path::Path;
 
 use rkyv::{Archive, Serialize};
-use varve_core::{Config, Event, TAIL_LEN_MIN, Varve};
+use varve_core::{Config, Event, RetentionPolicy, TAIL_LEN_MIN};
+
+use contents::EVENTS_KEPT;
 
 /// A sensor's reading: 19 bytes when archived.
 #[derive(Clone, Copy, Debug, Archive, Serialize, Event)]
@@ -50,22 +55,31 @@ fn archived<T: Event>(event: &T) -> Vec<u8> {
     bytes
 }
 
-/// Durable commits, and a tail so short that it is folded often. A build that seals seals every other stream.
-fn config() -> Config {
+/// Durable commits, and a tail so short that it is folded often. A build that seals seals every other stream, by the
+/// master key of that number. A store that `retires` lets go of old events whenever it folds.
+fn config(master: u8, retires: bool) -> Config {
     let mut config = Config::default();
     config.tail_len = TAIL_LEN_MIN;
     config.map_size = Some(1 << 30);
+    if retires {
+        let mut policy = RetentionPolicy::default();
+        policy.events_max = Some(EVENTS_KEPT);
+        config.retention = Some(policy);
+    }
     #[cfg(feature = "encryption")]
     {
-        let mut encryption = varve_core::Encryption::new(varve_core::MasterKey::from_bytes([7; 32]));
+        let mut encryption = varve_core::Encryption::new(master_key(master));
         encryption.streams = varve_core::SealedStreams::Named(vec![READINGS.into()]);
         config.encryption = Some(encryption);
     }
+    #[cfg(not(feature = "encryption"))]
+    let _ = master;
     config
 }
 
-fn open(dir: &Path) -> Result<Varve, String> {
-    Varve::with_config(dir, config()).map_err(|error| format!("it does not open: {error}"))
+#[cfg(feature = "encryption")]
+fn master_key(number: u8) -> varve_core::MasterKey {
+    varve_core::MasterKey::from_bytes([number; 32])
 }
 
 /// A directory in memory, where there is such a thing: a flush takes no time there.

@@ -1,23 +1,25 @@
 //! Power cuts at random moments: whatever the disk kept of what was not flushed, the store holds what it acknowledged.
 
 use fastrand::Rng;
-use varve_disk_shim::Disk;
+use varve_disk_shim::{Disk, Operation, Watch};
 
 use crate::boot::start_anew;
 use crate::contents::Contents;
 use crate::history::{Commit, History, Progress};
 use crate::lineage::{IMAGES_PER_LIFE, LIVES};
+use crate::marks::{Mark, Tally};
 use crate::surveyor::{DiskKind, survey};
-use crate::{is_supported, new_dir, open, scale, variable};
+use crate::{is_supported, new_dir, scale, variable};
 
 #[test]
 fn a_power_cut_at_any_moment_loses_nothing_that_was_acknowledged() {
     if !is_supported() {
         return;
     }
+    let images_per_lineage = LIVES * IMAGES_PER_LIFE * IMAGES_PER_CHECK;
     let seeds = match variable("VARVE_TEST_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..(IMAGES * scale()).div_ceil((LIVES * IMAGES_PER_LIFE) as u64),
+        None => 0..(IMAGES * scale()).div_ceil(images_per_lineage as u64),
     };
     let expected = (seeds.end - seeds.start) as usize * LIVES * IMAGES_PER_LIFE;
     let survey = survey(DiskKind::Honest, seeds);
@@ -35,33 +37,75 @@ fn a_disk_that_ignores_flushes_is_caught() {
     assert!(survey.bad.len() > 20, "only {survey:?}");
 }
 
-/// Opens what a power cut has left, after another start of the machine, and goes on with it.
-pub(crate) fn check(image: &Disk, history: &History, progress: Progress) -> Result<(), String> {
-    let dir = restored(image)?;
+/// Opens what a power cut has left, after another start of the machine, and goes on with it. The power is cut once more
+/// meanwhile, in the recovery as likely as not; and what that leaves must do as well.
+pub(crate) fn check(
+    image: &Disk,
+    history: &History,
+    progress: Progress,
+    random: &mut Rng,
+) -> Result<(), String> {
+    let mut disk = image.clone();
+    start_anew(&mut disk);
+    let mut after = history.clone();
+    let operations = check_image(&disk, &mut after, progress)?;
+    disk.begin_recording();
+    let places = [after.len() - 1];
+    let (mut history, mut tally) = (history, Tally::new(&places, progress));
+    for operation in &operations[..moment(&operations, random)] {
+        disk.apply(operation);
+        if let Operation::Mark(mark) = operation
+            && tally.note(Mark::of(*mark))
+        {
+            history = &after;
+        }
+    }
+    let (mut cut, mut history) = (disk.power_cut(random), history.clone());
+    start_anew(&mut cut);
+    let again = |reason| format!("and once more with {:?}: {reason}", tally.progress());
+    check_image(&cut, &mut history, tally.progress()).map(drop).map_err(again)
+}
+
+/// Opens an image, commits, and opens it once more. Returns what was done to its files until it was closed.
+fn check_image(image: &Disk, history: &mut History, progress: Progress) -> Result<Vec<Operation>, String> {
+    if history.destroyed(progress.acknowledged).any(|destroyed| image.holds(destroyed)) {
+        return Err("a key that was destroyed is there".into());
+    }
+    let dir = new_dir();
     let dir = dir.path();
-    let mut varve = open(dir)?;
-    let mut contents = Contents::read(&varve)?;
-    history.settle(&contents, progress)?;
-    let commit = Commit::draw(&mut Rng::with_seed(progress.begun as u64), &contents);
-    commit.perform(&mut varve).map_err(|error| format!("it takes no commit: {error}"))?;
-    contents.apply(&commit);
-    expect(&Contents::read(&varve)?, &contents, "after a commit")?;
+    image.restore(dir).map_err(|error| error.to_string())?;
+    let watch = Watch::recording(dir).map_err(|error| error.to_string())?;
+    let (mut varve, master) = history.open(dir, progress)?;
+    let held = history.take_up(&Contents::read(&varve, master)?, progress)?;
+    watch.mark(Mark::Settled(held).number());
+    let mut random = Rng::with_seed(held as u64);
+    let commit = match random.u8(..4) {
+        0 => Commit::draw_upkeep(&mut random, history.contents(), dir),
+        _ => Commit::draw(&mut random, history.contents()),
+    };
+    watch.mark(Mark::Begun(0).number());
+    let first = history.begin(commit).perform(&mut varve);
+    if let Some(first) = first.map_err(|error| format!("it takes no commit: {error}"))? {
+        history.learn_first(first);
+    }
+    watch.mark(Mark::Acknowledged(0).number());
     drop(varve);
-    let varve = open(dir)?;
-    expect(&Contents::read(&varve)?, &contents, "opened once more")
+    let operations = watch.take_operations();
+    let (varve, master) = history.open(dir, Progress::settled(history.len()))?;
+    let found = Contents::read(&varve, master)?;
+    history.contents().check(&found).map_err(|difference| format!("opened once more, {difference}"))?;
+    Ok(operations)
 }
 
-/// The files that [`check`] opens.
-pub(crate) fn restored(image: &Disk) -> Result<tempfile::TempDir, String> {
-    let (mut image, dir) = (image.clone(), new_dir());
-    start_anew(&mut image);
-    image.restore(dir.path()).map_err(|error| error.to_string())?;
-    Ok(dir)
-}
-
-fn expect(found: &Contents, expected: &Contents, when: &str) -> Result<(), String> {
-    if found == expected { Ok(()) } else { Err(format!("{when}, {}", found.difference(expected))) }
+/// After how many operations the power is cut: of those until the store is open, or of all.
+fn moment(operations: &[Operation], random: &mut Rng) -> usize {
+    let is_settled = |operation: &Operation| matches!(operation, Operation::Mark(_));
+    let recovery = operations.iter().position(is_settled).expect("the store was opened");
+    if random.bool() { random.usize(..=recovery) } else { random.usize(..=operations.len()) }
 }
 
 /// How many images a plain run checks.
 const IMAGES: u64 = 1000;
+
+/// What a power cut leaves, and what another one leaves of that.
+const IMAGES_PER_CHECK: usize = 2;

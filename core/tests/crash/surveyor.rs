@@ -6,10 +6,11 @@ use std::panic::{self, AssertUnwindSafe};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
+use fastrand::Rng;
 use varve_disk_shim::Disk;
 
 use crate::lineage::{LIVES, Lineage};
-use crate::{power_cuts, variable};
+use crate::{new_dir, power_cuts, variable};
 
 /// Of which disk the images are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +22,7 @@ pub(crate) enum DiskKind {
 /// What came out.
 #[derive(Debug, Default)]
 pub(crate) struct Survey {
+    /// How many power cuts the store has withstood, each with another one after it.
     pub(crate) good: usize,
     /// What was wrong, with the seed of its lineage.
     pub(crate) bad: Vec<String>,
@@ -102,12 +104,14 @@ fn surveyor() {
 
 fn survey_lineage(seed: u64, disk: Disk) {
     let mut lineage = Lineage::new(seed, disk);
+    let mut random = Rng::with_seed(seed);
     for life in 0..LIVES {
-        let lived =
-            lineage.live(|image, history, progress| match power_cuts::check(image, history, progress) {
+        let lived = lineage.live(|image, history, progress| {
+            match power_cuts::check(image, history, progress, &mut random) {
                 Ok(()) => say(GOOD, "image"),
                 Err(reason) => say(BAD, &format!("life {life}, {progress:?}: {reason}{}", kept(image))),
-            });
+            }
+        });
         if let Err(reason) = lived {
             return say(BAD, &format!("life {life}: {reason}"));
         }
@@ -116,9 +120,13 @@ fn survey_lineage(seed: u64, disk: Disk) {
 
 /// Keeps a bad image where its lineage runs alone, to be looked at.
 fn kept(image: &Disk) -> String {
-    match variable("VARVE_TEST_SEED").map(|_| power_cuts::restored(image)) {
-        Some(Ok(dir)) => format!(" (kept in {})", dir.keep().display()),
-        _ => String::new(),
+    if variable("VARVE_TEST_SEED").is_none() {
+        return String::new();
+    }
+    let dir = new_dir().keep();
+    match image.restore(&dir) {
+        Ok(()) => format!(" (kept in {})", dir.display()),
+        Err(error) => format!(" (not kept: {error})"),
     }
 }
 

@@ -1,15 +1,75 @@
 //! What a program does with a store: random commits of every kind.
 
+use std::sync::Arc;
+
 use fastrand::Rng;
 use varve_core::{
-    AppendError, Batch, BatchWriter, Channel, DescriptorHash, DeviceBatch, DeviceGap, DeviceId,
-    DeviceSequence, Epoch, Event as _, GapEvent, GapReason, GlobalSequence, Lane, StreamBinding, StreamId,
-    TimeColumn, Varve,
+    Append, AppendError, Appended, Batch, BatchWriter, Channel, DescriptorHash, DeviceBatch, DeviceGap,
+    DeviceId, DeviceSequence, Epoch, Event as _, GapEvent, GapReason, GlobalSequence, Lane, Stream,
+    StreamBinding, StreamId, TimeColumn, Varve,
 };
 
 use crate::contents::{CONSUMERS, Contents, Event, LaneEnd};
 use crate::history::{Commit, Step};
+use crate::upkeep::retain;
 use crate::{NOTE_LEN_MAX, NOTES, Note, READINGS, Reading, archived};
+
+/// What one thread appends with.
+pub(crate) struct Appender {
+    readings: Stream<Reading, 19>,
+    notes: Stream<Note, NOTE_LEN_MAX>,
+    append: Append,
+}
+
+impl Appender {
+    /// Appends to `varve`.
+    pub(crate) fn new(varve: &mut Varve) -> Self {
+        Self {
+            readings: varve.stream(READINGS).expect("the stream has that layout"),
+            notes: varve.stream(NOTES).expect("the stream has that layout"),
+            append: varve.begin(),
+        }
+    }
+
+    /// Stores what the steps say. Returns the place of the first event, or of the next one where there is none.
+    pub(crate) fn commit(&mut self, steps: &[Step]) -> Result<GlobalSequence, AppendError> {
+        match steps {
+            [Step::Readings { id, serials }] => match serials.as_slice() {
+                [serial] => self.readings.append(StreamId(*id), &reading(*serial)).map(|(_, global)| global),
+                serials => {
+                    let events: Vec<_> = serials.iter().map(|&serial| reading(serial)).collect();
+                    self.readings.append_batch(StreamId(*id), &events).map(|appended| first_of(&appended))
+                }
+            },
+            [Step::Notes { id, notes }] => {
+                let events: Vec<_> = notes.iter().map(note).collect();
+                self.notes.append_batch(StreamId(*id), &events).map(|appended| first_of(&appended))
+            }
+            steps => {
+                self.append.clear();
+                steps.iter().try_for_each(|step| self.add(step))?;
+                self.append.commit().map(|committed| committed.first)
+            }
+        }
+    }
+
+    fn add(&mut self, step: &Step) -> Result<(), AppendError> {
+        let Self { readings, notes, append } = self;
+        match step {
+            Step::Readings { id, serials } => {
+                serials.iter().try_for_each(|&serial| append.event(readings, StreamId(*id), &reading(serial)))
+            }
+            Step::Notes { id, notes: texts } => {
+                texts.iter().try_for_each(|text| append.event(notes, StreamId(*id), &note(text)))
+            }
+            step => add_step(append, step),
+        }
+    }
+}
+
+fn first_of(appended: &Appended) -> GlobalSequence {
+    appended.get(0).expect("no batch is empty").1
+}
 
 impl Commit {
     /// Draws a commit to a store with these contents.
@@ -38,37 +98,36 @@ impl Commit {
         commit
     }
 
-    /// Stores it.
-    pub(crate) fn perform(&self, varve: &mut Varve) -> Result<(), AppendError> {
-        let mut readings = varve.stream::<Reading, 19>(READINGS).expect("the stream has that layout");
-        let mut notes = varve.stream::<Note, NOTE_LEN_MAX>(NOTES).expect("the stream has that layout");
+    /// Draws a commit of local events alone.
+    pub(crate) fn draw_local(random: &mut Rng) -> Self {
+        let mut commit = Self::default();
+        match random.u8(..40) {
+            0 => commit.add_bulk(random),
+            1..30 => commit.add_readings(random, 1),
+            30..36 => commit.add_readings(random, 20),
+            _ => (0..3).for_each(|_| commit.add_note(random)),
+        }
+        commit
+    }
+
+    /// Draws a commit of local events that takes much of the tail, and fits it.
+    pub(crate) fn draw_large(random: &mut Rng) -> Self {
+        let mut commit = Self::default();
+        let count = random.usize(80..120);
+        commit.add_notes(random, count, 800);
+        commit
+    }
+
+    /// Does it. Tells where the log begins since, where that may have changed.
+    pub(crate) fn perform(&self, varve: &mut Varve) -> Result<Option<u64>, AppendError> {
         match self.steps.as_slice() {
-            [Step::Readings { id, serials }] => match serials.as_slice() {
-                [serial] => readings.append(StreamId(*id), &reading(*serial)).map(drop),
-                serials => {
-                    let events: Vec<_> = serials.iter().map(|&serial| reading(serial)).collect();
-                    readings.append_batch(StreamId(*id), &events).map(drop)
-                }
-            },
-            [Step::Notes { id, notes: texts }] => {
-                let events: Vec<_> = texts.iter().map(note).collect();
-                notes.append_batch(StreamId(*id), &events).map(drop)
-            }
-            steps => {
-                let mut append = varve.begin();
-                for step in steps {
-                    match step {
-                        Step::Readings { id, serials } => serials.iter().try_for_each(|&serial| {
-                            append.event(&readings, StreamId(*id), &reading(serial))
-                        })?,
-                        Step::Notes { id, notes: texts } => texts
-                            .iter()
-                            .try_for_each(|text| append.event(&notes, StreamId(*id), &note(text)))?,
-                        step => add_step(&mut append, step)?,
-                    }
-                }
-                append.commit().map(drop)
-            }
+            [Step::Fold] => varve.fold().map(|()| None),
+            [Step::Retain { events_max }] => retain(varve, *events_max).map(Some),
+            #[cfg(feature = "encryption")]
+            [Step::Shred { id }] => varve.shred(READINGS, StreamId(*id)).map(|()| None),
+            #[cfg(feature = "encryption")]
+            [Step::Rotate { master }] => varve.rotate_master(&crate::master_key(*master)).map(|()| None),
+            steps => Appender::new(varve).commit(steps).map(|_| None),
         }
     }
 
@@ -123,7 +182,7 @@ impl Commit {
             };
             writer.try_push(&mut region, Channel(channel), n * 10, copy).expect("the batch has room");
             let origin = Some((device, LANE.0, lane.next + n));
-            events.push(Event { stream, id, bytes, origin, ticks: Some(n * 10) });
+            events.push(Arc::new(Event { stream, id, bytes, origin, ticks: Some(n * 10) }));
         }
         let sealed = writer.seal(&mut region);
         let (len, batch) = (events.len() as u64, region[sealed].to_vec());
@@ -161,7 +220,7 @@ impl Commit {
 }
 
 /// Adds what is not a local event.
-fn add_step(append: &mut varve_core::Append, step: &Step) -> Result<(), AppendError> {
+fn add_step(append: &mut Append, step: &Step) -> Result<(), AppendError> {
     match step {
         Step::Batch { device, first, chain, batch } => {
             append.descriptor(Reading::DESCRIPTOR)?;
@@ -194,12 +253,12 @@ fn add_step(append: &mut varve_core::Append, step: &Step) -> Result<(), AppendEr
             })
         }
         Step::Consumer { name, next } => append.consumer(name, GlobalSequence(*next)),
-        Step::Readings { .. } | Step::Notes { .. } => unreachable!("local events are added with their type"),
+        _ => unreachable!("local events are added with their type, and upkeep is no append"),
     }
 }
 
-fn local(stream: &'static str, id: u64, bytes: Vec<u8>) -> Event {
-    Event { stream, id, bytes, origin: None, ticks: None }
+fn local(stream: &'static str, id: u64, bytes: Vec<u8>) -> Arc<Event> {
+    Arc::new(Event { stream, id, bytes, origin: None, ticks: None })
 }
 
 fn reading(serial: u64) -> Reading {
