@@ -87,6 +87,49 @@ fn an_event_that_its_device_archived_wrongly_is_an_error_with_its_place() {
     assert_eq!(doors.get_bytes(StreamId(1), StreamSequence(1)).unwrap().unwrap().len(), event.payload.len());
 }
 
+/// The store as a killed owner leaves it, whose last record a bit was flipped in.
+fn with_a_damaged_last_record() -> tempfile::TempDir {
+    let (dir, copy) = (new_dir(), new_dir());
+    let mut varve = open(&dir);
+    let mut doors = varve.stream::<Door, 64>("doors").unwrap();
+    for who in ["Ada", "Bartholomew", "Grace"] {
+        doors.append(StreamId(1), &door(who)).unwrap();
+    }
+    for file in fs::read_dir(dir.path()).unwrap().map(Result::unwrap) {
+        fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
+    }
+    let tail = copy.path().join("tail");
+    let mut file = fs::read(&tail).unwrap();
+    let last = (0..file.len() - 5).rfind(|&at| file[at..].starts_with(b"Grace")).unwrap();
+    file[last] ^= 1;
+    fs::write(&tail, file).unwrap();
+    copy
+}
+
+#[test]
+fn a_damaged_last_record_is_no_torn_one_where_the_watermark_counts_it() {
+    let dir = with_a_damaged_last_record();
+    let is_in_tail = |error| matches!(error, OpenError::Corrupt(Damage { place: Place::Tail { .. }, .. }));
+    assert!(Varve::open_read_only(dir.path()).is_err_and(is_in_tail));
+    assert!(Varve::new(dir.path()).is_err_and(is_in_tail));
+}
+
+/// As after a power cut, where nobody knows what was flushed.
+#[test]
+fn a_damaged_last_record_ends_the_log_where_nothing_tells_that_it_was_flushed() {
+    let dir = with_a_damaged_last_record();
+    fs::remove_file(dir.path().join("watermark")).unwrap();
+    assert_eq!(Varve::open_read_only(dir.path()).unwrap().next_global_seq().unwrap(), GlobalSequence(2));
+
+    let dir = with_a_damaged_last_record();
+    let tail = dir.path().join("tail");
+    let mut file = fs::read(&tail).unwrap();
+    file[4096..4120].fill(0);
+    fs::write(&tail, file).unwrap();
+    assert_eq!(Varve::open_read_only(dir.path()).unwrap().next_global_seq().unwrap(), GlobalSequence(2));
+    assert_eq!(Varve::new(dir.path()).unwrap().next_global_seq().unwrap(), GlobalSequence(2));
+}
+
 /// Changes rows of a closed store behind its back; a row that is left without a value is removed.
 pub(crate) fn edit(dir: &Path, table: &str, mut change: impl FnMut(&[u8], &mut Vec<u8>)) {
     fold(dir);

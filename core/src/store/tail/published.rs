@@ -101,7 +101,7 @@ impl Published {
     }
 }
 
-const FILE_NAME: &str = "watermark";
+pub(super) const FILE_NAME: &str = "watermark";
 
 const LEN: usize = 64;
 const MAGIC: [u8; 4] = *b"VRVW";

@@ -4,6 +4,7 @@ use super::{Journal, SEGMENTS};
 use crate::GlobalSequence;
 use crate::store::error::{Damage, OpenError, Place};
 use crate::store::tail::fold::Folded;
+use crate::store::tail::published::{FILE_NAME as WATERMARK_NAME, PublishedFile};
 use crate::store::tail::record::Record;
 
 /// What the tail holds beyond what was folded.
@@ -37,15 +38,16 @@ impl Journal {
     ///
     /// # Errors
     ///
-    /// [`OpenError::Corrupt`] where the record at which it ends had been flushed, as a later one tells, and where the
-    /// records contradict each other or `folded`; [`OpenError::Io`] where the file cannot be read.
+    /// [`OpenError::Corrupt`] where the record at which it ends had been flushed, as a later one tells, or the watermark,
+    /// and where the records contradict each other or `folded`; [`OpenError::Io`] where a file cannot be read.
     pub(in crate::store) fn recover(&self, folded: Folded) -> Result<Recovered, OpenError> {
         let mut found = Found { records: Vec::new(), latest: folded.generation };
         for segment in 0..SEGMENTS {
             self.scan(segment, folded, &mut found).map_err(|error| self.error(error))?;
         }
         found.records.sort_unstable_by_key(|(spot, _)| *spot);
-        let durable = found.records.iter().map(|(_, record)| record.head().durable).max();
+        let told = found.records.iter().map(|(_, record)| record.head().durable).max();
+        let durable = self.watermark_of_this_boot()?.max(told);
         let mut chain = Chain::new(folded);
         for (spot, record) in found.records {
             chain.offer(spot, record)?;
@@ -90,6 +92,19 @@ impl Journal {
             .map_err(|error| self.error(error))?;
         }
         Ok(end)
+    }
+
+    /// The last commit that the watermark says is durable. It counts while the machine runs: nothing that was written is
+    /// lost until then, be it flushed or not.
+    fn watermark_of_this_boot(&self) -> Result<Option<u64>, OpenError> {
+        if self.boot_changed()? {
+            return Ok(None);
+        }
+        let dir = self.path.parent().expect("the tail lies in a directory");
+        let file = PublishedFile::open(dir, self.incarnation);
+        let told = file.and_then(|file| file.map_or(Ok(None), |file| file.read()));
+        let told = told.map_err(|error| OpenError::Io { path: dir.join(WATERMARK_NAME), error })?;
+        Ok(told.map(|told| told.commit))
     }
 
     /// Collects what a segment holds beyond `folded`.
