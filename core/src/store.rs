@@ -62,7 +62,7 @@ pub use read::events_of::{EventsOf, TypedEvent};
 pub use read::global_reader::{GlobalEvents, GlobalEventsBack, GlobalIter, GlobalIterBack, GlobalReader};
 pub use read::log_view::LogView;
 pub use read::merged_streams::{MERGED_STREAMS_MAX, MergedStreams};
-pub use read::pin::Pin;
+pub use read::pin::{Pin, ProcessPins};
 pub use read::pinned::Pinned;
 pub use read::snapshot::{Snapshot, StreamInfo};
 pub use read::stream_reader::{

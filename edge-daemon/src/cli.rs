@@ -40,7 +40,7 @@ pub(crate) enum Command {
     Streams(StoreArgs),
     /// Lists the devices of a store and how far each of them is stored, one JSON object a line
     Devices(StoreArgs),
-    /// Tells how a store and its daemon do, as one JSON object
+    /// Tells how a store and its daemon do, and which processes hold on to it, as one JSON object
     Status(StoreArgs),
     /// Writes all that a store holds to a file, while a daemon may be writing the store
     Backup(BackupArgs),
@@ -154,6 +154,33 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_and_every_option_says_what_it_is_for() {
+        let mut cli = Cli::command();
+        cli.build();
+        for command in cli.get_subcommands().filter(|command| command.get_name() != "help") {
+            assert!(command.get_about().is_some(), "{}", command.get_name());
+            for argument in command.get_arguments() {
+                assert!(argument.get_help().is_some(), "{} {}", command.get_name(), argument.get_id());
+            }
+        }
+    }
+
+    #[test]
+    fn every_line_of_the_readme_is_understood() {
+        let lines = include_str!("../../README.md").lines();
+        let lines = lines.map(|line| line.trim_start_matches("ExecStart="));
+        let mut count = 0;
+        for line in lines.filter(|line| line.starts_with("varved ")) {
+            let command = line.split('#').next().unwrap_or_default();
+            if let Err(error) = Cli::try_parse_from(command.split_whitespace()) {
+                panic!("{line}: {error}");
+            }
+            count += 1;
+        }
+        assert!(count > 10, "{count} lines");
     }
 
     #[test]

@@ -6,3 +6,4 @@ pub(super) mod file_system;
 pub(super) mod founding;
 pub(super) mod owner_lock;
 pub(super) mod random;
+pub(super) mod reader_table;

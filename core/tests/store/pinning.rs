@@ -1,11 +1,14 @@
 //! Whoever holds on to a snapshot is told to let go, and can be found.
 
+use std::io::{self, Read};
+use std::path::Path;
 use std::sync::Barrier;
 use std::thread;
 use std::time::Duration;
 
 use varve_core::{Config, GlobalSequence, ReadError, Snapshot, StreamId, StreamSequence, Varve};
 
+use crate::second_process::{start, tell, wait_for};
 use crate::{Door, door, new_dir, open, relaxed};
 
 const ID: StreamId = StreamId(5);
@@ -91,4 +94,37 @@ fn pins_tell_which_thread_holds_on_and_for_how_long() {
     });
     drop(snapshot);
     assert!(varve.pins().is_empty());
+}
+
+/// What the second process does: it holds on to a snapshot until its standard input ends.
+pub(crate) fn hold_a_snapshot(path: &Path) {
+    let view = Varve::open_read_only(path).unwrap();
+    let _snapshot = view.snapshot().unwrap();
+    tell("ready");
+    io::stdin().read_to_end(&mut Vec::new()).unwrap();
+}
+
+#[test]
+fn the_owner_is_told_which_process_holds_on_and_forgets_one_that_was_killed() {
+    let dir = new_dir();
+    let mut varve = open(&dir);
+    let mut doors = varve.stream::<Door, 64>("doors").unwrap();
+    doors.append(ID, &door("Ada")).unwrap();
+    let mut child = start("hold a snapshot", dir.path());
+    wait_for(&mut child, "ready");
+    for _ in 0..3 {
+        doors.append(ID, &door("Ada")).unwrap();
+        varve.fold().unwrap();
+    }
+    let own = [varve.snapshot().unwrap(), varve.snapshot().unwrap()];
+    let pins = varve.process_pins().unwrap();
+    assert_eq!((pins.len(), pins[0].process, pins[0].snapshots), (2, child.id(), 1));
+    assert!(pins[0].folds_behind >= 3, "{pins:?}");
+    assert_eq!((pins[1].process, pins[1].snapshots, pins[1].folds_behind), (std::process::id(), 2, 0));
+    drop(own);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(varve.process_pins().unwrap().len(), 1);
+    drop((varve, doors));
+    assert_eq!(open(&dir).process_pins().unwrap(), []);
 }

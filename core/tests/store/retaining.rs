@@ -10,6 +10,7 @@ use varve_core::{
     restore,
 };
 
+use crate::second_process::{start, wait_for};
 use crate::{absence, new_dir, open, relaxed};
 
 /// An event of 4 KiB: 15 to a block.
@@ -264,6 +265,26 @@ fn a_store_with_a_small_quota_gets_a_short_tail() {
     let (_, quota) = fill(&mut varve.stream::<Frame, 4096>("frames").unwrap());
     assert_eq!(quota, QUOTA_MIN + (1 << 20));
     assert!(files_len(dir.path()) <= quota);
+}
+
+#[test]
+fn a_reader_that_was_killed_holds_nothing_once_room_is_short() {
+    let dir = new_dir();
+    let mut config = small();
+    config.quota = Some(QUOTA_MIN);
+    config.retention = Some(last(100));
+    let mut varve = Varve::with_config(dir.path(), config).unwrap();
+    let mut frames = varve.stream::<Frame, 4096>("frames").unwrap();
+    frames.append(StreamId(1), &[1; 4096]).unwrap();
+    varve.fold().unwrap();
+    let mut child = start("hold a snapshot", dir.path());
+    wait_for(&mut child, "ready");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(varve.process_pins().unwrap().len(), 1, "nobody has looked yet");
+    append(&mut frames, 1, 4000);
+    assert!(files_len(dir.path()) <= QUOTA_MIN);
+    assert!(varve.process_pins().unwrap().is_empty());
 }
 
 /// Pages that a reader holds on to are not used again: the file ends at the quota all the same.

@@ -37,6 +37,7 @@ fn second_process() {
         "follow to the end" => crate::concurrent::follow_to_the_end(Path::new(&path)),
         "bear damage" => crate::hostile::bear_damage(Path::new(&path)),
         "own" => own(Path::new(&path)),
+        "hold a snapshot" => crate::pinning::hold_a_snapshot(Path::new(&path)),
         "process" => process(Path::new(&path)),
         "try to own" => {
             let error = Varve::new(&path).unwrap_err();

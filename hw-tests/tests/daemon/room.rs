@@ -115,5 +115,19 @@ fn a_store_without_a_daemon_has_a_status_too() {
     let status = status(directory.path());
     assert_eq!((&status["daemon"], &status["first"]), (&serde_json::Value::Null, &0.into()));
     assert_eq!(status["next"], filled);
+    assert_eq!(status["pins"], serde_json::json!([]));
     assert_eq!(lines("streams", directory.path(), &[])[0]["events"], filled);
+}
+
+#[test]
+fn a_process_that_holds_on_to_the_store_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    fill(directory.path());
+    let view = Varve::open_read_only(Daemon::store(directory.path())).unwrap();
+    let _snapshot = view.snapshot().unwrap();
+    let pins = &status(directory.path())["pins"];
+    assert_eq!((&pins[0]["pid"], &pins[0]["snapshots"]), (&std::process::id().into(), &1.into()));
+    let name = std::fs::read_to_string("/proc/self/comm").unwrap();
+    assert_eq!(pins[0]["process"], name.trim_end());
+    assert_eq!(pins[1], serde_json::Value::Null);
 }

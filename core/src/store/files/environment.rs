@@ -3,8 +3,10 @@
 //! One of the three files of the crate with unsafe code, beside `pinned.rs` and `typed_run.rs`.
 #![allow(unsafe_code)]
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::Read;
+use std::os::fd::BorrowedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::{Duration, Instant};
@@ -18,10 +20,11 @@ use crate::store::files::data_file;
 use crate::store::files::file_system::refuse_network;
 use crate::store::files::founding;
 use crate::store::files::owner_lock::OwnerLock;
+use crate::store::files::reader_table;
 use crate::store::log::format;
 use crate::store::log::rows::Rows;
 use crate::store::log::tables::{RowError, Tables};
-use crate::store::read::pin::{OpenPins, Pin};
+use crate::store::read::pin::{OpenPins, Pin, ProcessPins};
 use crate::store::tail::{Folded, TailView};
 use crate::store::upkeep::quota::Quota;
 use crate::store::upkeep::retention::{RetentionPolicy, now_utc_us, retire};
@@ -248,11 +251,46 @@ impl Environment {
         self.lock_snapshots().list()
     }
 
+    /// The processes that have snapshots open, this one included: whose is the oldest first.
+    pub(in crate::store) fn process_pins(&self) -> Result<Vec<ProcessPins>, ReadError> {
+        let info = self.env.info();
+        let readers = self.lock_file().and_then(|file| {
+            let read_at = |bytes: &mut [u8], at| Ok(rustix::io::pread(file, bytes, at)?);
+            reader_table::read(info.maximum_number_of_readers, read_at)
+        });
+        let readers = readers.map_err(heed::Error::Io)?;
+        Ok(ProcessPins::of(&readers, info.last_txn_id as u64))
+    }
+
+    /// The lock file as LMDB has it open. It must not be opened beside that: whoever closes it lets go of all the locks
+    /// that its process has on it.
+    fn lock_file(&self) -> std::io::Result<BorrowedFd<'_>> {
+        let identity = |file: Metadata| (file.dev(), file.ino());
+        let lock_file = identity(fs::metadata(self.dir.join(LOCK_FILE))?);
+        for entry in fs::read_dir(OPEN_FILES)? {
+            let entry = entry?;
+            let is_it = fs::metadata(entry.path()).is_ok_and(|file| identity(file) == lock_file);
+            if let Some(number) =
+                entry.file_name().to_str().and_then(|name| name.parse().ok()).filter(|_| is_it)
+            {
+                // SAFETY: LMDB has the file open as long as the environment is, which the borrow ends before. No other part of
+                // this crate opens it; were it somebody else's, and closed meanwhile, reading it would fail, or give
+                // other bytes, which are checked.
+                return Ok(unsafe { BorrowedFd::borrow_raw(number) });
+            }
+        }
+        Err(std::io::ErrorKind::NotFound.into())
+    }
+
     /// Doubles the map. The caller is the one that writes to LMDB, the writer or the fold that it waits for, and has no
     /// transaction.
     pub(in crate::store) fn grow(&self) -> Result<(), AppendError> {
         let snapshots = self.lock_snapshots();
         let map_size = self.env.info().map_size;
+        // The pages of a reader whose process has ended are as good as new ones.
+        if self.env.clear_stale_readers()? > 0 {
+            return Ok(());
+        }
         let grown = map_size.saturating_mul(2).min(self.quota.map_size_max());
         if grown <= map_size
             && let Some(exceeded) = self.quota.exceeded()
@@ -406,6 +444,12 @@ pub(in crate::store) fn sync_directory(dir: &Path) -> Result<(), OpenError> {
 }
 
 pub(in crate::store) const DATA_FILE: &str = "data.mdb";
+
+/// LMDB's lock file.
+pub(in crate::store) const LOCK_FILE: &str = "lock.mdb";
+
+/// The files that this process has open, each under its number.
+const OPEN_FILES: &str = "/proc/self/fd";
 
 /// Written and removed again, to tell whether the disk is full.
 const PROBE_FILE: &str = "probe";

@@ -8,7 +8,7 @@ use heed::EnvFlags;
 
 use crate::store::config::{Config, Durability, MAP_SIZE_MIN};
 use crate::store::error::OpenError;
-use crate::store::files::environment::{DATA_FILE, map, sync_directory};
+use crate::store::files::environment::{DATA_FILE, LOCK_FILE, map, sync_directory};
 use crate::store::log::format;
 use crate::store::log::tables::Tables;
 
@@ -60,5 +60,3 @@ fn clear(making: &Path) -> io::Result<()> {
 
 /// Where the data file is made.
 const MAKING: &str = "making";
-
-const LOCK_FILE: &str = "lock.mdb";

@@ -3,6 +3,8 @@
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
+use crate::store::files::reader_table::Reader;
+
 /// A snapshot that is open in this process, or a guard, an iterator, an append that reads one. As long as it is, no page
 /// that it sees is used again, and the map stays where it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,6 +13,37 @@ pub struct Pin {
     pub thread: Option<String>,
     /// For how long it has been open.
     pub age: Duration,
+}
+
+/// What a process keeps from being used again, this one or another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ProcessPins {
+    /// Its number, as the system gives it.
+    pub process: u32,
+    /// How many snapshots it has open.
+    pub snapshots: u32,
+    /// How often LMDB was written to since the oldest of them was taken: by folds, for the most part.
+    pub folds_behind: u64,
+}
+
+impl ProcessPins {
+    /// The readers by their processes, the one that is behind most first; the last transaction was `last`.
+    pub(in crate::store) fn of(readers: &[Reader], last: u64) -> Vec<Self> {
+        let mut pins: Vec<Self> = Vec::new();
+        for reader in readers {
+            let folds_behind = last.saturating_sub(reader.transaction);
+            match pins.iter_mut().find(|pins| pins.process == reader.process) {
+                Some(pins) => {
+                    pins.snapshots += 1;
+                    pins.folds_behind = pins.folds_behind.max(folds_behind);
+                }
+                None => pins.push(Self { process: reader.process, snapshots: 1, folds_behind }),
+            }
+        }
+        pins.sort_by_key(|pins| std::cmp::Reverse(pins.folds_behind));
+        pins
+    }
 }
 
 /// The pins of a process.
@@ -91,5 +124,14 @@ mod tests {
         let list = pins.list();
         assert_eq!((list.len(), list[0].thread.as_deref()), (2, Some("older")));
         assert!(list[0].age >= list[1].age);
+    }
+
+    #[test]
+    fn the_process_that_is_behind_most_comes_first_with_all_that_it_has_open() {
+        let reader = |process, transaction| Reader { process, transaction };
+        let pins = ProcessPins::of(&[reader(1, 9), reader(2, 8), reader(2, 3), reader(3, 10)], 9);
+        let told: Vec<_> =
+            pins.iter().map(|pins| (pins.process, pins.snapshots, pins.folds_behind)).collect();
+        assert_eq!(told, [(2, 2, 6), (1, 1, 0), (3, 1, 0)]);
     }
 }

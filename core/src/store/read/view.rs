@@ -11,7 +11,7 @@ use crate::store::error::{OpenError, ReadError};
 use crate::store::files::environment::{Environment, ReadTransaction};
 use crate::store::log::device::DeviceRecord;
 use crate::store::read::global_reader::GlobalReader;
-use crate::store::read::pin::Pin;
+use crate::store::read::pin::{Pin, ProcessPins};
 use crate::store::read::schema_cache::SchemaCache;
 use crate::store::read::snapshot::{Snapshot, StreamInfo};
 use crate::store::read::stream_reader::StreamReader;
@@ -169,6 +169,27 @@ impl VarveView {
     /// ```
     pub fn pins(&self) -> Vec<Pin> {
         self.store.environment.pins()
+    }
+
+    /// The processes that have snapshots open, this one included, the one that is behind most first. What ended without
+    /// letting go is forgotten when the store is opened by its owner, once a minute while it is written, and before the
+    /// map grows.
+    ///
+    /// ```
+    /// # use varve_core::Varve;
+    /// # let dir = tempfile::tempdir()?;
+    /// let varve = Varve::new(dir.path())?;
+    /// let snapshot = varve.snapshot()?;
+    /// let pins = varve.process_pins()?;
+    /// assert_eq!((pins[0].process, pins[0].snapshots), (std::process::id(), 1));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Storage`] where the table of LMDB's readers, the file `lock.mdb`, cannot be read.
+    pub fn process_pins(&self) -> Result<Vec<ProcessPins>, ReadError> {
+        self.store.environment.process_pins()
     }
 
     /// The place of the next event.
