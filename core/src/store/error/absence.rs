@@ -17,6 +17,32 @@ use crate::{GlobalSequence, StreamId, StreamSequence};
 /// The range holds the place that was read. What reads the log tells [`Absence::log`], what reads one stream tells
 /// [`Absence::stream`]; where both are told, they are the same events. Neighbours of several blocks may be told of in
 /// several absences.
+///
+/// ```
+/// use varve_core::{AbsenceReason, GlobalSequence, ReadError, RetentionPolicy, StreamId, Varve};
+///
+/// # let dir = tempfile::tempdir()?;
+/// let mut varve = Varve::new(dir.path())?;
+/// varve.stream::<[u8; 4096], 4096>("frames")?.append_batch(StreamId(7), &[[0; 4096]; 40])?;
+/// let mut policy = RetentionPolicy::default();
+/// policy.events_max = Some(20);
+/// let first = varve.retain(&policy)?.first;
+///
+/// let (mut here, mut gone) = (0, 0);
+/// for event in varve.snapshot()?.iter_from(GlobalSequence(3))? {
+///     match event {
+///         Ok(_) => here += 1,
+///         Err(ReadError::Absent(absence)) => {
+///             assert_eq!(absence.reason, AbsenceReason::Retired);
+///             assert_eq!(absence.log, Some(GlobalSequence(3)..first));
+///             gone += absence.events();
+///         }
+///         Err(error) => return Err(error.into()),
+///     }
+/// }
+/// assert_eq!((here, gone), (40 - first.0, first.0 - 3));
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Absence {
@@ -53,6 +79,18 @@ pub struct AbsentInStream {
     pub id: StreamId,
     /// The places.
     pub range: Range<StreamSequence>,
+}
+
+impl AbsenceReason {
+    /// Its name, in lower case.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Retired => "retired",
+            Self::Quarantined => "quarantined",
+            Self::Shredded => "shredded",
+            Self::Sealed => "sealed",
+        }
+    }
 }
 
 impl Absence {
@@ -153,14 +191,51 @@ impl fmt::Display for Absence {
     }
 }
 
-impl AbsenceReason {
-    /// Its name, in lower case.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Retired => "retired",
-            Self::Quarantined => "quarantined",
-            Self::Shredded => "shredded",
-            Self::Sealed => "sealed",
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Ten events of a run that begins at 100 of its stream.
+    fn run(reason: AbsenceReason) -> Absence {
+        Absence::in_stream(reason, "doors", StreamId(7), StreamSequence(100)..StreamSequence(110))
+    }
+
+    #[test]
+    fn part_of_a_run_is_told_in_the_log_and_in_its_stream_alike() {
+        let part = run(AbsenceReason::Shredded).of_stretch(GlobalSequence(40), 3, 5);
+        assert_eq!(part.events(), 5);
+        assert_eq!(part.log, Some(GlobalSequence(40)..GlobalSequence(45)));
+        assert_eq!(part.stream.unwrap().range, StreamSequence(103)..StreamSequence(108));
+    }
+
+    #[test]
+    fn what_is_passed_is_left_out_and_an_absence_elsewhere_moves_nobody() {
+        let mut next = StreamSequence(104);
+        let ReadError::Absent(rest) = ReadError::from(run(AbsenceReason::Sealed)).passed_in_stream(&mut next)
+        else {
+            panic!("it is an absence")
+        };
+        assert_eq!((next, rest.events()), (StreamSequence(110), 6));
+        let error = ReadError::from(run(AbsenceReason::Sealed)).passed_in_stream(&mut next);
+        assert!(next == StreamSequence(110) && error.is_absence());
+        let mut next = GlobalSequence(9);
+        let lost = Absence::in_log(AbsenceReason::Quarantined, GlobalSequence(5)..GlobalSequence(9));
+        let _ = ReadError::from(lost.clone()).passed_in_log(&mut next);
+        assert_eq!(next, GlobalSequence(9));
+        let mut next = GlobalSequence(8);
+        let _ = ReadError::from(lost).passed_in_log(&mut next);
+        assert_eq!(next, GlobalSequence(9));
+    }
+
+    #[test]
+    fn each_reason_is_told_with_the_places() {
+        let log = |reason| Absence::in_log(reason, GlobalSequence(0)..GlobalSequence(60)).to_string();
+        let text = "retired by the store's retention: the log from global sequence 0 on, events: 60";
+        assert_eq!(log(AbsenceReason::Retired), text);
+        let text = "lost to damage: the log from global sequence 0 on, events: 60";
+        assert_eq!(log(AbsenceReason::Quarantined), text);
+        let text = "shredded: stream `doors` 7 from stream sequence 100 on, events: 10";
+        assert_eq!(run(AbsenceReason::Shredded).to_string(), text);
+        assert!(run(AbsenceReason::Sealed).to_string().contains("without its master key"));
     }
 }

@@ -82,7 +82,8 @@ impl GlobalReader {
         })
     }
 
-    /// The events from `from` on.
+    /// The events from `from` on. What was retired of them is told first, as one absence: what is left begins at
+    /// [`Snapshot::first_global_seq`].
     pub fn iter_from(&self, from: GlobalSequence) -> Result<GlobalEvents, ReadError> {
         Ok(GlobalEvents { snapshot: self.snapshot()?, from })
     }
@@ -105,6 +106,10 @@ impl GlobalEvents {
     }
 
     /// Copies every event.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Absent`] where one of them cannot be had: an iterator goes on behind it.
     pub fn collect_all(self) -> Result<Vec<GlobalEvent>, ReadError> {
         self.iter()?.map(|event| event.map(|event| event.to_event())).collect()
     }

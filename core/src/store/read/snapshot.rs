@@ -78,7 +78,8 @@ impl Snapshot {
         Ok(self.rows().log_end()?)
     }
 
-    /// The events from `from` on, in global order.
+    /// The events from `from` on, in global order. What was retired of them is told first, as one absence: what is left
+    /// begins at [`Snapshot::first_global_seq`].
     pub fn iter_from(&self, from: GlobalSequence) -> Result<GlobalIter<'_>, ReadError> {
         GlobalIter::new(self, from)
     }

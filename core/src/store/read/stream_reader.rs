@@ -131,7 +131,8 @@ impl<T: Event> StreamReader<T> {
         Ok(snapshot.stream_end(stream)?.0)
     }
 
-    /// The events of the stream `id` from `from` on, or from the first that retention left.
+    /// The events of the stream `id` from `from` on, or from the first that retention left. What was retired behind `from`
+    /// is told first, as one absence.
     pub fn iter_stream(
         &self,
         id: StreamId,
@@ -177,6 +178,10 @@ impl<T: Event> StreamEvents<T> {
     }
 
     /// Copies every event's bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Absent`] where one of them cannot be had: an iterator goes on behind it.
     pub fn collect_bytes(self) -> Result<Vec<(StreamSequence, Vec<u8>)>, ReadError> {
         self.raw_iter().map(|event| event.map(|(seq, bytes)| (seq, bytes.to_vec()))).collect()
     }

@@ -57,6 +57,10 @@ impl GlobalEventsBack {
     }
 
     /// Copies every event.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Absent`] where one of them cannot be had: an iterator goes on before it.
     pub fn collect_all(self) -> Result<Vec<GlobalEvent>, ReadError> {
         self.iter()?.map(|event| event.map(|event| event.to_event())).collect()
     }

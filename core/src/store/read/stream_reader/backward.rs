@@ -73,6 +73,10 @@ impl<T: Event> StreamEventsBack<T> {
     }
 
     /// Copies every event's bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Absent`] where one of them cannot be had: an iterator goes on before it.
     pub fn collect_bytes(self) -> Result<Vec<(StreamSequence, Vec<u8>)>, ReadError> {
         let mut iter = self.raw_iter();
         let events = std::iter::from_fn(|| iter.advance().transpose());
