@@ -34,14 +34,13 @@ pub struct EventsOf<'s, T: Event> {
     readability: Readability,
     /// The block where the iterator is; `None` before the first.
     block: Option<BlockOf<'s, T>>,
-    /// The events of the run whose turn it is.
+    /// The events to come of the stretch where the iterator is.
     events: TypedEvents<'s, T>,
-    /// How many of them come next.
-    left: u32,
     /// The place of the event to come.
     next: GlobalSequence,
+    /// What is to be added to a place in the log, modulo 2⁶⁴, for the place in the stream.
+    stream_offset: u64,
     stream: StreamRow<'s>,
-    stream_seq: StreamSequence,
 }
 
 /// A block, and how far it was read.
@@ -96,10 +95,9 @@ impl Snapshot {
             readability: Readability::default(),
             block: None,
             events: TypedEvents::none(),
-            left: 0,
             next: from,
+            stream_offset: 0,
             stream: StreamRow { name: "", id: StreamId(0) },
-            stream_seq: StreamSequence(0),
         }
     }
 }
@@ -108,11 +106,11 @@ impl<'s, T: Event> EventsOf<'s, T> {
     /// The next event, where it follows the one before in its run.
     #[inline]
     fn next_of_stretch(&mut self) -> Option<TypedEvent<'s, T>> {
-        self.left = self.left.checked_sub(1)?;
         let (archived, bytes) = self.events.next()?;
         let StreamRow { name: stream_name, id: stream_id } = self.stream;
-        let (global_seq, stream_seq) = (self.next, self.stream_seq);
-        (self.next.0, self.stream_seq.0) = (global_seq.0 + 1, stream_seq.0 + 1);
+        let global_seq = self.next;
+        let stream_seq = StreamSequence(global_seq.0.wrapping_add(self.stream_offset));
+        self.next = GlobalSequence(global_seq.0 + 1);
         Some(TypedEvent { global_seq, stream_name, stream_id, stream_seq, archived, bytes })
     }
 
@@ -155,9 +153,9 @@ impl<'s, T: Event> EventsOf<'s, T> {
                     return Err(absence.as_ref().clone().of_stretch(first, place.into(), len).into());
                 }
             };
-            self.events = typed.iter_from(place as usize);
-            (self.left, self.stream) = (len - skipped, *stream);
-            self.stream_seq = StreamSequence(run.first().0 + u64::from(place));
+            self.events = typed.iter_range(place as usize, (len - skipped) as usize);
+            self.stream = *stream;
+            self.stream_offset = (run.first().0 + u64::from(place)).wrapping_sub(self.next.0);
             if let Some(event) = self.next_of_stretch() {
                 return Ok(Some(event));
             }
@@ -229,7 +227,7 @@ where
         }
         let event = self.advance();
         if matches!(&event, Ok(None)) || event.as_ref().is_err_and(|error| !error.is_absence()) {
-            (self.block, self.left, self.next) = (None, 0, GlobalSequence(u64::MAX));
+            (self.block, self.events, self.next) = (None, TypedEvents::none(), GlobalSequence(u64::MAX));
         }
         event.transpose()
     }

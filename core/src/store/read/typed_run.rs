@@ -20,7 +20,7 @@ pub(in crate::store) struct TypedRun<'s, T: Event> {
     unknown: Option<RunTag>,
 }
 
-/// Takes the events of a run in order. It ends early where an event is damaged.
+/// Takes the events of a run in order. It ends early where an event is damaged, for good.
 #[derive(Debug)]
 pub(in crate::store) struct TypedEvents<'s, T: Event> {
     events: RunEventsIter<'s>,
@@ -92,6 +92,11 @@ impl<'s, T: Event> TypedRun<'s, T> {
     pub(in crate::store) fn iter_from(&self, index: usize) -> TypedEvents<'s, T> {
         TypedEvents { events: self.events.iter_from(index), root: self.root }
     }
+
+    /// The `len` events from `index` on.
+    pub(in crate::store) fn iter_range(&self, index: usize, len: usize) -> TypedEvents<'s, T> {
+        TypedEvents { events: self.events.iter_range(index, len), root: self.root }
+    }
 }
 
 impl<T: Event> TypedEvents<'_, T> {
@@ -110,7 +115,13 @@ where
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         let bytes = self.events.next()?;
-        Some((self.root.archived(bytes)?, bytes))
+        match self.root.archived(bytes) {
+            Some(archived) => Some((archived, bytes)),
+            None => {
+                *self = Self::none();
+                None
+            }
+        }
     }
 }
 

@@ -59,16 +59,25 @@ impl<'a> RunEvents<'a> {
 
     /// The events from `index` on.
     pub(crate) fn iter_from(&self, index: usize) -> RunEventsIter<'a> {
+        self.iter_range(index, self.count)
+    }
+
+    /// The `len` events from `index` on, or those of them that there are.
+    pub(crate) fn iter_range(&self, index: usize, len: usize) -> RunEventsIter<'a> {
         let index = index.min(self.count);
+        let len = len.min(self.count - index);
         let start = match (index, self.stride) {
             (0, _) => Some(0),
             (_, 0) => self.end(index - 1),
             (_, stride) => Some(stride * index),
         };
         let start = start.unwrap_or(usize::MAX);
+        let rest = self.bytes.get(start..).unwrap_or_default();
+        let bytes = if self.stride == 0 { Some(rest) } else { rest.get(..self.stride * len) };
+        let ends = self.ends.get(index * END_LEN..(index + len) * END_LEN);
         RunEventsIter {
-            bytes: self.bytes.get(start..).unwrap_or_default(),
-            ends: self.ends.get(index * END_LEN..).unwrap_or_default(),
+            bytes: bytes.unwrap_or_default(),
+            ends: ends.unwrap_or_default(),
             stride: self.stride,
             start,
         }
@@ -95,15 +104,15 @@ impl<'a> Iterator for RunEventsIter<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<&'a [u8]> {
-        let mut len = self.stride;
-        if len == 0 {
-            let (end, ends) = self.ends.split_first_chunk::<END_LEN>()?;
-            let end = usize::from(u16::from_le_bytes(*end));
-            len = end.checked_sub(self.start)?;
-            (self.ends, self.start) = (ends, end);
+        if self.stride > 0 {
+            let (event, rest) = self.bytes.split_at_checked(self.stride)?;
+            self.bytes = rest;
+            return Some(event);
         }
-        let (event, rest) = self.bytes.split_at_checked(len)?;
-        self.bytes = rest;
+        let (end, ends) = self.ends.split_first_chunk::<END_LEN>()?;
+        let end = usize::from(u16::from_le_bytes(*end));
+        let (event, rest) = self.bytes.split_at_checked(end.checked_sub(self.start)?)?;
+        (self.bytes, self.ends, self.start) = (rest, ends, end);
         Some(event)
     }
 }
@@ -118,6 +127,10 @@ mod tests {
             let rest: Vec<_> = events.iter_from(from).collect();
             assert_eq!(rest, expected[from.min(expected.len())..], "from {from}");
             assert_eq!(events.get(from), expected.get(from).copied(), "at {from}");
+            for len in 0..expected.len() + 2 {
+                let some: Vec<_> = events.iter_range(from, len).collect();
+                assert_eq!(some, rest[..len.min(rest.len())], "{len} from {from}");
+            }
         }
     }
 
@@ -145,6 +158,8 @@ mod tests {
         let ends = [2, 0, 1, 0, 9, 0, 4, 0];
         let events = RunEvents::locate(b"abcd", &ends, 0, 4).unwrap();
         assert_eq!(events.iter_from(0).collect::<Vec<_>>(), [b"ab"]);
+        let mut behind = events.iter_from(2);
+        assert_eq!([behind.next(), behind.next()], [None, None]);
         assert_eq!((events.get(1), events.get(2), events.get(3)), (None, None, None));
     }
 }
