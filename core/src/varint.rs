@@ -23,7 +23,16 @@ pub const fn write_varint(mut value: u64, out: &mut [u8]) -> Option<usize> {
 
 /// Reads an integer from the front of `bytes` and returns it with how many bytes it took; `None` where the bytes
 /// end too soon, the value exceeds 64 bits, or a shorter form of it exists.
+#[inline]
 pub const fn read_varint(bytes: &[u8]) -> Option<(u64, usize)> {
+    match bytes {
+        [byte @ 0..0x80, ..] => Some((*byte as u64, 1)),
+        _ => read_long_varint(bytes),
+    }
+}
+
+/// Reads an integer of more than one byte.
+const fn read_long_varint(bytes: &[u8]) -> Option<(u64, usize)> {
     let mut value = 0u64;
     let mut len = 0;
     while len < bytes.len() && len < VARINT_LEN_MAX {
@@ -34,10 +43,7 @@ pub const fn read_varint(bytes: &[u8]) -> Option<(u64, usize)> {
         value |= ((byte & 0x7f) as u64) << (7 * len);
         len += 1;
         if byte < 0x80 {
-            if byte == 0 && len > 1 {
-                return None;
-            }
-            return Some((value, len));
+            return if byte == 0 { None } else { Some((value, len)) };
         }
     }
     None

@@ -227,6 +227,7 @@ impl<'a> Block<'a> {
     }
 
     /// The next pair of the order column: a run that exists, and at least one event.
+    #[inline]
     pub(in crate::store) fn next_pair(&self, order: &mut Pairs<'a>) -> Result<(usize, u32), Damage> {
         match order.next() {
             Some((run, n)) if run < u64::from(self.header.runs) => Ok((run as usize, n)),

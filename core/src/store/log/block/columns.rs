@@ -28,6 +28,7 @@ impl<'a> Pairs<'a> {
         self.at
     }
 
+    #[inline]
     fn take(&mut self) -> Option<u64> {
         let (value, len) = read_varint(self.bytes.get(self.at..)?)?;
         self.at += len;
@@ -38,6 +39,7 @@ impl<'a> Pairs<'a> {
 impl Iterator for Pairs<'_> {
     type Item = (u64, u32);
 
+    #[inline]
     fn next(&mut self) -> Option<(u64, u32)> {
         if let Some(only) = self.only.take() {
             return Some(only);
