@@ -60,7 +60,7 @@ pub use read::event_view::{EventView, GlobalEvent, Origin};
 pub use read::events_between::EventsBetween;
 pub use read::events_of::{EventsOf, TypedEvent};
 pub use read::global_reader::{GlobalEvents, GlobalEventsBack, GlobalIter, GlobalIterBack, GlobalReader};
-pub use read::log_view::LogView;
+pub use read::log_view::{LogView, VIEW_STRETCHES_MAX};
 pub use read::merged_streams::{MERGED_STREAMS_MAX, MergedStreams};
 pub use read::pin::{Pin, ProcessPins};
 pub use read::pinned::Pinned;

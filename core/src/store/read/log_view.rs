@@ -6,11 +6,12 @@ use crate::GlobalSequence;
 use crate::store::error::{Damage, ReadError};
 use crate::store::log::block::{Block, RunEvents};
 use crate::store::log::block_cursor::BlockCursor;
+use crate::store::read::directory::Directory;
 use crate::store::read::event_view::EventView;
 use crate::store::read::snapshot::Snapshot;
 
-/// The log as its snapshot has it: any event, in any order. It keeps the block at hand that it read from last, so that
-/// neighbours cost little. What it lends lives as long as the snapshot.
+/// The log as its snapshot has it: any event, in any order. It remembers the blocks that it has read from, up to
+/// [`VIEW_STRETCHES_MAX`], so that it looks for each once. What it lends lives as long as the snapshot.
 ///
 /// ```
 /// use varve_core::{GlobalSequence, StreamId, Varve};
@@ -27,14 +28,23 @@ use crate::store::read::snapshot::Snapshot;
 /// ```
 pub struct LogView<'s> {
     snapshot: &'s Snapshot,
-    block: Option<Block<'s>>,
+    /// The blocks that were read from.
+    blocks: Directory<KnownBlock<'s>>,
+    /// How many stretches they have.
+    stretches: usize,
+    /// The stretch that was read from last.
+    at_hand: StretchEvents<'s>,
+    /// The place behind the event that was last told of in full.
+    cursor: Option<BlockCursor<'s>>,
+}
+
+/// A block that was read from.
+struct KnownBlock<'s> {
+    block: Block<'s>,
     /// The events of each run; `None` where they are sealed and were not asked for.
     runs: Vec<Option<RunEvents<'s>>>,
     /// The stretches of the block, in order.
     stretches: Vec<Stretch>,
-    at_hand: StretchEvents<'s>,
-    /// The place behind the event that was last told of in full.
-    cursor: Option<BlockCursor<'s>>,
 }
 
 /// Neighbours in the log that are neighbours in their run.
@@ -62,8 +72,7 @@ impl Snapshot {
     pub fn log(&self) -> LogView<'_> {
         let first = GlobalSequence::default();
         let at_hand = StretchEvents { first, len: 0, events: RunEvents::default(), index: 0 };
-        let (runs, stretches) = (Vec::new(), Vec::new());
-        LogView { snapshot: self, block: None, runs, stretches, at_hand, cursor: None }
+        LogView { snapshot: self, blocks: Directory::new(), stretches: 0, at_hand, cursor: None }
     }
 }
 
@@ -107,53 +116,83 @@ impl<'s> LogView<'s> {
 
     /// Takes the stretch to hand that holds the event at `global_seq`, if there is one, and lends the event.
     fn seek(&mut self, global_seq: GlobalSequence) -> Result<Option<&'s [u8]>, ReadError> {
-        let at_hand = self.block.filter(|block| block.holds(global_seq));
-        let block = match at_hand {
-            Some(block) => block,
-            None => {
-                let Some(block) = self.snapshot.block_at(global_seq)? else { return Ok(None) };
-                self.take(block)?;
-                block
-            }
-        };
-        let place = (global_seq.0 - block.first().0) as u32;
-        let stretch = self.stretches.partition_point(|stretch| stretch.first <= place).checked_sub(1);
-        let stretch = stretch.and_then(|stretch| self.stretches.get(stretch));
-        if let Some(&Stretch { first, len, run, index }) = stretch {
-            let first = GlobalSequence(block.first().0 + u64::from(first));
-            let events = match self.runs[run] {
-                Some(events) => events,
-                None => {
-                    let opened = self.snapshot.open_run(&block, run);
-                    let opened = opened.map_err(|error| error.of_stretch(first, index as u64, len.into()))?;
-                    *self.runs[run].insert(opened.events())
-                }
-            };
-            self.at_hand = StretchEvents { first, len, events, index };
-        }
-        let bytes = self.at_hand.get(global_seq);
+        let snapshot = self.snapshot;
+        let Some(known) = self.block_of(global_seq)? else { return Ok(None) };
+        let (block, stretch) = (known.block, known.stretch_of(snapshot, global_seq)?);
+        let bytes = stretch.and_then(|stretch| {
+            self.at_hand = stretch;
+            stretch.get(global_seq)
+        });
         Ok(Some(bytes.ok_or_else(|| block.damage("an event exceeds its run"))?))
     }
 
-    /// Takes a block to hand.
-    fn take(&mut self, block: Block<'s>) -> Result<(), Damage> {
-        self.block = None;
-        self.runs.clear();
-        self.stretches.clear();
+    /// The block that holds the event at `global_seq`; `None` past the end of the log.
+    fn block_of(&mut self, global_seq: GlobalSequence) -> Result<Option<&mut KnownBlock<'s>>, ReadError> {
+        let known = self.blocks.at_or_before(global_seq.0);
+        let known = known
+            .filter(|&number| self.blocks.get_mut(number).is_some_and(|known| known.block.holds(global_seq)));
+        let number = match known {
+            Some(number) => number,
+            None => {
+                let Some(block) = self.snapshot.block_at(global_seq)? else { return Ok(None) };
+                self.insert(KnownBlock::new(block)?)
+            }
+        };
+        Ok(self.blocks.get_mut(number))
+    }
+
+    /// Remembers a block, and returns its number.
+    fn insert(&mut self, known: KnownBlock<'s>) -> usize {
+        if self.stretches + known.stretches.len() > VIEW_STRETCHES_MAX {
+            self.blocks.clear();
+            self.stretches = 0;
+        }
+        self.stretches += known.stretches.len();
+        self.blocks.insert(known.block.first().0, known)
+    }
+}
+
+impl<'s> KnownBlock<'s> {
+    /// Reads where the runs and the stretches of a block are.
+    fn new(block: Block<'s>) -> Result<Self, Damage> {
+        let mut runs = Vec::with_capacity(block.runs());
         for index in 0..block.runs() {
             let run = block.run(index)?;
-            self.runs.push(if run.is_sealed() { None } else { Some(run.events()) });
+            runs.push(if run.is_sealed() { None } else { Some(run.events()) });
         }
+        let mut stretches = Vec::with_capacity(block.runs());
         let mut seen = vec![0usize; block.runs()];
         let (mut order, mut first) = (block.order(), 0);
         while first < block.len() {
             let (run, len) = block.next_pair(&mut order)?;
-            self.stretches.push(Stretch { first, len, run, index: seen[run] });
+            stretches.push(Stretch { first, len, run, index: seen[run] });
             seen[run] += len as usize;
             first = first.saturating_add(len);
         }
-        self.block = Some(block);
-        Ok(())
+        Ok(Self { block, runs, stretches })
+    }
+
+    /// The stretch that holds the event at `global_seq`, which the block holds. Its run is opened where it is sealed.
+    fn stretch_of(
+        &mut self,
+        snapshot: &'s Snapshot,
+        global_seq: GlobalSequence,
+    ) -> Result<Option<StretchEvents<'s>>, ReadError> {
+        let place = (global_seq.0 - self.block.first().0) as u32;
+        let stretch = self.stretches.partition_point(|stretch| stretch.first <= place).checked_sub(1);
+        let Some(&Stretch { first, len, run, index }) = stretch.and_then(|at| self.stretches.get(at)) else {
+            return Ok(None);
+        };
+        let first = GlobalSequence(self.block.first().0 + u64::from(first));
+        let events = match self.runs[run] {
+            Some(events) => events,
+            None => {
+                let opened = snapshot.open_run(&self.block, run);
+                let opened = opened.map_err(|error| error.of_stretch(first, index as u64, len.into()))?;
+                *self.runs[run].insert(opened.events())
+            }
+        };
+        Ok(Some(StretchEvents { first, len, events, index }))
     }
 }
 
@@ -170,3 +209,7 @@ impl fmt::Debug for LogView<'_> {
         f.debug_struct("LogView").field("at_hand", &self.at_hand.first).finish_non_exhaustive()
     }
 }
+
+/// How many stretches the blocks have together that a view remembers, which takes some MiB. A stretch is what stands
+/// together in the log and in its stream; a block of one stream is one. Past it the view begins anew.
+pub const VIEW_STRETCHES_MAX: usize = 65_536;
