@@ -307,8 +307,16 @@ impl Snapshot {
     /// The run that a row of the index locates.
     pub(in crate::store) fn run(&self, index: &RunIndex) -> Result<LocatedRun<'_>, ReadError> {
         let key = index.block.0.to_be_bytes();
-        let value = self.tables().block.get(self.txn(), &key)?;
-        let value = value.ok_or_else(|| self.why_missing(index))?;
+        self.run_in(index, self.tables().block.get(self.txn(), &key)?)
+    }
+
+    /// The run that a row of the index locates, in the bytes of its block, where there are any.
+    pub(in crate::store) fn run_in<'s>(
+        &'s self,
+        index: &RunIndex,
+        block: Option<&'s [u8]>,
+    ) -> Result<LocatedRun<'s>, ReadError> {
+        let value = block.ok_or_else(|| self.why_missing(index))?;
         let block = self.verified(index.block, value)?;
         if block.is_quarantined() {
             return Err(self.why_lost(&block, index));

@@ -15,6 +15,7 @@ use crate::store::error::{Damage, Place, ReadError};
 use crate::store::log::block::{Block, Position, Run};
 use crate::store::log::run_index::RunIndex;
 use crate::store::log::tables::key12;
+use crate::store::read::block_seek::BlockSeek;
 use crate::store::read::pinned::Pinned;
 use crate::store::read::readability::Readability;
 use crate::store::read::snapshot::{LocatedRun, Snapshot};
@@ -28,6 +29,9 @@ pub use view::{StreamView, VIEW_RUNS_MAX};
 pub struct StreamReader<T: Event> {
     store: Arc<Store>,
     name: Arc<str>,
+    /// The stream that an event was last got of, and its number, which it has for good.
+    last: Option<(StreamId, u32)>,
+    readability: Readability,
     event_type: PhantomData<fn() -> T>,
 }
 
@@ -76,7 +80,8 @@ pub struct StreamIter<'s, T: Event> {
 
 impl<T: Event> StreamReader<T> {
     pub(in crate::store) fn new(store: Arc<Store>, name: Arc<str>) -> Self {
-        Self { store, name, event_type: PhantomData }
+        let readability = Readability::default();
+        Self { store, name, last: None, readability, event_type: PhantomData }
     }
 
     /// The name.
@@ -96,8 +101,8 @@ impl<T: Event> StreamReader<T> {
         seq: StreamSequence,
     ) -> Result<Option<Pinned<'_, T::Archived>>, ReadError> {
         Pinned::find(self.snapshot()?, |snapshot| {
-            let Some(mut cursor) = RunCursor::find(snapshot, &self.name, id, seq)? else { return Ok(None) };
-            let root_len = Readability::default().root_len::<T>(snapshot, &cursor.run)?;
+            let Some(mut cursor) = self.find(snapshot, id, seq)? else { return Ok(None) };
+            let root_len = self.readability.root_len::<T>(snapshot, &cursor.run)?;
             let Some((_, bytes)) = cursor.advance()? else { return Ok(None) };
             access_root::<T>(bytes, root_len).map(Some).map_err(|_| cursor.damaged_event())
         })
@@ -114,7 +119,7 @@ impl<T: Event> StreamReader<T> {
         seq: StreamSequence,
     ) -> Result<Option<Pinned<'_, [u8]>>, ReadError> {
         Pinned::find(self.snapshot()?, |snapshot| {
-            let Some(mut cursor) = RunCursor::find(snapshot, &self.name, id, seq)? else { return Ok(None) };
+            let Some(mut cursor) = self.find(snapshot, id, seq)? else { return Ok(None) };
             Ok(cursor.advance()?.map(|(_, bytes)| bytes))
         })
     }
@@ -156,6 +161,24 @@ impl<T: Event> StreamReader<T> {
 
     fn snapshot(&self) -> Result<Snapshot, ReadError> {
         Snapshot::new(self.store.clone())
+    }
+
+    /// Finds the event at `seq` of the stream `id`.
+    fn find<'s>(
+        &mut self,
+        snapshot: &'s Snapshot,
+        id: StreamId,
+        seq: StreamSequence,
+    ) -> Result<Option<RunCursor<'s>>, ReadError> {
+        let stream = match self.last {
+            Some((last, stream)) if last == id => stream,
+            _ => {
+                let Some(stream) = snapshot.stream_number(&self.name, id)? else { return Ok(None) };
+                self.last = Some((id, stream));
+                stream
+            }
+        };
+        RunCursor::locate(snapshot, stream, seq)
     }
 }
 
@@ -285,6 +308,7 @@ struct RawIter<'s> {
     next: StreamSequence,
     /// The rows of LMDB's index behind the run that the iteration began with, or began with anew.
     rows: Option<RoRange<'s, Bytes, Bytes>>,
+    blocks: BlockSeek<'s>,
     run: Option<RunCursor<'s>>,
 }
 
@@ -299,17 +323,6 @@ struct RunCursor<'s> {
 }
 
 impl<'s> RunCursor<'s> {
-    /// Finds the event at `seq` of a stream.
-    fn find(
-        snapshot: &'s Snapshot,
-        name: &str,
-        id: StreamId,
-        seq: StreamSequence,
-    ) -> Result<Option<Self>, ReadError> {
-        let Some(stream) = snapshot.stream_number(name, id)? else { return Ok(None) };
-        Self::locate(snapshot, stream, seq)
-    }
-
     /// Finds the event at `seq` of the stream of a number.
     fn locate(snapshot: &'s Snapshot, stream: u32, seq: StreamSequence) -> Result<Option<Self>, ReadError> {
         Ok(snapshot.run_at(stream, seq)?.map(|located| Self::at(located, seq)))
@@ -371,7 +384,7 @@ impl<'s> RunCursor<'s> {
 impl<'s> RawIter<'s> {
     /// The events from `from` on of the stream of a number.
     fn new(snapshot: &'s Snapshot, stream: Option<u32>, from: StreamSequence) -> Self {
-        Self { snapshot, stream, next: from, rows: None, run: None }
+        Self { snapshot, stream, next: from, rows: None, blocks: BlockSeek::new(snapshot), run: None }
     }
 
     /// The next event, of the next run if this one has ended.
@@ -412,7 +425,11 @@ impl<'s> RawIter<'s> {
     /// The run that holds the event at `seq`: of LMDB's index while that has one, then of the tail.
     fn next_run(&mut self, stream: u32, seq: StreamSequence) -> Result<Option<LocatedRun<'s>>, ReadError> {
         match self.next_row(stream, seq)? {
-            Some(index) => self.snapshot.run(&index).map(Some),
+            Some(index) => {
+                let before = self.run.as_ref().map(|cursor| &cursor.block);
+                let block = self.blocks.find(index.block, before)?;
+                self.snapshot.run_in(&index, block).map(Some)
+            }
             None => self.snapshot.run_at(stream, seq),
         }
     }
