@@ -89,6 +89,11 @@ fn streams_are_merged_though_one_of_them_is_gone() {
     assert_eq!(first, GlobalSequence(PER_BLOCK));
     let snapshot = varve.snapshot().unwrap();
     assert_eq!(snapshot.iter_name("frames", first).unwrap().map(Result::unwrap).count(), 30);
+    let mut all = snapshot.iter_name("frames", GlobalSequence(0)).unwrap();
+    assert_eq!(absence(all.next().unwrap()).events(), PER_BLOCK);
+    assert_eq!(all.map(Result::unwrap).count(), 30);
+    let whole = snapshot.iter_streams([("frames", StreamId(2))], GlobalSequence(0)).unwrap();
+    assert_eq!(whole.map(Result::unwrap).count(), 30, "nothing is gone of a stream that began later");
 }
 
 #[test]

@@ -265,7 +265,29 @@ fn check_shredded(varve: &Varve) {
     assert_eq!(of_type().filter(Result::is_ok).count(), 9);
     assert_eq!(of_type().filter(Result::is_err).map(|event| absence(event).events()).sum::<u64>(), 24);
     let (mut log, mut global) = (snapshot.log(), varve.global_reader());
-    assert!(is_shredded(&absence(log.get_bytes(GlobalSequence(2)))));
+    let stretch = absence(log.get_bytes(GlobalSequence(2)));
+    assert!(is_shredded(&stretch));
+    assert_eq!(stretch.log, Some(GlobalSequence(1)..GlobalSequence(4)));
+    assert_eq!(absence(log.get(GlobalSequence(2))).log, Some(GlobalSequence(2)..GlobalSequence(4)));
+    let rest = absence(snapshot.events_of::<Door>(GlobalSequence(2)).next().unwrap());
+    assert_eq!(rest.log, Some(GlobalSequence(2)..GlobalSequence(4)));
+    assert_eq!(rest.stream.unwrap().range, StreamSequence(1)..StreamSequence(3));
+    let before = absence(snapshot.iter_back(Some(GlobalSequence(3))).unwrap().next().unwrap());
+    assert_eq!(before.log, Some(GlobalSequence(1)..GlobalSequence(3)));
+    let back = reader.iter_stream_back(id, None).unwrap();
+    let told: Vec<_> = back.iter().map(|event| event.map(|event| event.stream_seq.0)).collect();
+    let mut end = 25;
+    for event in told {
+        end = match event {
+            Ok(seq) => seq,
+            event => {
+                let range = absence(event).stream.unwrap().range;
+                assert_eq!(range.end.0, end, "each is told once");
+                range.start.0
+            }
+        };
+    }
+    assert_eq!(end, 0);
     assert!(log.get_bytes(GlobalSequence(4)).unwrap().is_some());
     let place = Some(GlobalSequence(2)..GlobalSequence(3));
     assert_eq!(absence(global.get(GlobalSequence(2))).log, place);

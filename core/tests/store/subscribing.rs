@@ -8,11 +8,12 @@ use std::thread;
 use std::time::Duration;
 
 use varve_core::{
-    Config, EVENT_LEN_MAX, GlobalSequence, ReadError, StreamId, Subscription, TURN_EVENTS_MAX, Turn, Varve,
+    Config, EVENT_LEN_MAX, GlobalSequence, ReadError, RetentionPolicy, StreamId, Subscription,
+    TURN_EVENTS_MAX, Turn, Varve,
 };
 
 use crate::damage::large_door;
-use crate::{Door, Reading, new_dir, open, reading};
+use crate::{Door, Reading, absence, new_dir, open, reading};
 
 /// The events that a turn has left.
 fn seen(turn: &mut Turn<'_>) -> Vec<u64> {
@@ -159,6 +160,30 @@ fn damage_is_an_error_that_stays_until_it_is_passed() {
     }
     subscription.seek(GlobalSequence(2));
     assert_eq!(try_seen(&mut subscription), Some(vec![2]));
+}
+
+#[test]
+fn what_was_retired_is_told_once_however_much_it_is() {
+    let dir = new_dir();
+    let mut varve = open(&dir);
+    let mut stream = varve.stream::<u64, 8>("numbers").unwrap();
+    let end = 40 * TURN_EVENTS_MAX as u64;
+    stream.append_batch(StreamId(0), &(0..end).collect::<Vec<_>>()).unwrap();
+    let mut policy = RetentionPolicy::default();
+    policy.events_max = Some(5);
+    let first = varve.retain(&policy).unwrap().first;
+    assert!(first.0 > TURN_EVENTS_MAX as u64, "more is gone than a turn has");
+    let mut subscription = varve.subscribe(GlobalSequence(3));
+    let mut turn = subscription.try_next_turn().unwrap().unwrap();
+    let told: Vec<_> = turn.iter().unwrap().map(absence).collect();
+    assert_eq!((told.len(), &told[0].log), (1, &Some(GlobalSequence(3)..first)));
+    assert!(turn.is_empty());
+    drop(turn);
+    let mut left = Vec::new();
+    while let Some(seen) = try_seen(&mut subscription) {
+        left.extend(seen);
+    }
+    assert!(left.into_iter().eq(first.0..end));
 }
 
 #[test]

@@ -402,15 +402,18 @@ impl<'s> RawIter<'s> {
         }
     }
 
-    /// Goes to the next run. Where it is absent, the iteration begins anew behind it.
+    /// Goes to the next run. Where it is absent, the iteration begins anew behind it; an error that leads nowhere ends it.
     fn next_cursor(&mut self) -> Result<Option<RunCursor<'s>>, ReadError> {
         let Some(stream) = self.stream else { return Ok(None) };
         let located = match self.next_run(stream, self.next) {
             Ok(Some(located)) => located,
             Ok(None) => return Ok(None),
             Err(error) => {
+                let at = self.next;
+                let error = error.passed_in_stream(&mut self.next);
                 (self.rows, self.run) = (None, None);
-                return Err(error.passed_in_stream(&mut self.next));
+                self.stream = self.stream.filter(|_| self.next > at);
+                return Err(error);
             }
         };
         if self.run.is_none() {
