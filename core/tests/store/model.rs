@@ -1,5 +1,6 @@
 //! Random operations against the simplest log there is: a list.
 
+mod beside;
 mod check;
 mod operation;
 mod oracle;
@@ -8,8 +9,11 @@ mod subject;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::scaled;
-use operation::Operation;
+use beside::Beside;
+use operation::Case;
 use subject::Subject;
+
+pub(crate) use beside::tell_what_is_seen;
 
 #[test]
 fn random_operations_agree_with_a_list() {
@@ -17,40 +21,41 @@ fn random_operations_agree_with_a_list() {
         Ok(seed) => seed.parse().map(|seed| seed..seed + 1).expect("VARVE_TEST_SEED is a number"),
         Err(_) => 0..scaled(10_000),
     };
+    let mut beside = Beside::start();
     for seed in seeds {
-        let mut random = fastrand::Rng::with_seed(seed);
-        let count = random.usize(1..=OPERATIONS_MAX);
-        let operations: Vec<_> = (0..count).map(|_| Operation::random(&mut random)).collect();
-        if !agree(&operations) {
-            let operations = shrink(operations);
-            panic!("VARVE_TEST_SEED={seed} fails by these operations alone: {operations:#?}");
+        let case = Case::random(&mut fastrand::Rng::with_seed(seed));
+        if !agree(&case, &mut beside) {
+            let case = shrink(case, &mut beside);
+            panic!("VARVE_TEST_SEED={seed} fails by these operations alone: {case:#?}");
         }
     }
 }
 
 /// Whether store and list agree after each of the operations.
-fn agree(operations: &[Operation]) -> bool {
+fn agree(case: &Case, beside: &mut Beside) -> bool {
     let run = AssertUnwindSafe(|| {
-        let mut subject = Subject::new();
-        operations.iter().for_each(|operation| subject.perform(operation));
+        let mut subject = Subject::new(case.is_sealed, beside);
+        case.operations.iter().for_each(|operation| subject.perform(operation));
         subject.check_all();
     });
-    catch_unwind(run).is_ok()
+    let agrees = catch_unwind(run).is_ok();
+    if !agrees {
+        // Nobody knows what it is about to say.
+        *beside = Beside::start();
+    }
+    agrees
 }
 
 /// Leaves out whatever operations the failure does not need.
-fn shrink(mut operations: Vec<Operation>) -> Vec<Operation> {
-    let mut at = operations.len();
+fn shrink(mut case: Case, beside: &mut Beside) -> Case {
+    let mut at = case.operations.len();
     while at > 0 {
         at -= 1;
-        let mut fewer = operations.clone();
-        fewer.remove(at);
-        if !agree(&fewer) {
-            operations = fewer;
+        let mut fewer = case.clone();
+        fewer.operations.remove(at);
+        if !agree(&fewer, beside) {
+            case = fewer;
         }
     }
-    operations
+    case
 }
-
-/// The most operations of a case.
-const OPERATIONS_MAX: usize = 16;

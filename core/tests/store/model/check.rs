@@ -1,16 +1,18 @@
 //! Whether a store shows what its oracle holds, by each way to read it.
 
+use std::ops::Range;
+
 use varve_core::{
-    AbsenceReason, DeviceId, Event, GapEvent, GlobalSequence, ReadError, StreamId, StreamReader,
+    AbsenceReason, DeviceId, Event, EventView, GapEvent, GlobalSequence, ReadError, StreamId, StreamReader,
     StreamSequence, VarveView,
 };
 
 use super::operation::CONSUMERS;
-use super::oracle::{Account, Entry, StreamEvents, Streams};
+use super::oracle::{Account, StreamEvents, Streams};
 use super::subject::Subject;
 use crate::{Door, Reading, absence};
 
-impl Subject {
+impl Subject<'_> {
     /// Looks at a few places: what every step leaves right.
     pub(super) fn check_some(&mut self) {
         let (next, mut random) = (self.oracle.next(), self.random.clone());
@@ -33,17 +35,27 @@ impl Subject {
     fn check_place(&mut self, global: u64) {
         let mut reader = self.varve().global_reader();
         let stored = reader.get_bytes(GlobalSequence(global)).map(|bytes| bytes.map(|bytes| bytes.to_vec()));
-        let oracle = &self.oracle;
+        let (oracle, listed) = (&self.oracle, self.oracle.log.get(global as usize));
         match stored {
             Ok(stored) => {
                 assert!(global >= oracle.first, "{global} is retired, and is read");
-                assert_eq!(stored.as_ref(), oracle.log.get(global as usize).map(|entry| &entry.bytes));
+                assert!(
+                    !listed.is_some_and(|entry| oracle.is_shredded(entry)),
+                    "{global} is shredded, and is read"
+                );
+                assert_eq!(stored.as_ref(), listed.map(|entry| &entry.bytes));
             }
             gone => {
                 let gone = absence(gone);
-                assert_eq!(gone.reason, AbsenceReason::Retired);
-                assert_eq!(gone.log, Some(GlobalSequence(0)..GlobalSequence(oracle.first)));
-                assert!(global < oracle.first);
+                let range = gone.log.expect("it is told in the log");
+                if global < oracle.first {
+                    assert_eq!(gone.reason, AbsenceReason::Retired);
+                    assert_eq!(range, GlobalSequence(0)..GlobalSequence(oracle.first));
+                } else {
+                    assert_eq!(gone.reason, AbsenceReason::Shredded);
+                    assert!(oracle.is_shredded(listed.expect("it was stored")), "{global} is there");
+                    assert!(range.contains(&GlobalSequence(global)));
+                }
             }
         }
     }
@@ -72,35 +84,39 @@ impl Subject {
     fn check_tail(&mut self) {
         let from = self.oracle.log.len().saturating_sub(TAIL_EVENTS).max(self.oracle.first as usize);
         let reader = self.varve().global_reader();
-        let stored = reader.iter_from(GlobalSequence(from as u64)).unwrap().collect_all().unwrap();
-        let shown =
-            stored.iter().map(|event| (event.stream_name.as_str(), event.stream_id.0, &event.payload[..]));
-        assert!(shown.eq(listed(&self.oracle.log[from..])));
-        let back = reader.iter_back(None).unwrap();
-        let back = back.iter().unwrap().take(stored.len()).map(|event| event.unwrap().payload.to_vec());
-        let back: Vec<_> = back.collect();
-        assert!(back.iter().rev().eq(self.oracle.log[from..].iter().map(|entry| &entry.bytes)));
+        let listed: Slots<'_> = self.oracle.log[from..].iter().map(|entry| self.oracle.slot(entry)).collect();
+        let events = reader.iter_from(GlobalSequence(from as u64)).unwrap();
+        assert_eq!(slots(from as u64, &events.iter().unwrap().collect::<Vec<_>>()), listed);
+        let events = reader.iter_back(None).unwrap();
+        let mut back = Vec::new();
+        for event in events.iter().unwrap() {
+            if places(&event).start < from as u64 {
+                break;
+            }
+            back.push(event);
+        }
+        back.reverse();
+        let begins = back.first().map_or(listed.len(), |event| places(event).start as usize - from);
+        assert_eq!(slots((from + begins) as u64, &back), listed[begins..]);
+        assert!(begins == 0 || listed[begins - 1].is_none(), "only an absence may begin before");
     }
 
     /// The whole log, in both directions, with where each event came from.
     pub(super) fn check_log(&self, view: &VarveView) {
-        let reader = view.global_reader();
         let first = GlobalSequence(self.oracle.first);
-        let stored = reader.iter_from(first).unwrap().collect_all().unwrap();
-        assert!(stored.iter().zip(first.0..).all(|(event, global)| event.global_seq.0 == global));
-        let shown =
-            stored.iter().map(|event| (event.stream_name.as_str(), event.stream_id.0, &event.payload[..]));
-        assert!(shown.eq(listed(self.oracle.kept())));
-        let mut back = reader.iter_back(None).unwrap().collect_all().unwrap();
-        back.reverse();
-        assert_eq!(back, stored);
         let snapshot = view.snapshot().unwrap();
         assert_eq!(snapshot.first_global_seq().unwrap(), first);
-        for (event, listed) in snapshot.iter_from(first).unwrap().zip(self.oracle.kept()) {
-            let origin = event.unwrap().origin().unwrap();
+        let events: Vec<_> = snapshot.iter_from(first).unwrap().collect();
+        let kept: Slots<'_> = self.oracle.kept().iter().map(|entry| self.oracle.slot(entry)).collect();
+        assert_eq!(slots(first.0, &events), kept);
+        let mut back: Vec<_> = snapshot.iter_back(None).unwrap().collect();
+        back.reverse();
+        assert_eq!(slots(first.0, &back), kept);
+        for event in events.iter().flatten() {
+            let origin = event.origin().unwrap();
             let origin =
                 origin.map(|origin| (origin.device.0, origin.epoch.0, origin.lane.0, origin.sequence.0));
-            assert_eq!(origin, listed.origin);
+            assert_eq!(origin, self.oracle.log[event.global_seq.0 as usize].origin);
         }
     }
 
@@ -125,9 +141,32 @@ impl Subject {
     }
 }
 
-/// What events show of themselves.
-fn listed(log: &[Entry]) -> impl Iterator<Item = (&str, u64, &[u8])> {
-    log.iter().map(|entry| (entry.name, entry.id, &entry.bytes[..]))
+/// What a log shows place by place: a name, an id and the bytes, or nothing of what was shredded.
+pub(super) type Slots<'e> = Vec<Option<(&'e str, u64, &'e [u8])>>;
+
+/// What an iterator gave from a place on, each place once and in order.
+pub(super) fn slots<'e>(from: u64, events: &'e [Result<EventView<'e>, ReadError>]) -> Slots<'e> {
+    let mut slots = Slots::new();
+    for event in events {
+        let places = places(event);
+        assert_eq!(places.start, from + slots.len() as u64, "a place was passed over, or came again");
+        let shown = event.as_ref().ok().map(|event| (event.stream_name, event.stream_id.0, event.payload));
+        slots.extend(places.map(|_| shown));
+    }
+    slots
+}
+
+/// The places that an item stands for.
+fn places(event: &Result<EventView<'_>, ReadError>) -> Range<u64> {
+    match event {
+        Ok(event) => event.global_seq.0..event.global_seq.0 + 1,
+        Err(ReadError::Absent(gone)) => {
+            assert_eq!(gone.reason, AbsenceReason::Shredded);
+            let range = gone.log.as_ref().expect("it is told in the log");
+            range.start.0..range.end.0
+        }
+        Err(error) => panic!("{error}"),
+    }
 }
 
 fn check_listing(view: &VarveView, streams: &Streams<'_>) {
@@ -149,24 +188,52 @@ fn check_stream(
     let id = StreamId(id);
     assert_eq!(reader.version(id).unwrap(), events.len() as u64, "{name} {}", id.0);
     let from = random.usize(*first..=events.len());
-    let expected =
-        |from| (0..).zip(events).skip(from).map(|(seq, bytes)| (seq, bytes.to_vec())).collect::<Vec<_>>();
-    assert_eq!(reader.forward(id, Some(from as u64)).unwrap(), expected(from), "{name} {}", id.0);
-    assert_eq!(reader.forward(id, None).unwrap(), expected(*first), "{name} {}", id.0);
-    let mut back = reader.backward(id).unwrap();
+    assert_eq!(stream_slots(from, &reader.forward(id, Some(from as u64))), events[from..], "{name} {}", id.0);
+    assert_eq!(stream_slots(*first, &reader.forward(id, None)), events[*first..], "{name} {}", id.0);
+    let mut back = reader.backward(id);
     back.reverse();
-    assert_eq!(back, expected(*first), "{name} {}", id.0);
+    assert_eq!(stream_slots(*first, &back), events[*first..], "{name} {}", id.0);
     for seq in (0..3).map(|_| random.usize(..=events.len())) {
-        match reader.get(id, seq as u64) {
-            Ok(stored) => assert_eq!(stored.as_deref(), events.get(seq).copied(), "{name} {} {seq}", id.0),
-            gone => {
-                let gone = absence(gone);
-                assert_eq!(gone.reason, AbsenceReason::Retired, "{name} {} {seq}", id.0);
-                let end = gone.stream.expect("it is told in the stream").range.end;
-                assert!(end.0 == *first as u64 && seq < *first, "{name} {} {seq}", id.0);
+        check_event(&reader, id, seq, stream);
+    }
+}
+
+/// One place of a stream: the event, a named absence, or nothing yet.
+fn check_event(reader: &Reader, id: StreamId, seq: usize, StreamEvents { events, first }: &StreamEvents<'_>) {
+    match reader.get(id, seq as u64) {
+        Ok(stored) => assert_eq!(stored.as_deref(), events.get(seq).copied().flatten(), "{} {seq}", id.0),
+        gone => {
+            let gone = absence(gone);
+            let range = gone.stream.expect("it is told in the stream").range;
+            assert!(range.contains(&StreamSequence(seq as u64)), "{} {seq}", id.0);
+            if seq < *first {
+                assert_eq!(gone.reason, AbsenceReason::Retired, "{} {seq}", id.0);
+                assert_eq!(range.end.0, *first as u64, "{} {seq}", id.0);
+            } else {
+                assert_eq!(gone.reason, AbsenceReason::Shredded, "{} {seq}", id.0);
+                assert_eq!(events.get(seq), Some(&None), "{} {seq}", id.0);
             }
         }
     }
+}
+
+/// What an iterator over a stream gave from a place on, each place once and in order.
+fn stream_slots(from: usize, events: &Events) -> Vec<Option<&[u8]>> {
+    let mut slots = Vec::new();
+    for event in events {
+        let (places, shown) = match event {
+            Ok((seq, bytes)) => (*seq..seq + 1, Some(&bytes[..])),
+            Err(ReadError::Absent(gone)) => {
+                let range = &gone.stream.as_ref().expect("it is told in the stream").range;
+                assert_eq!(gone.reason, AbsenceReason::Shredded);
+                (range.start.0..range.end.0, None)
+            }
+            Err(error) => panic!("{error}"),
+        };
+        assert_eq!(places.start, (from + slots.len()) as u64, "a place was passed over, or came again");
+        slots.extend(places.map(|_| shown));
+    }
+    slots
 }
 
 /// A reader of a stream of whichever type its name takes.
@@ -187,7 +254,8 @@ macro_rules! with_reader {
     };
 }
 
-type Events = Result<Vec<(u64, Vec<u8>)>, ReadError>;
+/// What an iterator over a stream gives.
+type Events = Vec<Result<(u64, Vec<u8>), ReadError>>;
 
 impl Reader {
     fn new(view: &VarveView, name: &str) -> Self {
@@ -212,13 +280,17 @@ impl Reader {
 
     fn forward(&self, id: StreamId, from: Option<u64>) -> Events {
         let from = from.map(StreamSequence);
-        let events = with_reader!(self, reader => reader.iter_stream(id, from)?.collect_bytes())?;
-        Ok(events.into_iter().map(|(seq, bytes)| (seq.0, bytes)).collect())
+        with_reader!(self, reader => {
+            let events = reader.iter_stream(id, from).unwrap();
+            events.iter().map(|event| event.map(|event| (event.stream_seq.0, event.bytes.to_vec()))).collect()
+        })
     }
 
     fn backward(&self, id: StreamId) -> Events {
-        let events = with_reader!(self, reader => reader.iter_stream_back(id, None)?.collect_bytes())?;
-        Ok(events.into_iter().map(|(seq, bytes)| (seq.0, bytes)).collect())
+        with_reader!(self, reader => {
+            let events = reader.iter_stream_back(id, None).unwrap();
+            events.iter().map(|event| event.map(|event| (event.stream_seq.0, event.bytes.to_vec()))).collect()
+        })
     }
 }
 

@@ -10,7 +10,7 @@ pub(super) enum Operation {
     Append { id: u64, lengths: Vec<usize>, expected: Expected },
     /// Commits single events, one after the other: the tail fills, and is folded.
     Burst { id: u64, commits: usize },
-    /// Appends more than the tail takes.
+    /// Appends more than the tail takes, to a stream that is never sealed.
     Bulk { id: u64 },
     /// Commits parts together, or lets them go.
     Commit { parts: Vec<Part>, outcome: Outcome },
@@ -24,8 +24,28 @@ pub(super) enum Operation {
     Retain { percent: u64, consumer: Option<usize> },
     /// Closes the store and opens it again, for reading in between.
     Reopen,
-    /// Goes on with a store that was restored from a backup.
-    Restore,
+    /// Takes a backup, and keeps it in the place of the one before.
+    BackUp,
+    /// Goes on with a store that was restored: from the backup that was kept, or from a new one.
+    Restore { is_kept: bool },
+    /// Goes on with what a salvage makes of the store, which is not damaged.
+    Salvage,
+    /// Shreds a stream of local events.
+    #[cfg(feature = "encryption")]
+    Shred { id: u64 },
+    /// Changes the master key.
+    #[cfg(feature = "encryption")]
+    Rotate,
+    /// Lets a second process read all that it sees.
+    Look,
+}
+
+/// A store, and what is done to it.
+#[derive(Clone, Debug)]
+pub(super) struct Case {
+    /// Whether local events are sealed, where they can be.
+    pub(super) is_sealed: bool,
+    pub(super) operations: Vec<Operation>,
 }
 
 /// What is committed together with others.
@@ -64,15 +84,34 @@ pub(super) enum BatchPlace {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     Committed,
-    /// Committed, and durable only with the next one.
-    Relaxed,
+    /// Committed, and durable only by what follows.
+    Relaxed(Settled),
     Abandoned,
 }
 
-impl Operation {
+/// What makes durable what was committed before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Settled {
+    Flush,
+    Fold,
+    /// A commit that waits.
+    Append,
+    /// The end of the owner.
+    Reopen,
+}
+
+impl Case {
     pub(super) fn random(random: &mut fastrand::Rng) -> Self {
+        let is_sealed = random.bool() && cfg!(feature = "encryption");
+        let count = random.usize(1..=OPERATIONS_MAX);
+        Self { is_sealed, operations: (0..count).map(|_| Operation::random(random)).collect() }
+    }
+}
+
+impl Operation {
+    fn random(random: &mut fastrand::Rng) -> Self {
         let id = random.u64(..STREAMS);
-        match random.u8(..100) {
+        match random.u8(..116) {
             0..25 => {
                 let lengths = (0..random.usize(1..6)).map(|_| random.usize(..300)).collect();
                 let expected = [Expected::Any, Expected::Right, Expected::Wrong][random.usize(..3)];
@@ -82,8 +121,7 @@ impl Operation {
             28..30 => Self::Bulk { id },
             30..72 => {
                 let parts = (0..random.usize(..8)).map(|_| Part::random(random)).collect();
-                let outcome = [Outcome::Committed, Outcome::Committed, Outcome::Relaxed, Outcome::Abandoned];
-                Self::Commit { parts, outcome: outcome[random.usize(..4)] }
+                Self::Commit { parts, outcome: Outcome::random(random) }
             }
             72..77 => Self::OpenEpoch { device: random.u64(1..=DEVICES) },
             77..82 => Self::CloseEpoch { device: random.u64(1..=DEVICES), unheard: random.u64(..50) },
@@ -93,7 +131,25 @@ impl Operation {
                 Self::Retain { percent: random.u64(..100), consumer }
             }
             92..98 => Self::Reopen,
-            _ => Self::Restore,
+            98..100 => Self::BackUp,
+            100..103 => Self::Restore { is_kept: random.bool() },
+            103..105 => Self::Salvage,
+            #[cfg(feature = "encryption")]
+            105..109 => Self::Shred { id },
+            #[cfg(feature = "encryption")]
+            109 => Self::Rotate,
+            _ => Self::Look,
+        }
+    }
+}
+
+impl Outcome {
+    fn random(random: &mut fastrand::Rng) -> Self {
+        let settled = [Settled::Flush, Settled::Fold, Settled::Append, Settled::Reopen];
+        match random.u8(..4) {
+            0 | 1 => Self::Committed,
+            2 => Self::Relaxed(settled[random.usize(..4)]),
+            _ => Self::Abandoned,
         }
     }
 }
@@ -123,3 +179,6 @@ impl Part {
 pub(super) const DEVICES: u64 = 3;
 pub(super) const CONSUMERS: [&str; 2] = ["upstream", "sums"];
 const STREAMS: u64 = 4;
+
+/// The most operations of a case.
+const OPERATIONS_MAX: usize = 16;

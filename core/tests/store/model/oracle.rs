@@ -18,13 +18,22 @@ pub(super) struct Oracle {
     /// The latest epoch of each device.
     pub(super) epochs: BTreeMap<u64, u32>,
     pub(super) consumers: HashMap<&'static str, u64>,
+    /// How many events each stream has.
+    versions: HashMap<Stream, u64>,
+    /// How many events of each stream were shredded, if any were.
+    shredded: HashMap<Stream, u64>,
 }
+
+/// A stream's name and id.
+pub(super) type Stream = (&'static str, u64);
 
 /// An event.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Entry {
     pub(super) name: &'static str,
     pub(super) id: u64,
+    /// Its place in the stream.
+    pub(super) seq: u64,
     pub(super) bytes: Vec<u8>,
     /// The device, its epoch and lane, and its sequence there.
     pub(super) origin: Option<(u64, u32, u8, u64)>,
@@ -41,12 +50,13 @@ pub(super) struct Account {
 }
 
 /// The events of each stream, the retired ones too.
-pub(super) type Streams<'a> = BTreeMap<(&'static str, u64), StreamEvents<'a>>;
+pub(super) type Streams<'a> = BTreeMap<Stream, StreamEvents<'a>>;
 
 /// The events of a stream.
 #[derive(Default)]
 pub(super) struct StreamEvents<'a> {
-    pub(super) events: Vec<&'a [u8]>,
+    /// `None` where an event was shredded.
+    pub(super) events: Vec<Option<&'a [u8]>>,
     /// How many of them are retired.
     pub(super) first: usize,
 }
@@ -67,7 +77,7 @@ impl Oracle {
         let mut streams = Streams::new();
         for (global, entry) in (0..).zip(&self.log) {
             let stream = streams.entry((entry.name, entry.id)).or_default();
-            stream.events.push(&entry.bytes);
+            stream.events.push((!self.is_shredded(entry)).then_some(&entry.bytes));
             stream.first += usize::from(global < self.first);
         }
         streams
@@ -75,11 +85,41 @@ impl Oracle {
 
     /// How many events a stream has.
     pub(super) fn version(&self, name: &str, id: u64) -> u64 {
-        self.log.iter().filter(|entry| (entry.name, entry.id) == (name, id)).count() as u64
+        self.versions.get(&(name, id)).copied().unwrap_or(0)
+    }
+
+    /// Whether an event was shredded.
+    pub(super) fn is_shredded(&self, entry: &Entry) -> bool {
+        self.shredded.get(&(entry.name, entry.id)).is_some_and(|&end| entry.seq < end)
+    }
+
+    /// What an event shows of itself.
+    pub(super) fn slot<'e>(&self, entry: &'e Entry) -> Option<(&'e str, u64, &'e [u8])> {
+        (!self.is_shredded(entry)).then_some((entry.name, entry.id, &entry.bytes))
+    }
+
+    /// Shreds what a stream holds.
+    #[cfg(feature = "encryption")]
+    pub(super) fn shred(&mut self, stream: Stream) {
+        self.shredded.insert(stream, self.version(stream.0, stream.1));
+    }
+
+    /// The log as it was when a backup was taken. What was shredded since is gone there too.
+    pub(super) fn restored_from(&self, backed_up: &Self) -> Self {
+        Self { shredded: self.shredded.clone(), ..backed_up.clone() }
     }
 
     pub(super) fn push_local(&mut self, name: &'static str, id: u64, bytes: Vec<u8>) {
-        self.log.push(Entry { name, id, bytes, origin: None });
+        self.push((name, id), bytes, None);
+    }
+
+    fn push(&mut self, stream: Stream, bytes: Vec<u8>, origin: Option<(u64, u32, u8, u64)>) {
+        let version = self.versions.entry(stream).or_default();
+        let (name, id) = stream;
+        let seq = std::mem::replace(version, *version + 1);
+        // Where a longer log was shredded, this event is none of it.
+        self.shredded.entry(stream).and_modify(|end| *end = seq.min(*end));
+        self.log.push(Entry { name, id, seq, bytes, origin });
     }
 
     /// Where a batch of `len` events begins that has this place.
@@ -109,7 +149,7 @@ impl Oracle {
         let id = StreamId::of_device(DeviceId(device), number).0;
         for (seq, (name, bytes)) in (first..).zip(events) {
             let origin = Some((device, epoch, number, seq));
-            self.log.push(Entry { name, id, bytes: bytes.clone(), origin });
+            self.push((name, id), bytes.clone(), origin);
         }
         None
     }

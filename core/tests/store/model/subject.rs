@@ -1,26 +1,29 @@
 //! A store and its oracle, which have the same done to them.
 
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::Path;
 
 use tempfile::TempDir;
 use varve_core::{
     Append, AppendError, Committed, DeviceGap, DeviceId, DeviceSequence, Epoch, Event, ExpectedVersion,
-    GapReason, GlobalSequence, Lane, Refused, RetentionPolicy, StreamId, StreamSequence, TAIL_LEN_MIN, Varve,
-    restore,
+    GapReason, GlobalSequence, Lane, Refused, RetentionPolicy, StreamId, StreamSequence, Varve, restore,
+    salvage,
 };
 
-use super::operation::{BatchPlace, CONSUMERS, DEVICES, Expected, Operation, Outcome, Part};
+use super::beside::{Beside, Opening, Seen};
+use super::operation::{BatchPlace, CONSUMERS, DEVICES, Expected, Operation, Outcome, Part, Settled};
 use super::oracle::Oracle;
-use crate::{
-    Door, Reading, archived, binding, device_batch, door, new_dir_in_memory, reading, relaxed, sealed,
-};
+use crate::{Door, Reading, archived, binding, device_batch, door, new_dir_in_memory, reading, sealed};
 
 /// A store with a small tail, and what it must hold.
-pub(super) struct Subject {
-    /// Where the store lies.
-    path: PathBuf,
+pub(super) struct Subject<'b> {
+    /// Where the store lies, and what opens it.
+    opening: Opening,
     /// What holds it, and those that it was restored from.
     dirs: Vec<TempDir>,
+    /// The backup that was kept, and what it must hold.
+    kept: Option<(Vec<u8>, Oracle)>,
+    beside: &'b mut Beside,
     /// `None` only while it is opened again.
     pub(super) varve: Option<Varve>,
     pub(super) oracle: Oracle,
@@ -28,12 +31,13 @@ pub(super) struct Subject {
     pub(super) random: fastrand::Rng,
 }
 
-impl Subject {
-    pub(super) fn new() -> Self {
+impl<'b> Subject<'b> {
+    pub(super) fn new(is_sealed: bool, beside: &'b mut Beside) -> Self {
         let dir = new_dir_in_memory();
-        let path = dir.path().to_path_buf();
-        let (varve, random) = (Some(open(&path)), fastrand::Rng::with_seed(1));
-        let mut subject = Self { path, dirs: vec![dir], varve, oracle: Oracle::default(), random };
+        let opening = Opening { path: dir.path().to_path_buf(), is_sealed, master: 0 };
+        let (varve, random) = (Some(open(&opening)), fastrand::Rng::with_seed(1));
+        let (dirs, oracle) = (vec![dir], Oracle::default());
+        let mut subject = Self { opening, dirs, kept: None, beside, varve, oracle, random };
         let mut append = subject.varve().begin();
         append.descriptor(Reading::DESCRIPTOR).unwrap();
         append.descriptor(Door::DESCRIPTOR).unwrap();
@@ -48,26 +52,35 @@ impl Subject {
 
     pub(super) fn perform(&mut self, operation: &Operation) {
         match operation {
-            Operation::Append { id, lengths, expected } => self.append(*id, lengths, *expected),
+            Operation::Append { id, lengths, expected } => self.append("doors", *id, lengths, *expected),
             Operation::Burst { id, commits } => {
-                (0..*commits).for_each(|n| self.append(*id, &[n], Expected::Any))
+                (0..*commits).for_each(|n| self.append("doors", *id, &[n], Expected::Any))
             }
-            Operation::Bulk { id } => self.append(*id, &[BULK_EVENT_LEN; BULK_EVENTS], Expected::Right),
+            Operation::Bulk { id } => {
+                self.append("loads", *id, &[BULK_EVENT_LEN; BULK_EVENTS], Expected::Right)
+            }
             Operation::Commit { parts, outcome } => self.commit(parts, *outcome),
             Operation::OpenEpoch { device } => self.open_epoch(*device),
             Operation::CloseEpoch { device, unheard } => self.close_epoch(*device, *unheard),
             Operation::Fold => self.varve().fold().unwrap(),
             Operation::Retain { percent, consumer } => self.retain(*percent, *consumer),
-            Operation::Reopen => self.reopen(),
-            Operation::Restore => self.restore(),
+            Operation::Reopen => self.reopen(Seen::of(&self.oracle)),
+            Operation::BackUp => self.kept = Some((self.back_up(), self.oracle.clone())),
+            Operation::Restore { is_kept } => self.restore(*is_kept),
+            Operation::Salvage => self.salvage(),
+            #[cfg(feature = "encryption")]
+            Operation::Shred { id } => self.shred(*id),
+            #[cfg(feature = "encryption")]
+            Operation::Rotate => self.rotate(),
+            Operation::Look => self.look(),
         }
         self.check_some();
     }
 
-    fn append(&mut self, id: u64, lengths: &[usize], expected: Expected) {
-        let (version, next) = (self.oracle.version("doors", id), self.oracle.next());
+    fn append(&mut self, name: &'static str, id: u64, lengths: &[usize], expected: Expected) {
+        let (version, next) = (self.oracle.version(name, id), self.oracle.next());
         let events: Vec<_> = lengths.iter().map(|&len| door(&"x".repeat(len))).collect();
-        let mut doors = self.varve().stream::<Door, 4_000>("doors").unwrap();
+        let mut doors = self.varve().stream::<Door, 4_000>(name).unwrap();
         let id = StreamId(id);
         let appended = match expected {
             Expected::Any if events.len() == 1 => {
@@ -93,7 +106,7 @@ impl Subject {
             let places: Vec<_> = appended.iter().map(|(seq, global)| (seq.0, global.0)).collect();
             assert!(places.into_iter().eq((version..).zip(next..).take(events.len())));
         }
-        events.iter().for_each(|event| self.oracle.push_local("doors", id.0, archived(event)));
+        events.iter().for_each(|event| self.oracle.push_local(name, id.0, archived(event)));
     }
 
     fn commit(&mut self, parts: &[Part], outcome: Outcome) {
@@ -106,18 +119,25 @@ impl Subject {
         let committed = match outcome {
             Outcome::Abandoned => return,
             Outcome::Committed => append.commit().unwrap(),
-            Outcome::Relaxed => {
-                let committed = append.commit_relaxed().unwrap();
-                let shown = self.varve().next_global_seq().unwrap().0;
-                assert_eq!(shown, self.oracle.next(), "readers see what is durable alone");
-                self.varve().flush().unwrap();
-                committed
-            }
+            Outcome::Relaxed(_) => append.commit_relaxed().unwrap(),
         };
+        drop(append);
         let Committed { first, events, refused: told, .. } = committed;
         assert_eq!((first.0, events), (self.oracle.next(), after.next() - self.oracle.next()));
         assert_eq!(told.iter().map(|Refused { reason, .. }| *reason).collect::<Vec<_>>(), refused);
-        self.oracle = after;
+        if let Outcome::Relaxed(_) = outcome {
+            let shown = self.varve().next_global_seq().unwrap().0;
+            assert_eq!(shown, self.oracle.next(), "readers see what is durable alone");
+            self.look();
+        }
+        let durable = std::mem::replace(&mut self.oracle, after);
+        match outcome {
+            Outcome::Relaxed(Settled::Flush) => self.varve().flush().unwrap(),
+            Outcome::Relaxed(Settled::Fold) => self.varve().fold().unwrap(),
+            Outcome::Relaxed(Settled::Append) => self.append("doors", 0, &[1], Expected::Right),
+            Outcome::Relaxed(Settled::Reopen) => self.reopen(Seen::of(&durable)),
+            Outcome::Committed | Outcome::Abandoned => {}
+        }
     }
 
     /// Adds a part to an append and to the oracle, which says why it is refused if it is.
@@ -199,25 +219,91 @@ impl Subject {
         self.oracle.first = first;
     }
 
-    fn reopen(&mut self) {
+    /// Ends the owner, which has told others of what is `told`.
+    fn reopen(&mut self, told: Seen) {
         self.varve = None;
-        let view = Varve::open_read_only(&self.path).unwrap();
+        let view = Varve::open_read_only_with_config(&self.opening.path, self.opening.config()).unwrap();
         self.check_log(&view);
         drop(view);
-        self.varve = Some(open(&self.path));
+        // A process that has the store open already shows what the owner told of, or all that there is.
+        let seen = self.beside.look(&self.opening);
+        assert!(seen == told || seen == Seen::of(&self.oracle), "{seen:?} is neither {told:?} nor all");
+        self.varve = Some(open(&self.opening));
+        self.look();
         self.check_all();
     }
 
-    fn restore(&mut self) {
+    /// Lets the second process read everything.
+    fn look(&mut self) {
+        assert_eq!(self.beside.look(&self.opening), Seen::of(&self.oracle), "what the second process sees");
+    }
+
+    fn back_up(&mut self) -> Vec<u8> {
         let mut backup = Vec::new();
         self.varve().snapshot().unwrap().back_up(&mut backup).unwrap();
-        let (incarnation, dir) = (self.varve().incarnation(), new_dir_in_memory());
-        self.path = dir.path().join("store");
-        restore(&backup[..], &self.path).unwrap();
-        self.varve = Some(open(&self.path));
+        backup
+    }
+
+    fn restore(&mut self, is_kept: bool) {
+        let (backup, backed_up) = match self.kept.take().filter(|_| is_kept) {
+            Some(kept) => kept,
+            None => (self.back_up(), self.oracle.clone()),
+        };
+        self.go_on_with(|_, path| {
+            restore(&backup[..], path).unwrap();
+        });
+        self.oracle = self.oracle.restored_from(&backed_up);
+        self.check_all();
+    }
+
+    fn salvage(&mut self) {
+        let events = self.oracle.kept().len() as u64;
+        self.go_on_with(|damaged, path| {
+            let report = salvage(damaged, path).unwrap();
+            let lost = (report.lost_events, report.rows_made_up, report.unreadable_pages);
+            assert!(
+                (report.events, lost) == (events, (0, 0, 0)) && report.verification.is_sound(),
+                "{report}"
+            );
+        });
+        self.check_all();
+    }
+
+    /// Closes the store, and opens the one that is made of it, with the keys as they are now.
+    fn go_on_with(&mut self, make: impl FnOnce(&Path, &Path)) {
+        let incarnation = self.varve().incarnation();
+        self.varve = None;
+        let dir = new_dir_in_memory();
+        let path = dir.path().join("store");
+        make(&self.opening.path, &path);
+        if self.opening.is_sealed {
+            fs::copy(self.opening.path.join("keys"), path.join("keys")).unwrap();
+        }
+        self.opening.path = path;
+        self.varve = Some(open(&self.opening));
         assert_ne!(self.varve().incarnation(), incarnation);
         self.dirs.push(dir);
-        self.check_all();
+    }
+
+    #[cfg(feature = "encryption")]
+    fn shred(&mut self, id: u64) {
+        use varve_core::KeysError::{NoMasterKey, NotSealed};
+        let (is_sealed, version) = (self.opening.is_sealed, self.oracle.version("doors", id));
+        match self.varve().shred("doors", StreamId(id)) {
+            Ok(()) => self.oracle.shred(("doors", id)),
+            Err(AppendError::Keys(NoMasterKey)) => assert!(!is_sealed),
+            Err(AppendError::Keys(NotSealed { .. })) => assert!(is_sealed && version == 0),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    #[cfg(feature = "encryption")]
+    fn rotate(&mut self) {
+        if self.opening.is_sealed {
+            self.opening.master = self.opening.master.wrapping_add(1);
+            let master = self.opening.master_key();
+            self.varve().rotate_master(&master).unwrap();
+        }
     }
 }
 
@@ -250,10 +336,8 @@ fn gap(
     DeviceGap { device, epoch, lane, first: DeviceSequence(first), len, reason, chain, ingest_us: 9 }
 }
 
-fn open(path: &Path) -> Varve {
-    let mut config = relaxed();
-    config.tail_len = TAIL_LEN_MIN;
-    Varve::with_config(path, config).unwrap()
+fn open(opening: &Opening) -> Varve {
+    Varve::with_config(&opening.path, opening.config()).unwrap()
 }
 
 /// The stream names of a device's channels.
