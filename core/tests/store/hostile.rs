@@ -1,4 +1,4 @@
-//! Damage to any file of a store: an error with a place, or the state before the last commit; never a wrong event. Another
+//! Damage to any file of a store: an error with a place, or none at all; never a wrong event, nor fewer of them. Another
 //! process reads the damaged stores, since LMDB follows whatever its own pages say, and may die of them.
 
 mod blow;

@@ -52,11 +52,6 @@ impl Area {
 }
 
 impl Blow {
-    /// Whether the last commit may count as torn: nothing later tells that it was flushed.
-    pub(super) fn may_cost_the_last_commit(&self) -> bool {
-        self.area == Area::Record || self.name == "tail" && self.manner == Manner::Flipped
-    }
-
     /// Whether LMDB's own pages are damaged, which have no checksum.
     pub(super) fn is_lmdbs(&self) -> bool {
         self.area == Area::Lmdb

@@ -78,6 +78,5 @@ pub(super) const LETTERS: &str = "letters";
 const FOLDED_TURNS: u64 = 30;
 pub(super) const TURNS: u64 = 42;
 
-/// A turn is a door, a letter, and the batch of a device, which is the last commit.
+/// A turn is a door, a letter, and a batch of five events.
 pub(super) const EVENTS_OF_TURN: u64 = 7;
-pub(super) const EVENTS_OF_LAST_COMMIT: usize = 5;

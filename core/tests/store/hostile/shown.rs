@@ -7,7 +7,7 @@ use varve_core::{
 };
 
 use super::blow::Blow;
-use super::image::{EVENTS_OF_LAST_COMMIT, EVENTS_OF_TURN, LETTERS, TURNS, config, consumer};
+use super::image::{EVENTS_OF_TURN, LETTERS, TURNS, config, consumer};
 use crate::{Door, door};
 
 /// All that a store shows.
@@ -36,11 +36,6 @@ impl Whole {
         let consumers = (0..TURNS).map(|turn| view.consumer(&consumer(turn)));
         let consumers = consumers.collect::<Result<_, _>>()?;
         Ok(Self { log, streams: view.streams()?, devices: view.devices()?, consumers })
-    }
-
-    /// Whether what follows the first `events` is no more than the last commit.
-    fn may_lack(&self, events: usize) -> bool {
-        self.log.len() - events <= EVENTS_OF_LAST_COMMIT
     }
 }
 
@@ -90,18 +85,10 @@ pub(super) fn check_mended(dir: &Path, image: &Path, blow: &Blow, whole: &Whole)
     }
 }
 
-/// What is shown is what was stored. In the tail alone the last commit may count as torn: no later one tells that it was
-/// flushed.
+/// What is shown is what was stored, all of it: the watermark tells how much that is.
 fn check_shown(view: &VarveView, blow: &Blow, whole: &Whole) {
     match Whole::of(view) {
-        Ok(shown) if shown.log.len() == whole.log.len() => {
-            assert!(blow.is_lmdbs() || shown == *whole, "{blow:?}")
-        }
-        Ok(shown) => {
-            let may_be_torn = blow.may_cost_the_last_commit() && whole.may_lack(shown.log.len());
-            assert!(blow.is_lmdbs() || may_be_torn, "{blow:?}");
-            assert!(blow.is_lmdbs() || whole.log.starts_with(&shown.log), "{blow:?}");
-        }
+        Ok(shown) => assert!(blow.is_lmdbs() || shown == *whole, "{blow:?}"),
         Err(error) => tolerate(blow, &error),
     }
     check_places(view, blow, whole);
@@ -111,14 +98,8 @@ fn check_shown(view: &VarveView, blow: &Blow, whole: &Whole) {
 fn check_places(view: &VarveView, blow: &Blow, whole: &Whole) {
     for (global, stored) in whole.log.iter().enumerate() {
         match view.global_reader().get_bytes(GlobalSequence(global as u64)) {
-            Ok(Some(bytes)) => {
-                let is_appended = blow.may_cost_the_last_commit() && whole.may_lack(global);
-                assert!(is_appended || &*bytes == stored, "{blow:?}: {global} is another event");
-            }
-            Ok(None) => {
-                let is_torn = blow.may_cost_the_last_commit() && whole.may_lack(global);
-                assert!(blow.is_lmdbs() || is_torn, "{blow:?}: {global} is absent");
-            }
+            Ok(Some(bytes)) => assert!(&*bytes == stored, "{blow:?}: {global} is another event"),
+            Ok(None) => assert!(blow.is_lmdbs(), "{blow:?}: {global} is absent"),
             Err(error) => tolerate(blow, &error),
         }
     }
