@@ -11,6 +11,7 @@ mod defects;
 mod devices;
 mod expecting;
 mod folding;
+mod forgetting;
 mod formats;
 mod growth;
 mod hostile;

@@ -36,6 +36,7 @@ fn second_process() {
         "read sealed" => crate::sealing::read_beside_the_owner(Path::new(&path)),
         "follow to the end" => crate::concurrent::follow_to_the_end(Path::new(&path)),
         "tell what is seen" => crate::model::tell_what_is_seen(),
+        "follow what is forgotten" => crate::forgetting::follow_what_is_forgotten(Path::new(&path)),
         "bear damage" => crate::hostile::bear_damage(Path::new(&path)),
         "own" => own(Path::new(&path)),
         "hold a snapshot" => crate::pinning::hold_a_snapshot(Path::new(&path)),
