@@ -1,6 +1,7 @@
 //! Where local events go, by what they are appended as.
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{Hash, Hasher};
 
 use foldhash::fast::RandomState;
 
@@ -10,8 +11,15 @@ use crate::{DescriptorHash, StreamId};
 #[derive(Debug)]
 pub(in crate::store) struct Routes<V> {
     /// There are few names, and many ids.
-    by_name: BTreeMap<Box<str>, HashMap<(StreamId, DescriptorHash), V, RandomState>>,
+    by_name: BTreeMap<Box<str>, HashMap<Target, V, RandomState>>,
     len: usize,
+}
+
+/// Which events of a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Target {
+    id: StreamId,
+    descriptor: DescriptorHash,
 }
 
 impl<V: Copy> Routes<V> {
@@ -22,7 +30,7 @@ impl<V: Copy> Routes<V> {
 
     /// That of events of a descriptor in the stream `id` of a name.
     pub(in crate::store) fn get(&self, name: &str, id: StreamId, descriptor: DescriptorHash) -> Option<V> {
-        self.by_name.get(name)?.get(&(id, descriptor)).copied()
+        self.by_name.get(name)?.get(&Target { id, descriptor }).copied()
     }
 
     /// Adds one, or replaces it.
@@ -37,7 +45,14 @@ impl<V: Copy> Routes<V> {
             Some(of_name) => of_name,
             None => self.by_name.entry(name.into()).or_default(),
         };
-        self.len += usize::from(of_name.insert((id, descriptor), value).is_none());
+        self.len += usize::from(of_name.insert(Target { id, descriptor }, value).is_none());
+    }
+}
+
+impl Hash for Target {
+    /// Few events of a stream have another descriptor than the rest.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.id.hash(state);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Makes blocks: takes events in global order, and groups them by run.
 
 use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
 
 use foldhash::fast::RandomState;
 
@@ -37,7 +38,7 @@ pub(crate) struct BlockWriter {
 }
 
 /// What all events of a run share.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RunKey {
     /// The stream's number.
     pub(crate) stream: u32,
@@ -63,6 +64,13 @@ impl RunKey {
         let (device, epoch, lane) =
             run.origin().map_or((0, Epoch(0), Lane(0)), |origin| (origin.device, origin.epoch, origin.lane));
         Self { stream, descriptor, device, epoch, lane, timed, sealed }
+    }
+}
+
+impl Hash for RunKey {
+    /// Few runs of a block have both the stream and the device of another.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(u64::from(self.stream) << 32 | u64::from(self.device));
     }
 }
 
