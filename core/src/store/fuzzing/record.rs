@@ -48,7 +48,7 @@ pub fn sample_records() -> Vec<Vec<u8>> {
         writer.row(TableNumber(3), b"doors", &[]);
     };
     let block_and_rows = |writer: &mut RecordWriter| {
-        writer.block(&sample_blocks()[0]);
+        writer.block(|out| out.extend_from_slice(&sample_blocks()[0]));
         rows(writer);
     };
     vec![sample(0, |_| {}), sample(0, rows), sample(3, block_and_rows)]

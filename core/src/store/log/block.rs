@@ -14,6 +14,7 @@ mod columns;
 mod quarantine;
 mod run;
 mod run_events;
+mod run_writer;
 mod sealed_run;
 mod stretch;
 mod writer;

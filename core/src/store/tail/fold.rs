@@ -270,6 +270,7 @@ impl<'f, 't> Merge<'f, 't> {
             return Ok(());
         }
         let block = self.block.first();
+        self.encoded.clear();
         self.block.finish(self.encoded);
         self.tables.block.put(self.txn, &block.0.to_be_bytes(), self.encoded)?;
         for (run, (stream, first, count)) in self.block.runs().enumerate() {

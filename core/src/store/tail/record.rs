@@ -94,16 +94,26 @@ impl RecordWriter {
         self.chunks.clear();
     }
 
-    /// Adds a finished block.
-    pub(in crate::store) fn block(&mut self, block: &[u8]) {
-        let (at, len) = self.chunk(KIND_BLOCK, TableNumber(0), &[], block);
+    /// Whether nothing was added.
+    pub(in crate::store) fn is_empty(&self) -> bool {
+        self.chunks.is_empty()
+    }
+
+    /// How long the body is.
+    pub(in crate::store) fn body_len(&self) -> usize {
+        self.body_len
+    }
+
+    /// Adds a block, which `emit` writes behind what it is given.
+    pub(in crate::store) fn block(&mut self, emit: impl FnOnce(&mut Vec<u8>)) {
+        let (at, len) = self.chunk(KIND_BLOCK, TableNumber(0), &[], emit);
         self.chunks.push(Span::Block { at, len });
     }
 
     /// Adds a row: a key of 1 to 511 bytes, and its value.
     pub(in crate::store) fn row(&mut self, table: TableNumber, key: &[u8], value: &[u8]) {
         assert!((1..=KEY_LEN_MAX).contains(&key.len()), "a key has a length that LMDB takes");
-        let (at, value_len) = self.chunk(KIND_ROW, table, key, value);
+        let (at, value_len) = self.chunk(KIND_ROW, table, key, |out| out.extend_from_slice(value));
         self.chunks.push(Span::Row { at, table, key_len: key.len() as u16, value_len });
     }
 
@@ -130,17 +140,25 @@ impl RecordWriter {
         &self.bytes[..HEADER_LEN + self.body_len]
     }
 
-    /// Adds a chunk, and returns where its key begins, and how long its content is.
-    fn chunk(&mut self, kind: u8, table: TableNumber, key: &[u8], content: &[u8]) -> (u32, u32) {
+    /// Adds a chunk whose content `emit` writes, and returns where its key begins, and how long its content is.
+    fn chunk(
+        &mut self,
+        kind: u8,
+        table: TableNumber,
+        key: &[u8],
+        emit: impl FnOnce(&mut Vec<u8>),
+    ) -> (u32, u32) {
         self.bytes.truncate(HEADER_LEN + self.body_len);
         self.bytes.extend_from_slice(&[kind, table.0]);
         self.bytes.extend_from_slice(&(key.len() as u16).to_le_bytes());
-        self.bytes.extend_from_slice(&(content.len() as u32).to_le_bytes());
+        self.bytes.extend_from_slice(&[0; 4]);
         let at = self.bytes.len();
         self.bytes.extend_from_slice(key);
-        self.bytes.extend_from_slice(content);
+        emit(&mut self.bytes);
+        let len = (self.bytes.len() - at - key.len()) as u32;
+        self.bytes[at - 4..at].copy_from_slice(&len.to_le_bytes());
         self.body_len = self.bytes.len() - HEADER_LEN;
-        (at as u32, content.len() as u32)
+        (at as u32, len)
     }
 }
 

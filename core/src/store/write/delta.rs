@@ -1,34 +1,22 @@
-//! What an append changes, before it is anywhere: the blocks that it adds, and the rows that it puts.
+//! The rows that an append puts, before they are anywhere.
 
 use std::collections::BTreeMap;
 
 use crate::store::log::tables::Row;
 use crate::store::tail::{CHUNK_HEAD_LEN, RecordWriter, RowKey, TableNumber};
 
-/// The changes of one commit, in memory. It becomes one record of the tail, or is written to LMDB directly.
+/// The rows of one commit, in memory, on their way into its record of the tail.
 #[derive(Debug, Default)]
 pub(in crate::store) struct Delta {
-    blocks: Vec<Vec<u8>>,
     rows: BTreeMap<Vec<u8>, Vec<u8>>,
-    /// The bytes of blocks and rows, with what a record adds to each.
+    /// Their bytes, with what a record adds to each.
     len: usize,
 }
 
 impl Delta {
-    /// Whether nothing changes.
-    pub(in crate::store) fn is_empty(&self) -> bool {
-        self.blocks.is_empty() && self.rows.is_empty()
-    }
-
-    /// How long the body of its record is, at most.
+    /// How much longer they make the body of the record, at most.
     pub(in crate::store) fn len(&self) -> usize {
         self.len
-    }
-
-    /// Adds a block, which follows those before.
-    pub(in crate::store) fn push_block(&mut self, block: &[u8]) {
-        self.len += CHUNK_HEAD_LEN + block.len();
-        self.blocks.push(block.to_vec());
     }
 
     /// Puts a row.
@@ -37,9 +25,8 @@ impl Delta {
         self.rows.insert(RowKey::new(table, key).into_bytes(), value.to_vec());
     }
 
-    /// Writes everything into a record.
+    /// Writes all rows into a record.
     pub(in crate::store) fn emit(&self, record: &mut RecordWriter) {
-        self.blocks.iter().for_each(|block| record.block(block));
         self.rows().for_each(|(table, (key, value))| record.row(table, key, value));
     }
 

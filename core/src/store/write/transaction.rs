@@ -18,7 +18,7 @@ use crate::store::log::run_index::RunIndex;
 use crate::store::log::tables::{Table, Tables};
 use crate::store::log::time_index;
 use crate::store::sealing::AppendSealing;
-use crate::store::tail::TailView;
+use crate::store::tail::{RECORD_BODY_LEN_MAX, RecordWriter, TailView};
 use crate::store::write::append::Committed;
 use crate::store::write::delta::Delta;
 use crate::store::write::known_streams::{FoundStreams, KnownStreams};
@@ -48,8 +48,8 @@ pub(in crate::store) struct Transaction<'w> {
 
 /// Where an append is going.
 pub(in crate::store) enum Target<'w> {
-    /// To the tail, as one record, whose body may have `len_max` bytes.
-    Tail { read: ReadTransaction, tail: TailView, delta: Delta, len_max: usize },
+    /// To the tail, as one record: its blocks stand there already, its rows come when the append is closed.
+    Tail { read: ReadTransaction, tail: TailView, delta: Delta, record: &'w mut RecordWriter },
     /// To LMDB, which has taken the whole tail in the same transaction.
     Direct(RwTxn<'w>),
 }
@@ -57,8 +57,6 @@ pub(in crate::store) enum Target<'w> {
 /// What an append has come to.
 pub(in crate::store) struct Finished {
     pub(in crate::store) committed: Committed,
-    /// What is to be written to the tail, where that is the target.
-    pub(in crate::store) delta: Option<Delta>,
     /// For the writer to learn, once the changes are written.
     pub(in crate::store) found: FoundStreams,
 }
@@ -116,29 +114,34 @@ impl<'w> Transaction<'w> {
         self.write_lanes()?;
         self.sealing.store_keys()?;
         self.committed.events = self.next.0 - self.committed.first.0;
-        if self.has_outgrown_the_tail() { Err(AppendError::Full) } else { Ok(()) }
+        if self.has_outgrown_the_tail() {
+            return Err(AppendError::Full);
+        }
+        if let Target::Tail { delta, record, .. } = &mut self.target {
+            std::mem::take(delta).emit(record);
+        }
+        Ok(())
     }
 
-    /// Hands over what a closed append is to change; nothing has happened before. Where its target is LMDB, that commits
-    /// it, and there is nothing to hand over.
+    /// Ends a closed append; nothing has happened before. Where its target is LMDB, that commits it; or else its record is
+    /// to be written.
     pub(in crate::store) fn finish(self, environment: &Environment) -> Result<Finished, AppendError> {
         if self.committed.events > 0 {
             environment.quota().check()?;
         }
-        let delta = match self.target {
-            Target::Tail { delta, .. } => Some(delta),
-            Target::Direct(txn) => {
-                environment.commit(txn)?;
-                None
-            }
-        };
-        Ok(Finished { committed: self.committed, delta, found: self.found })
+        if let Target::Direct(txn) = self.target {
+            environment.commit(txn)?;
+        }
+        Ok(Finished { committed: self.committed, found: self.found })
     }
 
     /// Whether the append holds more than the tail takes, and is to begin anew with LMDB as its target. Until it does,
     /// it takes nothing more.
     pub(in crate::store) fn has_outgrown_the_tail(&self) -> bool {
-        matches!(&self.target, Target::Tail { delta, len_max, .. } if delta.len() > *len_max)
+        match &self.target {
+            Target::Tail { delta, record, .. } => record.body_len() + delta.len() > RECORD_BODY_LEN_MAX,
+            Target::Direct(_) => false,
+        }
     }
 
     /// The rows as this append has left them.
@@ -252,10 +255,13 @@ impl<'w> Transaction<'w> {
             return Ok(());
         }
         self.sealing.seal(self.target.rows(self.tables), self.block)?;
-        self.block.finish(self.encoded);
         match &mut self.target {
-            Target::Tail { delta, .. } => delta.push_block(self.encoded),
-            Target::Direct(txn) => put_block(self.tables, txn, self.block, self.encoded)?,
+            Target::Tail { record, .. } => record.block(|out| self.block.finish(out)),
+            Target::Direct(txn) => {
+                self.encoded.clear();
+                self.block.finish(self.encoded);
+                put_block(self.tables, txn, self.block, self.encoded)?;
+            }
         }
         self.block.begin(self.next, self.moment.domain);
         if self.has_outgrown_the_tail() { Err(AppendError::Full) } else { Ok(()) }

@@ -15,6 +15,7 @@ use crate::store::sealing::Sealing;
 use crate::store::tail::folder::{Folder, is_map_full};
 use crate::store::tail::{RECORD_BODY_LEN_MAX, RecordWriter, Tail};
 use crate::store::write::append::Committed;
+use crate::store::write::delta::Delta;
 use crate::store::write::known_streams::KnownStreams;
 use crate::store::write::transaction::{Finished, Target, Transaction};
 #[cfg(feature = "encryption")]
@@ -196,23 +197,23 @@ impl State {
         tail: &Tail,
         body: &mut impl FnMut(&mut Transaction<'_>) -> Result<R, AppendError>,
     ) -> Result<Attempt<R>, AppendError> {
-        let (read, view) = environment.read_with(tail.written())?;
-        let target =
-            Target::Tail { read, tail: view, delta: Default::default(), len_max: RECORD_BODY_LEN_MAX };
-        let mut transaction = self.begin(target, environment.tables())?;
+        let (read, tail_view) = environment.read_with(tail.written())?;
+        let Self { block, encoded, record, known, domain, sealing, .. } = self;
+        record.begin();
+        let moment = Moment { domain: domain.number, now_us: HostClock.now_us() };
+        let target = Target::Tail { read, tail: tail_view, delta: Delta::default(), record };
+        let (tables, sealing) = (environment.tables(), sealing.append());
+        let mut transaction = Transaction::begin(target, tables, block, encoded, sealing, known, moment)?;
         let result = body(&mut transaction);
         let result = match result.and_then(|result| transaction.close().map(|()| result)) {
             Err(_) if transaction.has_outgrown_the_tail() => return Ok(Attempt::Outgrown),
             result => result?,
         };
-        let Finished { committed, delta, found } = transaction.finish(environment)?;
-        let delta = delta.expect("its target is the tail");
-        if delta.is_empty() {
+        let Finished { committed, found } = transaction.finish(environment)?;
+        if self.record.is_empty() {
             // What it read may be written and not yet durable: whoever waits for this commit waits for that.
             return Ok(Attempt::Written(result, committed, tail.last_written()));
         }
-        self.record.begin();
-        delta.emit(&mut self.record);
         let commit = self.write_record(tail, committed.events as u32)?;
         self.known.learn(found);
         Ok(Attempt::Written(result, committed, commit))
@@ -237,7 +238,7 @@ impl State {
         let finished = transaction.finish(environment);
         // What LMDB holds after a commit that failed is not for the writer to guess.
         let finished = finished.inspect_err(|_| self.known = KnownStreams::default());
-        let Finished { committed, found, .. } = finished?;
+        let Finished { committed, found } = finished?;
         self.known.learn(found);
         let next = GlobalSequence(committed.first.0 + committed.events);
         let commit = self.confirm(tail, next)?;
@@ -271,16 +272,6 @@ impl State {
         let commit = self.write_record(tail, 0)?;
         tail.wait(commit)?;
         Ok(commit)
-    }
-
-    fn begin<'w>(
-        &'w mut self,
-        target: Target<'w>,
-        tables: &'w Tables,
-    ) -> Result<Transaction<'w>, AppendError> {
-        let moment = Moment { domain: self.domain.number, now_us: HostClock.now_us() };
-        let Self { block, encoded, sealing, known, .. } = self;
-        Transaction::begin(target, tables, block, encoded, sealing.append(), known, moment)
     }
 
     /// Writes the record as the next commit, whose number it returns.

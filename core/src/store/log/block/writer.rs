@@ -5,13 +5,12 @@ use std::hash::{Hash, Hasher};
 
 use foldhash::fast::RandomState;
 
-use super::columns::{TickState, push_varint, varint_len};
+use super::columns::{push_varint, varint_len};
+use super::run::{END_LEN, RUN_LEN, Run, RunHeader};
+use super::run_writer::{RunWriter, RunWriters};
 #[cfg(any(test, feature = "encryption"))]
-use super::run::shape;
-use super::run::{END_LEN, Origin, RUN_LEN, Run, RunHeader};
+use super::sealed_run::SealedRun;
 use super::sealed_run::UNIT_OVERHEAD;
-#[cfg(any(test, feature = "encryption"))]
-use super::sealed_run::{SealedRun, UNIT_FRONT_LEN};
 use super::{BLOCK_LEN_MAX, Block, CODEC_PLAIN, Damage, MAGIC, VERSION, field};
 use crate::{ArchiveError, DeviceSequence, Epoch, GlobalSequence, Lane, StreamSequence, zigzag};
 
@@ -20,7 +19,7 @@ use crate::{ArchiveError, DeviceSequence, Epoch, GlobalSequence, Lane, StreamSeq
 pub(crate) struct BlockWriter {
     first: GlobalSequence,
     domain: u32,
-    runs: Vec<RunWriter>,
+    runs: RunWriters,
     /// The run that an event of each key would extend.
     open: HashMap<RunKey, usize, RandomState>,
     /// The run that took the last event, which most often takes the next.
@@ -32,9 +31,6 @@ pub(crate) struct BlockWriter {
     order: PairsWriter,
     /// How many events came when.
     ingest: PairsWriter,
-    spare: Vec<RunWriter>,
-    /// The bytes that the buffers in `spare` hold.
-    spare_len: usize,
 }
 
 /// What all events of a run share.
@@ -102,15 +98,13 @@ impl BlockWriter {
         Self {
             first: GlobalSequence(0),
             domain: 0,
-            runs: Vec::new(),
+            runs: RunWriters::default(),
             open: HashMap::default(),
             latest: 0,
             events: 0,
             runs_len: field::RUNS,
             order: PairsWriter::default(),
             ingest: PairsWriter::default(),
-            spare: Vec::new(),
-            spare_len: 0,
         }
     }
 
@@ -118,9 +112,7 @@ impl BlockWriter {
     pub(crate) fn begin(&mut self, first: GlobalSequence, domain: u32) {
         self.first = first;
         self.domain = domain;
-        while let Some(run) = self.runs.pop() {
-            self.keep(run);
-        }
+        self.runs.clear();
         self.open.clear();
         self.latest = 0;
         self.events = 0;
@@ -178,7 +170,7 @@ impl BlockWriter {
             Ok(added) => added,
             Err(error) => {
                 if run.is_none() {
-                    self.forget_last_run();
+                    self.runs.pop();
                 }
                 return Err(match error {
                     PushError::Archive(ArchiveError::TooLarge) if room < len_max => PushError::Full,
@@ -251,10 +243,10 @@ impl BlockWriter {
         self.close_all_runs();
         let before = self.runs.len();
         for index in 0..block.runs() {
-            let mut run = self.spare_run();
+            let added = self.runs.add();
+            let run = &mut self.runs[added];
             run.copy(&block.run(index)?).map_err(|reason| block.damage(reason))?;
             self.runs_len += RUN_LEN + run.events().len() + run.columns_len();
-            self.runs.push(run);
         }
         for stretch in block.stretches() {
             let stretch = stretch?;
@@ -266,7 +258,7 @@ impl BlockWriter {
         Ok(true)
     }
 
-    /// Writes the block to `out`, replacing what it held.
+    /// Writes the block behind what `out` holds.
     ///
     /// # Panics
     ///
@@ -277,32 +269,32 @@ impl BlockWriter {
             self.runs.iter().all(RunWriter::is_ready),
             "what is to be sealed is sealed before it is written"
         );
-        out.clear();
-        out.resize(field::RUNS, 0);
+        let start = out.len();
+        out.resize(start + field::RUNS, 0);
         self.emit_runs(out);
-        let order_at = if self.runs.len() > 1 { out.len() } else { 0 };
+        let order_at = if self.runs.len() > 1 { out.len() - start } else { 0 };
         if order_at > 0 {
             self.order.pairs.iter().for_each(|&(run, n)| push_pair(out, run, n));
         }
         let (ingest_min, ingest_max) = self.ingest.bounds();
-        let ingest_at = if ingest_min < ingest_max { out.len() } else { 0 };
+        let ingest_at = if ingest_min < ingest_max { out.len() - start } else { 0 };
         if ingest_at > 0 {
             self.emit_ingest(ingest_min, out);
         }
-        let head = &mut out[..field::RUNS];
-        put(head, field::MAGIC, &MAGIC);
-        put(head, field::VERSION, &VERSION.to_le_bytes());
-        put(head, field::CODEC, &CODEC_PLAIN.to_le_bytes());
-        put(head, field::FIRST, &self.first.0.to_le_bytes());
-        put(head, field::EVENTS, &self.events.to_le_bytes());
-        put(head, field::RUN_COUNT, &(self.runs.len() as u16).to_le_bytes());
-        put(head, field::DOMAIN, &self.domain.to_le_bytes());
-        put(head, field::INGEST_MIN, &ingest_min.to_le_bytes());
-        put(head, field::INGEST_MAX, &ingest_max.to_le_bytes());
-        put(head, field::ORDER_AT, &(order_at as u32).to_le_bytes());
-        put(head, field::INGEST_AT, &(ingest_at as u32).to_le_bytes());
-        seal(out);
-        assert!(out.len() <= BLOCK_LEN_MAX, "the room was counted event by event");
+        let block = &mut out[start..];
+        put(block, field::MAGIC, &MAGIC);
+        put(block, field::VERSION, &VERSION.to_le_bytes());
+        put(block, field::CODEC, &CODEC_PLAIN.to_le_bytes());
+        put(block, field::FIRST, &self.first.0.to_le_bytes());
+        put(block, field::EVENTS, &self.events.to_le_bytes());
+        put(block, field::RUN_COUNT, &(self.runs.len() as u16).to_le_bytes());
+        put(block, field::DOMAIN, &self.domain.to_le_bytes());
+        put(block, field::INGEST_MIN, &ingest_min.to_le_bytes());
+        put(block, field::INGEST_MAX, &ingest_max.to_le_bytes());
+        put(block, field::ORDER_AT, &(order_at as u32).to_le_bytes());
+        put(block, field::INGEST_AT, &(ingest_at as u32).to_le_bytes());
+        seal(block);
+        assert!(block.len() <= BLOCK_LEN_MAX, "the room was counted event by event");
     }
 
     /// The run that would take the next event of `key`, if it is the event after the run's last.
@@ -315,31 +307,9 @@ impl BlockWriter {
     }
 
     fn open_run(&mut self, key: RunKey, meta: &EventMeta) -> usize {
-        let mut run = self.spare_run();
-        run.begin(key, meta);
-        self.runs.push(run);
-        self.runs.len() - 1
-    }
-
-    fn forget_last_run(&mut self) {
-        if let Some(run) = self.runs.pop() {
-            self.keep(run);
-        }
-    }
-
-    fn spare_run(&mut self) -> RunWriter {
-        let Some(run) = self.spare.pop() else { return RunWriter::new() };
-        self.spare_len -= run.capacity();
-        run
-    }
-
-    /// Keeps the buffers of a run for later blocks, within [`SPARE_LEN_MAX`].
-    fn keep(&mut self, run: RunWriter) {
-        let len = self.spare_len + run.capacity();
-        if len <= SPARE_LEN_MAX {
-            self.spare_len = len;
-            self.spare.push(run);
-        }
+        let index = self.runs.add();
+        self.runs[index].begin(key, meta);
+        index
     }
 
     fn close_all_runs(&mut self) {
@@ -355,7 +325,7 @@ impl BlockWriter {
     fn emit_runs(&self, out: &mut Vec<u8>) {
         let mut events_at = field::RUNS + self.runs.len() * RUN_LEN;
         let mut columns_at = events_at + self.runs.iter().map(|run| run.events().len()).sum::<usize>();
-        for run in &self.runs {
+        for run in self.runs.iter() {
             let columns_len = run.columns_len();
             RunHeader {
                 stream: run.key.stream,
@@ -389,223 +359,6 @@ impl BlockWriter {
         for &(time, n) in &self.ingest.pairs {
             push_pair(out, zigzag(time.wrapping_sub(before) as i64), n);
             before = time;
-        }
-    }
-}
-
-/// A run in the making.
-#[derive(Debug)]
-struct RunWriter {
-    key: RunKey,
-    first: StreamSequence,
-    device_first: DeviceSequence,
-    count: u32,
-    /// The events, then room that was zeroed once.
-    events: Vec<u8>,
-    events_len: usize,
-    /// The length of every event, while they have one.
-    stride: Option<usize>,
-    /// The end of every event, once their lengths differ.
-    ends: Vec<u16>,
-    ticks: Vec<u8>,
-    tick_state: TickState,
-    /// What stands for events and columns once they are sealed.
-    unit: Vec<u8>,
-}
-
-impl RunWriter {
-    fn new() -> Self {
-        Self {
-            key: RunKey {
-                stream: 0,
-                descriptor: 0,
-                device: 0,
-                epoch: Epoch(0),
-                lane: Lane(0),
-                timed: false,
-                sealed: false,
-            },
-            first: StreamSequence(0),
-            device_first: DeviceSequence(0),
-            count: 0,
-            events: Vec::new(),
-            events_len: 0,
-            stride: None,
-            ends: Vec::new(),
-            ticks: Vec::new(),
-            tick_state: TickState::default(),
-            unit: Vec::new(),
-        }
-    }
-
-    fn begin(&mut self, key: RunKey, meta: &EventMeta) {
-        self.key = key;
-        self.first = meta.stream_seq;
-        self.device_first = meta.device_seq;
-        self.count = 0;
-        self.events_len = 0;
-        self.stride = None;
-        self.ends.clear();
-        self.ticks.clear();
-        self.tick_state = TickState::default();
-        self.unit.clear();
-    }
-
-    /// Takes over a run of a block as it is.
-    fn copy(&mut self, run: &Run<'_>) -> Result<(), &'static str> {
-        let device_seq = run.origin().map_or(DeviceSequence(0), |origin| origin.first);
-        self.begin(
-            RunKey::of(run),
-            &EventMeta { stream_seq: run.first(), device_seq, ticks: 0, ingest_us: 0 },
-        );
-        self.count = run.count();
-        self.stride = (run.stride() > 0).then_some(run.stride());
-        if run.is_sealed() {
-            self.unit.extend_from_slice(run.body());
-            return Ok(());
-        }
-        self.spare(run.body().len()).copy_from_slice(run.body());
-        self.events_len = run.body().len();
-        let ends = run.ends().chunks_exact(END_LEN).map(|end| u16::from_le_bytes([end[0], end[1]]));
-        self.ends.extend(ends);
-        self.ticks.extend_from_slice(run.ticks_column()?);
-        Ok(())
-    }
-
-    /// Makes the unit of a run that is to be sealed, and wipes what it holds plain.
-    #[cfg(any(test, feature = "encryption"))]
-    fn seal<E>(
-        &mut self,
-        seal: &mut impl FnMut(&RunKey, &SealedRun, &mut Vec<u8>) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let Self { key, first, count, .. } = *self;
-        let shape = shape(self.stride.unwrap_or(0), key.lane, key.timed, true);
-        self.unit.resize(UNIT_FRONT_LEN, 0);
-        self.ends.iter().for_each(|end| self.unit.extend_from_slice(&end.to_le_bytes()));
-        self.unit.extend_from_slice(&self.events[..self.events_len]);
-        self.unit.extend_from_slice(&self.ticks);
-        let len = self.unit.len() - UNIT_FRONT_LEN + UNIT_OVERHEAD;
-        let sealed = seal(&key, &SealedRun { first, count, shape, origin: self.origin() }, &mut self.unit);
-        if sealed.is_ok() {
-            assert_eq!(self.unit.len(), len, "a unit has the length that was counted");
-        } else {
-            self.unit.fill(0);
-            self.unit.clear();
-        }
-        self.events[..self.events_len].fill(0);
-        sealed
-    }
-
-    /// Whether it may be written: what is to be sealed is.
-    fn is_ready(&self) -> bool {
-        self.key.sealed != self.unit.is_empty()
-    }
-
-    /// What stands where its events do.
-    fn events(&self) -> &[u8] {
-        if self.unit.is_empty() { &self.events[..self.events_len] } else { &self.unit }
-    }
-
-    /// The place in the stream that the run's next event must have.
-    fn next(&self) -> StreamSequence {
-        StreamSequence(self.first.0 + u64::from(self.count))
-    }
-
-    fn origin(&self) -> Option<Origin> {
-        let RunKey { device, epoch, lane, .. } = self.key;
-        (device != 0).then_some(Origin { device, epoch, lane, first: self.device_first })
-    }
-
-    /// The bytes of its columns, which are in the unit of a sealed run.
-    fn columns_len(&self) -> usize {
-        if self.unit.is_empty() { self.ends.len() * END_LEN + self.ticks.len() } else { 0 }
-    }
-
-    /// Archives an event into at most `room` bytes and returns how many bytes the run has grown by, which are at
-    /// most `grow_max` beside the columns of this event.
-    fn push(
-        &mut self,
-        ticks: u64,
-        room: usize,
-        grow_max: usize,
-        archive: impl FnOnce(&mut [u8]) -> Result<usize, ArchiveError>,
-    ) -> Result<usize, PushError> {
-        let len = archive(self.spare(room)).map_err(PushError::Archive)?;
-        assert!(len <= room, "an archived event stays in its slice");
-        let columns_len = self.columns_len();
-        let is_strided = if self.count == 0 { len > 0 } else { self.stride == Some(len) };
-        if !is_strided {
-            let missing = self.count as usize - self.ends.len();
-            if missing * END_LEN + len > grow_max {
-                return Err(PushError::Full);
-            }
-            self.give_up_stride();
-            self.ends.push((self.events_len + len) as u16);
-        } else if self.count == 0 {
-            self.stride = Some(len);
-        }
-        if self.key.timed {
-            let (value, state) = self.tick_state.encode(ticks);
-            push_varint(&mut self.ticks, value);
-            self.tick_state = state;
-        }
-        self.events_len += len;
-        self.count += 1;
-        Ok(len + self.columns_len() - columns_len)
-    }
-
-    /// Archives further events, as long as each goes into what is left of `room` and does not end the run's stride.
-    /// Returns how many it took, and by how many bytes the run has grown.
-    fn extend<E>(
-        &mut self,
-        room: usize,
-        len_max: usize,
-        events: &[E],
-        mut archive: impl FnMut(&E, &mut [u8]) -> Result<usize, ArchiveError>,
-    ) -> (u32, usize) {
-        self.spare(room.min(len_max.saturating_mul(events.len())));
-        let Self { events: bytes, events_len, stride, ends, count, .. } = self;
-        let before = *count;
-        let end_len = if stride.is_some() { 0 } else { END_LEN };
-        let mut left = room;
-        for event in events {
-            let out = &mut bytes[*events_len..][..left.min(len_max)];
-            let Ok(len) = archive(event, out) else { break };
-            if stride.is_some_and(|stride| stride != len) || left < len + end_len {
-                break;
-            }
-            *events_len += len;
-            *count += 1;
-            left -= len + end_len;
-            if stride.is_none() {
-                ends.push(*events_len as u16);
-            }
-        }
-        (*count - before, room - left)
-    }
-
-    /// How many bytes it holds, used or not.
-    fn capacity(&self) -> usize {
-        size_of::<Self>()
-            + self.events.capacity()
-            + self.ends.capacity() * END_LEN
-            + self.ticks.capacity()
-            + self.unit.capacity()
-    }
-
-    /// Room for an event behind those there are.
-    fn spare(&mut self, room: usize) -> &mut [u8] {
-        let end = self.events_len + room;
-        if self.events.len() < end {
-            self.events.resize(end.next_power_of_two(), 0);
-        }
-        &mut self.events[self.events_len..end]
-    }
-
-    /// Lists the ends of the events so far, which had one length.
-    fn give_up_stride(&mut self) {
-        if let Some(stride) = self.stride.take() {
-            self.ends.extend((1..=self.count as usize).map(|events| (events * stride) as u16));
         }
     }
 }
@@ -696,7 +449,3 @@ pub(super) const EVENT_OVERHEAD_MAX: usize =
 
 /// A count of a block's events, as a varint: there are fewer than 2²¹, since each takes a byte or an end.
 const COUNT_LEN_MAX: usize = 3;
-
-/// How many bytes of runs' buffers are kept for later blocks: those of several large runs, or of all the small runs of
-/// one block.
-const SPARE_LEN_MAX: usize = 1024 * 1024;

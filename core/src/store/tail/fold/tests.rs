@@ -422,9 +422,7 @@ impl LogWriter {
         };
         let archive = |out: &mut [u8]| copy(bytes, out);
         if self.block.push(&key, meta, bytes.len(), archive) == Err(PushError::Full) {
-            let mut encoded = Vec::new();
-            self.block.finish(&mut encoded);
-            self.record.block(&encoded);
+            self.record.block(|out| self.block.finish(out));
             self.block.begin(self.next, self.domain);
             self.block.push(&key, meta, bytes.len(), archive).unwrap();
         }
@@ -466,9 +464,7 @@ impl LogWriter {
 
     fn commit(&mut self) {
         if self.block.len() > 0 {
-            let mut encoded = Vec::new();
-            self.block.finish(&mut encoded);
-            self.record.block(&encoded);
+            self.record.block(|out| self.block.finish(out));
             self.block.begin(self.next, self.domain);
         }
         let commit = self.log.records.len() as u64 + 1;
@@ -591,7 +587,7 @@ fn with_checksum(mut block: Vec<u8>) -> Vec<u8> {
 fn record_of(block: &[u8]) -> Option<Record> {
     let events = array(block, 24).map(u32::from_le_bytes)?;
     let mut record = RecordWriter::new();
-    record.block(block);
+    record.block(|out| out.extend_from_slice(block));
     let head = RecordHead { first: first_of(block), events, ..RecordHead::default() };
     parse_record(&mut record, head).ok()
 }

@@ -27,7 +27,7 @@ fn head() -> RecordHead {
 
 /// Adds a block and two rows.
 fn fill(writer: &mut RecordWriter) {
-    writer.block(&block());
+    writer.block(|out| out.extend_from_slice(&block()));
     writer.row(TableNumber(3), b"doors", &[1, 0, 0, 0]);
     writer.row(TableNumber(14), b"k", b"");
 }
