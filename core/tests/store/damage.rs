@@ -88,7 +88,7 @@ fn an_event_that_its_device_archived_wrongly_is_an_error_with_its_place() {
 }
 
 /// The store as a killed owner leaves it, whose last record a bit was flipped in.
-fn with_a_damaged_last_record() -> tempfile::TempDir {
+pub(crate) fn with_a_damaged_last_record() -> tempfile::TempDir {
     let (dir, copy) = (new_dir(), new_dir());
     let mut varve = open(&dir);
     let mut doors = varve.stream::<Door, 64>("doors").unwrap();

@@ -8,9 +8,9 @@ use varve_core::{
     salvage, verify,
 };
 
-use crate::damage::{edit, remove_table};
+use crate::damage::{edit, remove_table, with_a_damaged_last_record};
 use crate::whole::{Whole, blocks, filled};
-use crate::{Door, Reading, absence, new_dir, open, reading, relaxed};
+use crate::{Door, Reading, absence, door, new_dir, open, reading, relaxed};
 
 /// Salvages into a directory of its own.
 pub(crate) fn saved(dir: &Path) -> (SalvageReport, tempfile::TempDir) {
@@ -142,6 +142,18 @@ fn a_salvaged_store_goes_on_like_any_other() {
     let appended = readings.append(StreamId(0), &reading(1)).unwrap();
     assert_eq!(appended, (StreamSequence(280), GlobalSequence(next)));
     assert!(varve.snapshot().unwrap().verify().is_sound());
+}
+
+/// No event to come may take the place of one that was acknowledged.
+#[test]
+fn what_the_watermark_counts_is_a_named_absence_though_nothing_else_tells_of_it() {
+    let (report, target) = saved(with_a_damaged_last_record().path());
+    assert_eq!((report.events, report.lost_events), (2, 1));
+    assert!(report.verification.is_sound(), "{report}");
+    let mut varve = Varve::with_config(target.path().join("new"), relaxed()).unwrap();
+    assert_eq!(absence(varve.global_reader().get(GlobalSequence(2))).reason, AbsenceReason::Quarantined);
+    let mut doors = varve.stream::<Door, 64>("doors").unwrap();
+    assert_eq!(doors.append(StreamId(1), &door("Grace")).unwrap().1, GlobalSequence(3));
 }
 
 /// Damages the data file page by page: whatever is hit, the salvage ends, and what it saves is what was stored.

@@ -14,10 +14,10 @@ use crate::store::config::Durability;
 use crate::store::files::data_file::{DataTree, ValueAt};
 use crate::store::files::owner_lock::OwnerLock;
 use crate::store::log::block::Block;
-use crate::store::log::format::{INCARNATION_KEY, RESTORED_FROM_KEY, is_of_this_store};
+use crate::store::log::format::{FOLDED_KEY, INCARNATION_KEY, RESTORED_FROM_KEY, is_of_this_store};
 use crate::store::log::run_index::RunIndex;
 use crate::store::log::tables::{array, long_number};
-use crate::store::tail::{Chunk, Folded, Journal, Record, TABLES_MAX, TableNumber, table_of};
+use crate::store::tail::{Chunk, Folded, Journal, PublishedFile, Record, TABLES_MAX, TableNumber, table_of};
 use crate::store::upkeep::retention::RETAINED_KEY;
 use crate::store::upkeep::store_builder::StoreBuilder;
 use crate::store::upkeep::verify::verify;
@@ -32,7 +32,8 @@ pub use report::{SalvageError, SalvageReport};
 ///
 /// Every event keeps its global sequence and its place in its stream. Where events are lost, reading says
 /// [`ReadError::Absent`](crate::ReadError::Absent), and where to read on. Blocks are found through LMDB's tree
-/// where that is whole, and in pages that nothing leads to where it is not; the tail's records are read one by one.
+/// where that is whole, and in pages that nothing leads to where it is not; the tail's records are read one by one. The
+/// log ends where the watermark says that it did, so that no event to come takes the place of a lost one.
 /// A stream, descriptor or device whose row is lost gets one with a made-up name, so that its events can be read.
 ///
 /// Sealed events stay sealed: the file `keys` of the damaged store opens them, once it is copied into the new one.
@@ -79,6 +80,8 @@ struct Source {
     tables: BTreeMap<Vec<u8>, u64>,
     /// What no fold took of the tail.
     records: Vec<Record>,
+    /// Where the log ended that was durable; 0 where no watermark tells.
+    durable_end: GlobalSequence,
     unreadable_pages: u64,
 }
 
@@ -100,20 +103,33 @@ impl Source {
         if data.is_none() && !matches!(journal, Ok(Some(_))) {
             return Err(SalvageError::Nothing);
         }
-        let mut source = Self { data, tables: BTreeMap::new(), records: Vec::new(), unreadable_pages: 0 };
+        let mut source = Self {
+            data,
+            tables: BTreeMap::new(),
+            records: Vec::new(),
+            durable_end: GlobalSequence(0),
+            unreadable_pages: 0,
+        };
         if let Some(data) = &source.data {
             (source.tables, source.unreadable_pages) = data.tables("block")?;
         }
-        let mut folded = Folded::default();
+        let (mut folded, mut incarnation) = (Folded::default(), None);
         source.each_row("meta", |key, value| {
-            if key == crate::store::log::format::FOLDED_KEY {
-                folded = Folded::parse(value.bytes).unwrap_or_default();
+            match key {
+                FOLDED_KEY => folded = Folded::parse(value.bytes).unwrap_or_default(),
+                INCARNATION_KEY => incarnation = array(value.bytes, 0).map(u64::from_le_bytes),
+                _ => {}
             }
             Ok(())
         })?;
         // A tail whose header is damaged tells nothing of its records.
         if let Ok(Some(journal)) = journal {
             source.records = journal.remains(folded)?;
+            incarnation = incarnation.or(Some(journal.incarnation()));
+        }
+        if let Ok(Some(watermark)) = PublishedFile::open(path, incarnation.unwrap_or_default()) {
+            let told = watermark.read().ok().flatten();
+            source.durable_end = told.unwrap_or_default().next;
         }
         Ok(source)
     }
@@ -248,9 +264,10 @@ impl Salvage {
             self.write_block(&block)?;
             next = end;
         }
-        if let Some(end) = self.holes.indexed_end(next) {
-            self.holes.note_lost(next..end);
-        }
+        // What lies beyond one hole was damage to the watermark.
+        let durable_end = self.source.durable_end.0.min(next.saturating_add(u32::MAX.into()));
+        let end = self.holes.indexed_end(next).unwrap_or(next).max(durable_end);
+        self.holes.note_lost(next..end);
         let holes: Vec<_> = self.holes.blocks().collect();
         holes.iter().try_for_each(|(first, bytes)| self.write_block(&Block::new_checked(*first, bytes)?))
     }
