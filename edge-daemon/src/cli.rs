@@ -43,8 +43,10 @@ pub(crate) enum Command {
     /// Tells how a store and its daemon do, and which processes hold on to it, as one JSON object
     Status(StoreArgs),
     /// Writes all that a store holds to a file, while a daemon may be writing the store
+    #[command(after_help = BACKUP_HELP)]
     Backup(BackupArgs),
     /// Makes a new store of a backup
+    #[command(after_help = BACKUP_HELP)]
     Restore(RestoreArgs),
     /// Checks every byte of a store, and exits with 1 where anything is wrong
     Verify(VerifyArgs),
@@ -141,6 +143,11 @@ pub(crate) struct SalvageArgs {
 const HELP: &str = "\
 Exit codes: 0 done; 1 done, and something is wrong (verify, demo); 2 not done, with one line that says why.
 VARVED_LOG=debug logs more; it takes the filters of tracing.";
+
+/// What the help of `backup` and `restore` ends with.
+const BACKUP_HELP: &str = "\
+A backup has no keys. Keep a copy of the file `keys` of a store with sealed streams, and put it into the restored store;
+without it what is sealed stays so. A copy from before a `shred` undoes it.";
 
 /// The speeds of a line that make sense: from a long cable in a field to a USB that calls itself a port.
 const BAUDS: RangeInclusive<i64> = 300..=100_000_000;

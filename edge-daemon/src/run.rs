@@ -44,25 +44,25 @@ fn store_config(args: &RunArgs) -> Result<Config, Failure> {
     config.quota = args.quota.map(|ByteSize(bytes)| bytes);
     config.retention = args.keep.policy();
     config.encryption = encryption(args)?;
-    check_room(args)?;
+    check_room(args, &config)?;
     Ok(config)
 }
 
-/// Refuses limits that cannot hold together.
-fn check_room(args: &RunArgs) -> Result<(), Failure> {
-    let (quota, keep) = (args.quota.map(|quota| quota.0), &args.keep);
-    if quota.is_some_and(|quota| quota < QUOTA_MIN) {
-        return Err(Failure::new(
-            "the quota is less than an empty store takes",
-            format!("give at least {QUOTA_MIN}"),
-        ));
+/// Refuses limits under which nothing would be stored, or nothing retired.
+fn check_room(args: &RunArgs, config: &Config) -> Result<(), Failure> {
+    if config.quota.is_some_and(|quota| quota < QUOTA_MIN) {
+        let what = "the quota is less than an empty store takes";
+        return Err(Failure::new(what, format!("give at least {QUOTA_MIN}")));
     }
-    if let Some((quota, ByteSize(kept))) = quota.zip(keep.keep_bytes)
-        && kept >= quota
+    // The index of the streams takes its part beside the events.
+    let kept_max = config.room_for_events().map(|room| room / 8 * 7);
+    if let Some((kept_max, ByteSize(kept))) = kept_max.zip(args.keep.keep_bytes)
+        && kept > kept_max
     {
-        return Err(Failure::new("--keep-bytes is not below --quota", "nothing would be retired: give less"));
+        let what = "under this quota the store is full before it has as much as --keep-bytes";
+        return Err(Failure::new(what, format!("give at most {kept_max}")));
     }
-    if !keep.keep_for_consumer.is_empty() && keep.policy().is_none() {
+    if !args.keep.keep_for_consumer.is_empty() && config.retention.is_none() {
         return Err(Failure::new(
             "--keep-for-consumer alone retires nothing",
             "give another limit beside it",

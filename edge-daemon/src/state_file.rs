@@ -7,7 +7,8 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
@@ -35,7 +36,7 @@ impl StateFile {
     /// There is no room for it, or somebody else may write there.
     pub(crate) fn create(store: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(store.join(FILE_NAME))?;
-        file.lock()?;
+        lock(&file)?;
         let file = Self { file };
         file.tell(DaemonState::Serving)?;
         Ok(file)
@@ -76,10 +77,22 @@ impl StateFile {
             {
                 return Ok(Some(state));
             }
-            std::thread::yield_now();
+            thread::yield_now();
         }
         Ok(None)
     }
+}
+
+/// Takes the lock. Whoever asks holds it for a moment.
+fn lock(file: &File) -> io::Result<()> {
+    for _ in 0..LOCKS_MAX {
+        match file.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::WouldBlock) => thread::sleep(LOCK_DELAY),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
+    Err(io::ErrorKind::ResourceBusy.into())
 }
 
 impl DaemonState<'_> {
@@ -108,6 +121,10 @@ const REASON_CHARS_MAX: usize = 256;
 
 const _: () = assert!(6 * REASON_CHARS_MAX + 128 < LEN);
 
+/// How often a lock is tried, and how long after each.
+const LOCKS_MAX: u32 = 50;
+const LOCK_DELAY: Duration = Duration::from_millis(2);
+
 /// How often a file is read that is just being written.
 const READS_MAX: usize = 8;
 
@@ -129,6 +146,8 @@ mod tests {
         assert_eq!(state["reason"].as_str().map(str::len), Some(REASON_CHARS_MAX));
         file.tell(DaemonState::Serving).unwrap();
         assert_eq!(StateFile::read(dir.path()).unwrap().unwrap()["state"], "serving");
+        let other = StateFile::create(dir.path()).unwrap_err();
+        assert_eq!(other.kind(), io::ErrorKind::ResourceBusy, "it does not wait for ever");
         drop(file);
         assert_eq!(StateFile::read(dir.path()).unwrap(), None);
         assert_eq!(std::fs::metadata(dir.path().join(FILE_NAME)).unwrap().len(), LEN as u64);

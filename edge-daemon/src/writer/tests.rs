@@ -1,6 +1,7 @@
 use tempfile::TempDir;
 use varve_core::{
-    BatchWriter, Channel, Config, DeviceSequence, Durability, Epoch, Event, StreamId, TimeColumn,
+    BatchWriter, Channel, Config, DeviceSequence, Durability, Epoch, Event, QUOTA_MIN, RetentionPolicy,
+    StreamId, TimeColumn,
 };
 
 use super::*;
@@ -18,14 +19,24 @@ struct Bench {
 
 impl Bench {
     fn new(ports: usize) -> Self {
+        Self::with_store(ports, Config::default(), None, |_| {})
+    }
+
+    /// Of a store that `prepare` has prepared, and that retires what it may only when it is told to.
+    fn with_store(
+        ports: usize,
+        mut config: Config,
+        retention: Option<RetentionPolicy>,
+        prepare: impl FnOnce(&mut Varve),
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mut config = Config::default();
         config.durability = Durability::Relaxed;
-        let varve = Varve::with_config(dir.path(), config).unwrap();
+        let mut varve = Varve::with_config(dir.path(), config).unwrap();
+        prepare(&mut varve);
         let (lines, answers, requests) = lines(ports);
         let port = |answers| WriterPort::new(answers, Arc::default());
         let ports = answers.into_iter().map(port).collect();
-        let store_room = StoreRoom::new(dir.path(), None);
+        let store_room = StoreRoom::new(dir.path(), retention);
         let writer = Writer::new(varve, store_room, requests, ports, Duration::ZERO, Arc::default());
         Self { writer, lines, _dir: dir }
     }
@@ -176,4 +187,61 @@ fn a_descriptor_that_is_none_or_is_missing_ends_the_session() {
     bench.take_in(0, batch(0, 1));
     bench.writer.commit().unwrap();
     assert_eq!(bench.news(0).refused.map(|refused| refused.reason), Some(Refusal::Descriptor));
+}
+
+/// A store that may take 4 MiB of events, and has.
+fn full_bench(retention: Option<RetentionPolicy>) -> Bench {
+    let mut config = Config::default();
+    config.quota = Some(QUOTA_MIN);
+    let mut bench = Bench::with_store(1, config, retention, |varve| {
+        let mut filler = varve.stream::<[u8; 4096], 4096>("filler").unwrap();
+        while filler.append(StreamId(0), &[0; 4096]).is_ok() {}
+    });
+    bench.know(0);
+    bench.take_in(0, begin(1));
+    bench.take_in(0, Request::Descriptor(u16::DESCRIPTOR.to_vec()));
+    bench.take_in(0, batch(0, 3));
+    bench
+}
+
+#[test]
+fn a_full_store_acknowledges_nothing_and_takes_what_came_once_there_is_room() {
+    let mut bench = full_bench(None);
+    let varve = bench.writer.varve.view().clone();
+    let stored = varve.next_global_seq().unwrap();
+    bench.lines[0].send(batch(3, 2));
+    let left = bench.lines[0].quota().bytes_left();
+    let error = bench.writer.append.commit().unwrap_err();
+    assert!(is_full(&error), "{error}");
+    assert!(!bench.writer.store_room.handle_full(&bench.writer.varve, &error).is_zero());
+    assert_eq!(bench.news(0).durable[0], None);
+    assert_eq!(bench.lines[0].quota().bytes_left(), left);
+    assert_eq!(varve.next_global_seq().unwrap(), stored);
+
+    let mut policy = RetentionPolicy::default();
+    policy.events_max = Some(100);
+    bench.writer.varve.retain(&policy).unwrap();
+    bench.writer.commit().unwrap();
+    assert_eq!(bench.news(0).durable[0], Some(DeviceSequence(3)));
+    assert_eq!(varve.next_global_seq().unwrap().0, stored.0 + 3);
+}
+
+#[test]
+fn a_full_store_retires_what_it_may_before_it_says_that_it_is_full() {
+    let mut policy = RetentionPolicy::default();
+    policy.events_max = Some(100);
+    let mut bench = full_bench(Some(policy));
+    bench.writer.commit().unwrap();
+    assert_eq!(bench.news(0).durable[0], Some(DeviceSequence(3)));
+}
+
+#[test]
+fn a_writer_whose_ports_are_gone_does_not_wait_for_room() {
+    let mut bench = full_bench(None);
+    let varve = bench.writer.varve.view().clone();
+    let stored = varve.next_global_seq().unwrap();
+    bench.lines[0].send(batch(3, 2));
+    bench.lines.clear();
+    bench.writer.run().unwrap();
+    assert_eq!(varve.next_global_seq().unwrap(), stored);
 }

@@ -90,6 +90,21 @@ fn only_the_streams_that_are_named_are_sealed() {
 }
 
 #[test]
+fn a_backup_of_sealed_events_is_read_with_the_keys_that_were_kept_beside_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let key = key_file(directory.path(), "7");
+    take_in(directory.path(), &["--master-key-file", &key]);
+    let again = directory.path().join("again");
+    fs::create_dir(&again).unwrap();
+    let backup = directory.path().join("backup");
+    succeed(command("backup", directory.path()).arg("--to").arg(&backup));
+    succeed(command("restore", &again).arg("--from").arg(&backup));
+    assert!(lines("tail", &again, &[]).iter().all(|line| line["absent"] == "sealed"));
+    fs::copy(Daemon::store(directory.path()).join("keys"), Daemon::store(&again).join("keys")).unwrap();
+    assert_eq!(shown(&again, &key), 64);
+}
+
+#[test]
 fn keys_that_are_given_another_master_key_open_by_that_one_alone() {
     let directory = tempfile::tempdir().unwrap();
     let (old, new) = (key_file(directory.path(), "7"), key_file(directory.path(), "8"));

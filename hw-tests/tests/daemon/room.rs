@@ -99,7 +99,7 @@ fn limits_that_make_no_sense_are_refused() {
         assert_refused(run.args(["--port", "/dev/varve-no-such-port"]).args(args), told);
     };
     check(&["--quota", "1MiB"], "give at least");
-    check(&["--quota", "64MiB", "--keep-bytes", "64MiB"], "give less");
+    check(&["--quota", "64MiB", "--keep-bytes", "60MiB"], "give at most");
     check(&["--keep-for-consumer", "upstream"], "give another limit");
     assert!(!Daemon::store(directory.path()).exists(), "nothing was made");
     let mut no_size = command("run", directory.path());

@@ -73,6 +73,24 @@ impl Quota {
     }
 }
 
+impl Config {
+    /// How many bytes the quota leaves to events and their index in a new store, beside the tail and what is kept to fold
+    /// and to retire; `None` without a quota. What retention is to keep should be less.
+    ///
+    /// ```
+    /// use varve_core::Config;
+    ///
+    /// let mut config = Config::default();
+    /// assert_eq!(config.room_for_events(), None);
+    /// config.quota = Some(3 << 30);
+    /// assert!(config.room_for_events() > Some(3_000_000_000));
+    /// ```
+    pub fn room_for_events(&self) -> Option<u64> {
+        let overhead = quota_min(Quota::new_tail_len(self)) - EVENTS_LEN_MIN;
+        self.quota.map(|quota| quota.max(QUOTA_MIN).saturating_sub(overhead))
+    }
+}
+
 /// The least that a quota is, with the shortest tail: below it a store would take no event.
 pub const QUOTA_MIN: u64 = quota_min(TAIL_LEN_MIN);
 
@@ -133,6 +151,21 @@ mod tests {
     fn a_quota_is_never_too_small_to_hold_anything() {
         for tail_len in [TAIL_LEN_MIN, Config::default().tail_len, TAIL_LEN_MAX] {
             Quota::new(&Config { quota: Some(0), tail_len, ..Config::default() }).check().unwrap();
+        }
+    }
+
+    #[test]
+    fn events_may_take_what_is_told_to_be_left_to_them() {
+        for bytes in [0, QUOTA_MIN, 16 << 20, 1 << 30] {
+            let mut config = Config { quota: Some(bytes), ..Config::default() };
+            let room = config.room_for_events().unwrap();
+            assert!(room >= EVENTS_LEN_MIN, "{room} of {bytes}");
+            config.tail_len = Quota::new_tail_len(&config);
+            let quota = Quota::new(&config);
+            quota.in_use.store(room, Ordering::Relaxed);
+            quota.check().unwrap();
+            quota.in_use.store(room + 1, Ordering::Relaxed);
+            quota.check().unwrap_err();
         }
     }
 
