@@ -162,6 +162,7 @@ impl Contents {
                 return Err(format!("event {at} comes where {next} does, and the log ends at {end}"));
             }
             next = at + 1;
+            event.ingest_time().map_err(told)?;
             let origin = event.origin().map_err(told)?;
             self.events[at as usize] = Some(Stored {
                 seq: event.stream_seq.0,

@@ -72,7 +72,7 @@ impl Trial {
                 None => self.reopen(dir.path(), &watch)?,
             };
             open_store = match varve {
-                Some(varve) => self.commit(varve, &watch)?,
+                Some(varve) => self.commit(varve, dir.path(), &watch)?,
                 None => None,
             };
         }
@@ -103,26 +103,27 @@ impl Trial {
     fn open(&mut self, dir: &Path) -> Result<Varve, String> {
         let (varve, master) = self.history.open(dir, self.progress)?;
         self.progress =
-            Progress::settled(self.history.take_up(&Contents::read(&varve, master)?, self.progress)?);
+            Progress::settled(self.history.take_up_owned(&Contents::read(&varve, master)?, self.progress)?);
         Ok(varve)
     }
 
     /// Commits. Where that fails, readers go on, and the same handle takes the same commit once more or says that it takes
     /// none. Gives the store back where it can be used further.
-    fn commit(&mut self, mut varve: Varve, watch: &Watch) -> Result<Option<Varve>, String> {
+    fn commit(&mut self, mut varve: Varve, dir: &Path, watch: &Watch) -> Result<Option<Varve>, String> {
         let before = self.history.contents().clone();
-        let commit = self.history.begin(Commit::draw(&mut self.random, &before));
+        let commit = self.history.begin(Commit::draw_any(&mut self.random, &before, dir));
         self.progress.begun += 1;
         for _ in 0..ATTEMPTS {
             match commit.perform(&mut varve) {
-                Ok(_) => {
+                Ok(first) => {
+                    first.into_iter().for_each(|first| self.history.learn_first(first));
                     self.progress.acknowledged = self.progress.begun;
                     return Ok(Some(varve));
                 }
                 Err(error) => self.expect_failure(&error, watch)?,
             }
-            match Contents::read(&varve, 0) {
-                Ok(found) if found == before => {}
+            match Contents::read(&varve, before.master) {
+                Ok(found) if before.check(&found).is_ok() => {}
                 // Stored, but not confirmed: it must not be stored twice.
                 Ok(found) if found == *self.history.contents() => match commit.perform(&mut varve) {
                     Err(AppendError::Poisoned) => return Ok(None),
@@ -131,6 +132,8 @@ impl Trial {
                 Ok(found) => return Err(format!("a commit failed, and yet {}", found.difference(&before))),
                 // LMDB reads no more once it could not write where it begins to read. The store says so.
                 Err(_) if self.fault.call == Some(Call::Write) => return Ok(None),
+                // What became of the keys is known once the store is opened again.
+                Err(_) if commit.destroyed.is_some() => return Ok(None),
                 Err(reason) => return Err(reason),
             }
         }

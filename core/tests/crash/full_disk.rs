@@ -52,8 +52,9 @@ impl Filling {
         let mut varve = Varve::with_config(dir.path(), config(0, false)).expect("there is room");
         let made = watch.grown();
         for _ in 0..COMMITS {
-            let commit = Commit::draw(&mut self.random, self.history.contents());
-            self.history.begin(commit).perform(&mut varve).expect("there is room");
+            let commit = Commit::draw_any(&mut self.random, self.history.contents(), dir.path());
+            let first = self.history.begin(commit).perform(&mut varve).expect("there is room");
+            first.into_iter().for_each(|first| self.history.learn_first(first));
         }
         drop(varve);
         (made, watch.grown())
@@ -76,23 +77,27 @@ impl Filling {
             }
         };
         for _ in 0..COMMITS {
-            let commit = Commit::draw(&mut self.random, self.history.contents());
             let before = self.history.contents().clone();
-            let commit = self.history.begin(commit);
+            let commit = self.history.begin(Commit::draw_any(&mut self.random, &before, dir.path()));
             self.progress.begun += 1;
-            while let Err(error) = commit.perform(&mut varve) {
+            let first = loop {
+                let error = match commit.perform(&mut varve) {
+                    Ok(first) => break first,
+                    Err(error) => error,
+                };
                 expect_full(is_full(&error), &error)?;
-                let found = Contents::read(&varve, 0)?;
-                if found != before {
-                    return Err(format!("a commit was refused, and yet {}", found.difference(&before)));
-                }
+                let found = Contents::read(&varve, before.master)?;
+                before
+                    .check(&found)
+                    .map_err(|difference| format!("a commit was refused, and yet {difference}"))?;
                 refused += 1;
                 match refused.cmp(&FREED_AFTER) {
                     Ordering::Less => self.cut_power(&watch)?,
                     Ordering::Equal => watch.set_room(None),
                     Ordering::Greater => return Err("there is room, and yet a commit is refused".into()),
                 }
-            }
+            };
+            first.into_iter().for_each(|first| self.history.learn_first(first));
             self.progress.acknowledged = self.progress.begun;
         }
         drop(varve);
@@ -111,7 +116,7 @@ impl Filling {
 
     fn reopen(&mut self, dir: &Path) -> Result<Varve, String> {
         let (varve, master) = self.history.open(dir, self.progress)?;
-        self.history.take_up(&Contents::read(&varve, master)?, self.progress)?;
+        self.history.take_up_owned(&Contents::read(&varve, master)?, self.progress)?;
         Ok(varve)
     }
 }

@@ -111,8 +111,18 @@ impl History {
             .map_err(|error| format!("it does not open: {error}"))
     }
 
+    /// Reads the store as a process that does not own it. Nothing where an owner has to put it right first.
+    pub(crate) fn look(&self, dir: &Path, progress: Progress) -> Result<Option<Contents>, String> {
+        let open = |master| Varve::open_read_only_with_config(dir, config(master, false));
+        match self.with_master(progress, open) {
+            Ok((view, master)) => Contents::read(&view, master).map(Some),
+            Err(OpenError::Unrecovered { .. }) => Ok(None),
+            Err(error) => Err(format!("it cannot be looked at: {error}")),
+        }
+    }
+
     /// Runs `open` with one master key after the other, the last first, until one is right.
-    pub(crate) fn with_master<S>(
+    fn with_master<S>(
         &self,
         progress: Progress,
         open: impl Fn(u8) -> Result<S, OpenError>,
@@ -137,10 +147,17 @@ impl History {
     pub(crate) fn take_up(&mut self, found: &Contents, progress: Progress) -> Result<usize, String> {
         let held = self.settle(found, progress)?;
         self.truncate(held);
+        Ok(held)
+    }
+
+    /// As [`History::take_up`], for what an owner has found, which is durable: what is retired stays so. What a reader has
+    /// seen to be retired comes back where a power cut takes back the fold that has done it.
+    pub(crate) fn take_up_owned(&mut self, found: &Contents, progress: Progress) -> Result<usize, String> {
+        self.take_up(found, progress)?;
         if found.first > self.contents.first {
             self.begin(Commit { first: Some(found.first), ..Commit::default() });
         }
-        Ok(self.commits.len())
+        Ok(self.len())
     }
 
     /// The last bytes of which the commits up to `acknowledged` left nothing.

@@ -1,11 +1,13 @@
 //! A store through several lives, each of which ends in a kill or a power cut, on one disk.
 
 use std::collections::HashMap;
+use std::mem;
+use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
 
 use fastrand::Rng;
-use varve_core::{AppendError, OpenError, Varve};
+use varve_core::{AppendError, Varve};
 use varve_disk_shim::{Call, Disk, Failure, Fault, Lasting, Operation, Watch};
 
 use crate::boot::start_anew;
@@ -13,7 +15,7 @@ use crate::burst::Burst;
 use crate::contents::Contents;
 use crate::history::{Commit, History, Progress};
 use crate::marks::{Mark, Tally};
-use crate::{config, new_dir};
+use crate::new_dir;
 
 /// A disk, and what the store on it has to hold.
 pub(crate) struct Lineage {
@@ -23,12 +25,15 @@ pub(crate) struct Lineage {
     progress: Progress,
     /// The place in the history of each commit of this life, by its token.
     places: Vec<usize>,
+    /// The tokens of the commits that are of most interest.
+    notable: Vec<usize>,
 }
 
 /// The operations of one life.
 struct Life {
     operations: Vec<Operation>,
     places: Vec<usize>,
+    notable: Vec<usize>,
     /// What the store had to hold before it was opened.
     before: (History, Progress),
 }
@@ -42,6 +47,7 @@ impl Lineage {
             history: History::new(seed % 2 == 1),
             progress: Progress::default(),
             places: Vec::new(),
+            notable: Vec::new(),
         }
     }
 
@@ -84,15 +90,15 @@ impl Lineage {
         self.disk.restore(dir.path()).map_err(|error| error.to_string())?;
         let watch = Watch::recording(dir.path()).map_err(|error| error.to_string())?;
         let before = (self.history.clone(), self.progress);
-        self.places.clear();
         self.commit_some(&watch, dir.path())?;
-        let life = Life { operations: watch.take_operations(), places: self.places.clone(), before };
+        let (places, notable) = (mem::take(&mut self.places), mem::take(&mut self.notable));
+        let life = Life { operations: watch.take_operations(), places, notable, before };
         life.check_recording(self.disk.clone(), dir.path())?;
         Ok(life)
     }
 
     fn commit_some(&mut self, watch: &Watch, dir: &Path) -> Result<(), String> {
-        if self.random.bool() && self.history.len() > 0 {
+        if self.random.bool() && self.progress.acknowledged > 0 {
             self.look(watch, dir)?;
         }
         let mut varve = self.open(watch, dir)?;
@@ -106,6 +112,7 @@ impl Lineage {
                     varve = self.open(watch, dir)?;
                 }
                 4..10 => {
+                    self.notable.push(self.places.len());
                     let commit = Commit::draw_upkeep(&mut self.random, self.history.contents(), dir);
                     self.commit(watch, &mut varve, commit)?;
                 }
@@ -122,7 +129,8 @@ impl Lineage {
 
     fn open(&mut self, watch: &Watch, dir: &Path) -> Result<Varve, String> {
         let (varve, master) = self.history.open(dir, self.progress)?;
-        self.settle(watch, &Contents::read(&varve, master)?)?;
+        let held = self.history.take_up_owned(&Contents::read(&varve, master)?, self.progress)?;
+        self.settle(watch, held);
         Ok(varve)
     }
 
@@ -165,6 +173,7 @@ impl Lineage {
         let stored = burst.perform(varve, watch).map_err(|error| format!("a commit failed: {error}"))?;
         self.places.resize(self.places.len() + stored.len(), 0);
         for (token, commit) in stored {
+            self.notable.push(token);
             self.places[token] = self.history.len();
             self.history.begin(commit);
         }
@@ -172,14 +181,16 @@ impl Lineage {
         Ok(())
     }
 
-    /// Commits while LMDB finds no room, so that no fold ends, until all of the tail is full and a commit is refused. It is
-    /// taken once there is room.
+    /// Commits while LMDB finds no room, so that no fold ends: until all of the tail is full and a commit is refused, which is
+    /// taken once there is room; or until LMDB has room a little earlier, and takes a large commit together with the tail.
     fn fill(&mut self, watch: &Watch, varve: &mut Varve) -> Result<(), String> {
         let (call, file) = (Some(Call::Write), Some(DATA_FILE));
         watch.fail(Fault { call, file, after: 0, failure: Failure::Full, lasting: Lasting::FromThenOn });
+        let relieved_after = self.random.usize(FILLING_COMMITS_MAX / 3..2 * FILLING_COMMITS_MAX);
         let mut is_full = false;
-        for _ in 0..FILLING_COMMITS_MAX {
+        for _ in 0..FILLING_COMMITS_MAX.min(relieved_after) {
             let commit = Commit::draw_large(&mut self.random);
+            self.notable.push(self.places.len());
             self.try_commit(watch, varve, commit, |error| match error {
                 AppendError::DiskFull if !is_full => {
                     is_full = true;
@@ -192,37 +203,39 @@ impl Lineage {
                 return Ok(());
             }
         }
-        Err("the tail is never full".into())
+        watch.heal();
+        if relieved_after > FILLING_COMMITS_MAX {
+            return Err("the tail is never full".into());
+        }
+        self.notable.push(self.places.len());
+        let commit = Commit::draw_bulk(&mut self.random);
+        self.commit(watch, varve, commit)
     }
 
     /// Reads the store before anybody owns it again, unless an owner has to put it right first.
     fn look(&mut self, watch: &Watch, dir: &Path) -> Result<(), String> {
-        let open = |master| Varve::open_read_only_with_config(dir, config(master, false));
-        match self.history.with_master(self.progress, open) {
-            Ok((view, master)) => self.settle(watch, &Contents::read(&view, master)?),
-            Err(OpenError::Unrecovered { .. }) => Ok(()),
-            Err(error) => Err(format!("it cannot be looked at: {error}")),
+        if let Some(found) = self.history.look(dir, self.progress)? {
+            let held = self.history.take_up(&found, self.progress)?;
+            self.settle(watch, held);
         }
-    }
-
-    /// Whoever has seen what the store holds relies on it.
-    fn settle(&mut self, watch: &Watch, found: &Contents) -> Result<(), String> {
-        let held = self.history.take_up(found, self.progress)?;
-        self.progress = Progress::settled(held);
-        watch.mark(Mark::Settled(held).number());
         Ok(())
     }
 
-    /// The operations after which the power is cut, in order. Some are early, while the store recovers.
+    /// Whoever has seen what the store holds relies on it.
+    fn settle(&mut self, watch: &Watch, held: usize) {
+        self.progress = Progress::settled(held);
+        watch.mark(Mark::Settled(held).number());
+    }
+
+    /// The operations after which the power is cut, in order: while the store recovers, during a commit of interest, and any.
     fn moments(&mut self, life: &Life) -> Vec<usize> {
-        let len = life.operations.len();
         let mut moments: Vec<usize> = (0..IMAGES_PER_LIFE)
-            .map(|_| {
-                if self.random.u8(..4) == 0 {
-                    self.random.usize(..life.recovery_len())
-                } else {
-                    self.random.usize(..len)
-                }
+            .map(|_| match (self.random.u8(..4), self.random.choice(&life.notable)) {
+                (0, _) => self.random.usize(..life.recovery_len()),
+                (1, Some(&token)) if self.random.bool() => self.random.usize(life.span(token)),
+                // The last writes of a commit, on which it depends whether it was made.
+                (1, Some(&token)) => life.span(token).end - 1 - self.random.usize(..LAST_OPERATIONS),
+                _ => self.random.usize(..life.operations.len()),
             })
             .collect();
         moments.sort_unstable();
@@ -235,6 +248,15 @@ impl Life {
     fn recovery_len(&self) -> usize {
         let is_settled = |operation: &Operation| matches!(operation, Operation::Mark(_));
         1 + self.operations.iter().position(is_settled).expect("the store was opened")
+    }
+
+    /// The operations from when a commit began until it was acknowledged.
+    fn span(&self, token: usize) -> Range<usize> {
+        let place = |mark: Mark| {
+            let is_it = |operation: &Operation| *operation == Operation::Mark(mark.number());
+            self.operations.iter().position(is_it).expect("every commit was begun and acknowledged")
+        };
+        place(Mark::Begun(token))..place(Mark::Acknowledged(token)) + 1
     }
 
     /// Tells whether the shim saw everything: it rebuilds the files, and no commit was acknowledged without a flush.
@@ -275,7 +297,10 @@ pub(crate) const LIVES: usize = 3;
 pub(crate) const IMAGES_PER_LIFE: usize = 5;
 
 /// How many commits a life has: a third of the shortest tail holds about 65.
-const COMMITS: std::ops::Range<usize> = 1..120;
+const COMMITS: Range<usize> = 1..120;
+
+/// How many operations end a commit: a write and a flush of the tail, the watermark, and the marks.
+const LAST_OPERATIONS: usize = 4;
 
 /// How many commits a tail that is not folded has room for: each takes a fifth of a third of the shortest at least.
 const FILLING_COMMITS_MAX: usize = 20;

@@ -75,10 +75,19 @@ fn check_image(image: &Disk, history: &mut History, progress: Progress) -> Resul
     let dir = dir.path();
     image.restore(dir).map_err(|error| error.to_string())?;
     let watch = Watch::recording(dir).map_err(|error| error.to_string())?;
+    let mut random = Rng::with_seed(history.len() as u64);
+    let mut progress = progress;
+    // Before the first commit there may be no store.
+    if progress.acknowledged > 0
+        && random.bool()
+        && let Some(found) = history.look(dir, progress)?
+    {
+        progress = Progress::settled(history.take_up(&found, progress)?);
+        watch.mark(Mark::Settled(history.len()).number());
+    }
     let (mut varve, master) = history.open(dir, progress)?;
-    let held = history.take_up(&Contents::read(&varve, master)?, progress)?;
+    let held = history.take_up_owned(&Contents::read(&varve, master)?, progress)?;
     watch.mark(Mark::Settled(held).number());
-    let mut random = Rng::with_seed(held as u64);
     let commit = match random.u8(..4) {
         0 => Commit::draw_upkeep(&mut random, history.contents(), dir),
         _ => Commit::draw(&mut random, history.contents()),

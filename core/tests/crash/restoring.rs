@@ -100,7 +100,7 @@ impl Backup {
         let mut history = self.history.clone();
         let progress = Progress::settled(history.len());
         let (mut varve, master) = history.open(dir, progress)?;
-        let held = history.take_up(&Contents::read(&varve, master)?, progress)?;
+        let held = history.take_up_owned(&Contents::read(&varve, master)?, progress)?;
         let commit = Commit::draw(&mut Rng::with_seed(held as u64), history.contents());
         history.begin(commit).perform(&mut varve).map_err(|error| error.to_string())?;
         history.contents().check(&Contents::read(&varve, master)?)

@@ -9,6 +9,14 @@ use crate::contents::{Contents, EVENTS_KEPT};
 use crate::history::{Commit, Step};
 
 impl Commit {
+    /// Draws a commit to the store in `dir`, which has these contents, or now and then what looks after it.
+    pub(crate) fn draw_any(random: &mut Rng, contents: &Contents, dir: &Path) -> Self {
+        match random.u8(..UPKEEP_SHARE) {
+            0 => Self::draw_upkeep(random, contents, dir),
+            _ => Self::draw(random, contents),
+        }
+    }
+
     /// Draws what looks after the store in `dir`, which has these contents.
     pub(crate) fn draw_upkeep(random: &mut Rng, contents: &Contents, dir: &Path) -> Self {
         match random.u8(..8) {
@@ -24,7 +32,7 @@ impl Commit {
     /// Draws what replaces the file of keys. Nothing of what opened the old one may be left then.
     #[cfg(feature = "encryption")]
     fn draw_keys(random: &mut Rng, contents: &Contents, dir: &Path) -> Self {
-        let destroyed = Some(wrapped_key(dir));
+        let destroyed = wrapped_key(dir);
         match random.choice(contents.readings()) {
             Some(id) if random.bool() => {
                 Self { steps: vec![Step::Shred { id }], shredded: Some(id), destroyed, ..Self::default() }
@@ -54,12 +62,15 @@ pub(crate) fn retain(varve: &Varve, events_max: u64) -> Result<u64, AppendError>
     Ok(varve.retain(&policy)?.first.0)
 }
 
-/// The key-encryption key as the file of keys has it: FORMAT.md, section 8.
+/// The key-encryption key as the file of keys has it: FORMAT.md, section 8. `None` where the disk fails.
 #[cfg(feature = "encryption")]
-fn wrapped_key(dir: &Path) -> Vec<u8> {
-    let keys = std::fs::read(dir.join("keys")).expect("the store is open, and has keys");
-    keys[WRAPPED_KEY].to_vec()
+fn wrapped_key(dir: &Path) -> Option<Vec<u8>> {
+    let keys = std::fs::read(dir.join("keys")).ok()?;
+    keys.get(WRAPPED_KEY).map(<[u8]>::to_vec)
 }
 
 #[cfg(feature = "encryption")]
 const WRAPPED_KEY: std::ops::Range<usize> = 32..92;
+
+/// One in so many commits looks after the store.
+const UPKEEP_SHARE: u8 = 12;

@@ -110,6 +110,13 @@ impl Commit {
         commit
     }
 
+    /// Draws a commit of local events that does not fit the tail.
+    pub(crate) fn draw_bulk(random: &mut Rng) -> Self {
+        let mut commit = Self::default();
+        commit.add_bulk(random);
+        commit
+    }
+
     /// Draws a commit of local events that takes much of the tail, and fits it.
     pub(crate) fn draw_large(random: &mut Rng) -> Self {
         let mut commit = Self::default();
