@@ -66,8 +66,8 @@ pub(crate) const MASTER_KEY_VARIABLE: &str = "VARVED_MASTER_KEY";
 
 /// What `varved shred --help` ends with.
 pub(super) const SHRED_HELP: &str = "\
-Nobody reads the events any more, whatever they have of the store's files and keys; their places stay, and say so.
-The stream takes new events under a new key. Events from before the stream was sealed stay readable.";
+Nobody reads the events any more, not with the master key and every file of the store; their places stay, and say so.
+An older copy of the file `keys` still opens them: destroy it too. The stream takes new events under a new key. Events from before the stream was sealed stay readable.";
 
 /// What `varved rotate-master --help` ends with.
 pub(super) const ROTATE_HELP: &str = "\
