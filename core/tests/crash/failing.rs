@@ -101,9 +101,8 @@ impl Trial {
     }
 
     fn open(&mut self, dir: &Path) -> Result<Varve, String> {
-        let (varve, master) = self.history.open(dir, self.progress)?;
-        self.progress =
-            Progress::settled(self.history.take_up_owned(&Contents::read(&varve, master)?, self.progress)?);
+        let varve = self.history.open(dir, self.progress)?;
+        self.progress = Progress::settled(self.history.len());
         Ok(varve)
     }
 
@@ -133,7 +132,7 @@ impl Trial {
                 // LMDB reads no more once it could not write where it begins to read. The store says so.
                 Err(_) if self.fault.call == Some(Call::Write) => return Ok(None),
                 // What became of the keys is known once the store is opened again.
-                Err(_) if commit.destroyed.is_some() => return Ok(None),
+                Err(_) if !commit.destroyed.is_empty() => return Ok(None),
                 Err(reason) => return Err(reason),
             }
         }

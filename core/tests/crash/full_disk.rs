@@ -115,8 +115,8 @@ impl Filling {
     }
 
     fn reopen(&mut self, dir: &Path) -> Result<Varve, String> {
-        let (varve, master) = self.history.open(dir, self.progress)?;
-        self.history.take_up_owned(&Contents::read(&varve, master)?, self.progress)?;
+        let varve = self.history.open(dir, self.progress)?;
+        self.progress = Progress::settled(self.history.len());
         Ok(varve)
     }
 }

@@ -7,6 +7,7 @@ use varve_core::{OpenError, Varve};
 
 use crate::config;
 use crate::contents::{Contents, Event, LaneEnd};
+use crate::keys::wrapped_keys;
 
 /// One commit: what is asked of the store, and what it does to its contents.
 #[derive(Clone, Debug, Default)]
@@ -21,8 +22,8 @@ pub(crate) struct Commit {
     pub(crate) first: Option<u64>,
     /// The number of the master key that opens the store since.
     pub(crate) master: Option<u8>,
-    /// Bytes that stood in the store's files before, and of which nothing may be left.
-    pub(crate) destroyed: Option<Vec<u8>>,
+    /// Wrapped keys that stood in the store's files before, and of which nothing may be left.
+    pub(crate) destroyed: Vec<Vec<u8>>,
 }
 
 /// A part of a commit. What looks after a store is the only step of its commit.
@@ -105,10 +106,21 @@ impl History {
         self.contents.retire(first);
     }
 
-    /// Opens the store, which may have any master key that the progress allows. Returns the key's number too.
-    pub(crate) fn open(&self, dir: &Path, progress: Progress) -> Result<(Varve, u8), String> {
-        self.with_master(progress, |master| Varve::with_config(dir, config(master, self.retires)))
-            .map_err(|error| format!("it does not open: {error}"))
+    /// Opens the store, which may have any master key that the progress allows, and takes up what it holds: see
+    /// [`History::take_up`]. What is retired then stays so.
+    pub(crate) fn open(&mut self, dir: &Path, progress: Progress) -> Result<Varve, String> {
+        let keys = wrapped_keys(dir);
+        let open = |master| Varve::with_config(dir, config(master, self.retires));
+        let (varve, master) =
+            self.with_master(progress, open).map_err(|error| format!("it does not open: {error}"))?;
+        let found = Contents::read(&varve, master)?;
+        self.take_up(&found, progress)?;
+        let kept = wrapped_keys(dir);
+        let destroyed: Vec<_> = keys.into_iter().filter(|key| !kept.contains(key)).collect();
+        if found.first > self.contents.first || !destroyed.is_empty() {
+            self.begin(Commit { first: Some(found.first), destroyed, ..Commit::default() });
+        }
+        Ok(varve)
     }
 
     /// Reads the store as a process that does not own it. Nothing where an owner has to put it right first.
@@ -139,7 +151,8 @@ impl History {
     }
 
     /// Takes up what a store holds: all commits that were acknowledged, and after them as many as it likes of those that
-    /// were begun. The others are forgotten. Whoever has seen it relies on it. Returns how many there are now.
+    /// were begun. The others are forgotten. Whoever has seen it relies on it, but for what is retired: that comes back where a power cut takes
+    /// back the fold that has done it, unless an owner has opened the store since. Returns how many commits there are now.
     ///
     /// # Errors
     ///
@@ -150,20 +163,10 @@ impl History {
         Ok(held)
     }
 
-    /// As [`History::take_up`], for what an owner has found, which is durable: what is retired stays so. What a reader has
-    /// seen to be retired comes back where a power cut takes back the fold that has done it.
-    pub(crate) fn take_up_owned(&mut self, found: &Contents, progress: Progress) -> Result<usize, String> {
-        self.take_up(found, progress)?;
-        if found.first > self.contents.first {
-            self.begin(Commit { first: Some(found.first), ..Commit::default() });
-        }
-        Ok(self.len())
-    }
-
-    /// The last bytes of which the commits up to `acknowledged` left nothing.
+    /// The last wrapped keys of which the commits up to `acknowledged` left nothing.
     pub(crate) fn destroyed(&self, acknowledged: usize) -> impl Iterator<Item = &[u8]> {
         let certain = self.commits[..acknowledged].iter().rev();
-        certain.filter_map(|commit| commit.destroyed.as_deref()).take(DESTROYED_MAX)
+        certain.flat_map(|commit| &commit.destroyed).map(Vec::as_slice).take(DESTROYED_MAX)
     }
 
     fn settle(&self, found: &Contents, progress: Progress) -> Result<usize, String> {
@@ -199,5 +202,5 @@ fn is_wrong_master(_: &OpenError) -> bool {
     false
 }
 
-/// How many of the bytes that were destroyed are looked for: each costs a search through all files.
-const DESTROYED_MAX: usize = 2;
+/// How many of the keys that were destroyed are looked for: each costs a search through all files.
+const DESTROYED_MAX: usize = 4;

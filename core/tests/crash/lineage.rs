@@ -12,7 +12,6 @@ use varve_disk_shim::{Call, Disk, Failure, Fault, Lasting, Operation, Watch};
 
 use crate::boot::start_anew;
 use crate::burst::Burst;
-use crate::contents::Contents;
 use crate::history::{Commit, History, Progress};
 use crate::marks::{Mark, Tally};
 use crate::new_dir;
@@ -105,6 +104,10 @@ impl Lineage {
         if self.random.bool() {
             watch.slow_down(Path::new("data.mdb"), FOLD_FLUSH);
         }
+        // Before the first fold no generation is there twice.
+        if self.history.len() == 0 && self.random.bool() {
+            self.fill(watch, &mut varve)?;
+        }
         for _ in 0..self.random.usize(COMMITS) {
             match self.random.u8(..120) {
                 0..4 => {
@@ -128,9 +131,8 @@ impl Lineage {
     }
 
     fn open(&mut self, watch: &Watch, dir: &Path) -> Result<Varve, String> {
-        let (varve, master) = self.history.open(dir, self.progress)?;
-        let held = self.history.take_up_owned(&Contents::read(&varve, master)?, self.progress)?;
-        self.settle(watch, held);
+        let varve = self.history.open(dir, self.progress)?;
+        self.settle(watch, self.history.len());
         Ok(varve)
     }
 
@@ -200,6 +202,8 @@ impl Lineage {
                 error => Err(format!("a commit failed on a full disk: {error}")),
             })?;
             if is_full {
+                // As likely as all the others together.
+                self.notable.extend([self.places.len() - 1; FILLING_COMMITS_MAX]);
                 return Ok(());
             }
         }

@@ -10,6 +10,7 @@ mod contents;
 mod failing;
 mod full_disk;
 mod history;
+mod keys;
 mod lineage;
 mod marks;
 mod power_cuts;

@@ -44,7 +44,7 @@ impl Backup {
     fn make(seed: u64) -> Result<Self, String> {
         let (dir, mut random) = (new_dir(), Rng::with_seed(seed));
         let mut history = History::new(seed % 2 == 1);
-        let (mut varve, _) = history.open(dir.path(), Progress::default())?;
+        let mut varve = history.open(dir.path(), Progress::default())?;
         for _ in 0..random.usize(COMMITS) {
             let commit = match random.u8(..20) {
                 0 => Commit::draw_upkeep(&mut random, history.contents(), dir.path()),
@@ -99,11 +99,10 @@ impl Backup {
     fn go_on(&self, dir: &Path) -> Result<(), String> {
         let mut history = self.history.clone();
         let progress = Progress::settled(history.len());
-        let (mut varve, master) = history.open(dir, progress)?;
-        let held = history.take_up_owned(&Contents::read(&varve, master)?, progress)?;
-        let commit = Commit::draw(&mut Rng::with_seed(held as u64), history.contents());
+        let mut varve = history.open(dir, progress)?;
+        let commit = Commit::draw(&mut Rng::with_seed(history.len() as u64), history.contents());
         history.begin(commit).perform(&mut varve).map_err(|error| error.to_string())?;
-        history.contents().check(&Contents::read(&varve, master)?)
+        history.contents().check(&Contents::read(&varve, history.contents().master)?)
     }
 }
 

@@ -32,7 +32,7 @@ impl Commit {
     /// Draws what replaces the file of keys. Nothing of what opened the old one may be left then.
     #[cfg(feature = "encryption")]
     fn draw_keys(random: &mut Rng, contents: &Contents, dir: &Path) -> Self {
-        let destroyed = wrapped_key(dir);
+        let destroyed = crate::keys::wrapped_keys(dir);
         match random.choice(contents.readings()) {
             Some(id) if random.bool() => {
                 Self { steps: vec![Step::Shred { id }], shredded: Some(id), destroyed, ..Self::default() }
@@ -61,16 +61,6 @@ pub(crate) fn retain(varve: &Varve, events_max: u64) -> Result<u64, AppendError>
     policy.events_max = Some(events_max);
     Ok(varve.retain(&policy)?.first.0)
 }
-
-/// The key-encryption key as the file of keys has it: FORMAT.md, section 8. `None` where the disk fails.
-#[cfg(feature = "encryption")]
-fn wrapped_key(dir: &Path) -> Option<Vec<u8>> {
-    let keys = std::fs::read(dir.join("keys")).ok()?;
-    keys.get(WRAPPED_KEY).map(<[u8]>::to_vec)
-}
-
-#[cfg(feature = "encryption")]
-const WRAPPED_KEY: std::ops::Range<usize> = 32..92;
 
 /// One in so many commits looks after the store.
 const UPKEEP_SHARE: u8 = 12;
