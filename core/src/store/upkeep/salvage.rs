@@ -257,6 +257,9 @@ impl Salvage {
         let mut next = self.retained.0;
         let mut bytes = Vec::new();
         for (first, end, found) in blocks.iter() {
+            if first.saturating_sub(next) > LOST_EVENTS_MAX {
+                break;
+            }
             self.holes.note_lost(next..first);
             self.source.read(found, &mut bytes)?;
             let block = Block::new_checked(GlobalSequence(first), &bytes)?;
@@ -266,7 +269,8 @@ impl Salvage {
         }
         // What lies beyond one hole was damage to the watermark.
         let durable_end = self.source.durable_end.0.min(next.saturating_add(u32::MAX.into()));
-        let end = self.holes.indexed_end(next).unwrap_or(next).max(durable_end);
+        let indexed_end = self.holes.indexed_end(next..next.saturating_add(LOST_EVENTS_MAX));
+        let end = indexed_end.unwrap_or(next).max(durable_end);
         self.holes.note_lost(next..end);
         let holes: Vec<_> = self.holes.blocks().collect();
         holes.iter().try_for_each(|(first, bytes)| self.write_block(&Block::new_checked(*first, bytes)?))
@@ -321,6 +325,10 @@ impl Source {
         }
     }
 }
+
+/// The most events that may be lost between two blocks: what seems to lie beyond was damaged, or is of no log. It takes
+/// 65,536 blocks to stand in for them.
+const LOST_EVENTS_MAX: u64 = 1 << 48;
 
 /// LMDB's longest key.
 const KEY_LEN_MAX: usize = 511;

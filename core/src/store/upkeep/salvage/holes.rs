@@ -53,9 +53,9 @@ impl Holes {
         }
     }
 
-    /// Where the last block ends that the index knows of, at or after `next`.
-    pub(super) fn indexed_end(&self, next: u64) -> Option<u64> {
-        let ends = self.indexed.range(next..).map(|(first, runs)| first.saturating_add(events_of(runs)));
+    /// Where the last block ends that begins in a range, as far as the index knows.
+    pub(super) fn indexed_end(&self, range: Range<u64>) -> Option<u64> {
+        let ends = self.indexed.range(range).map(|(first, runs)| first.saturating_add(events_of(runs)));
         ends.max()
     }
 
@@ -132,7 +132,7 @@ mod tests {
         holes.note_run(index(10, run(1, 10, 4)));
         holes.note_run(index(10, run(2, 0, 1)));
         holes.note_run(index(15, run(1, 14, 5)));
-        assert_eq!(holes.indexed_end(0), Some(20));
+        assert_eq!((holes.indexed_end(0..99), holes.indexed_end(0..10)), (Some(20), None));
         holes.note_lost(10..20);
         assert_eq!(told(&holes), [(10, 5, vec![run(1, 10, 4), run(2, 0, 1)]), (15, 5, vec![run(1, 14, 5)])]);
     }
