@@ -275,3 +275,39 @@ fn check_blocks(record: &Record) -> Result<(), Damage> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::log::block::{BlockWriter, EventMeta, RunKey};
+    use crate::store::tail::{RecordHead, RecordSeed, RecordWriter};
+    use crate::{DeviceSequence, Epoch, Lane};
+
+    /// A record whose own checksum holds, of a block of one event with the byte at `flipped` changed.
+    fn record(flipped: Option<usize>) -> Record {
+        let (epoch, lane) = (Epoch(0), Lane(0));
+        let key = RunKey { stream: 1, descriptor: 1, device: 0, epoch, lane, timed: false, sealed: false };
+        let (stream_seq, device_seq) = (StreamSequence(0), DeviceSequence(0));
+        let mut block = BlockWriter::new();
+        block.begin(GlobalSequence(0), 1);
+        block.push(&key, EventMeta { stream_seq, device_seq, ticks: 0, ingest_us: 0 }, 1, |_| Ok(1)).unwrap();
+        let mut bytes = Vec::new();
+        block.finish(&mut bytes);
+        if let Some(flipped) = flipped {
+            bytes[flipped] ^= 1;
+        }
+        let mut record = RecordWriter::new();
+        record.block(|out| out.extend_from_slice(&bytes));
+        record.finish(RecordHead { events: 1, ..RecordHead::default() }, RecordSeed::new(1, 1));
+        record.record()
+    }
+
+    #[test]
+    fn a_record_from_the_disk_enters_with_whole_blocks_alone() {
+        let generation = Generation::new(1, 1);
+        let error = generation.push_checked(record(Some(70))).unwrap_err();
+        assert_eq!((error.reason, generation.len()), ("its checksum is wrong", 0));
+        generation.push_checked(record(None)).unwrap();
+        assert_eq!(generation.len(), 1);
+    }
+}

@@ -235,9 +235,11 @@ fn events_that_go_in_together_make_the_block_that_they_make_one_by_one() {
             ],
         };
         let entries: Vec<_> = (0..4_000).map(entry).collect();
+        let earlier = Entry { key: local(2, 1), ingest_us: 3, ..entries[0].clone() };
         let written = [0, 1].map(|way| {
             let mut writer = BlockWriter::new();
             writer.begin(GlobalSequence(5), 1);
+            push(&mut writer, &earlier).unwrap();
             let taken = match way {
                 0 => push_all(&mut writer, &entries),
                 _ => extend(&mut writer, &entries, len + 2 + random.usize(..100)),
