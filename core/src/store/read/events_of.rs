@@ -114,9 +114,20 @@ impl<'s, T: Event> EventsOf<'s, T> {
         Some(TypedEvent { global_seq, stream_name, stream_id, stream_seq, archived, bytes })
     }
 
-    /// The next event, of the next stretch that holds any.
+    /// Goes to the next stretch of events of the type, and tells whether there is one. Where there is none, and after an
+    /// error that is no absence, the iterator has ended.
     #[cold]
-    fn advance(&mut self) -> Result<Option<TypedEvent<'s, T>>, ReadError> {
+    #[inline(never)]
+    fn seek(&mut self) -> Result<bool, ReadError> {
+        let found = self.advance();
+        if matches!(&found, Ok(false)) || found.as_ref().is_err_and(|error| !error.is_absence()) {
+            (self.block, self.events, self.next) = (None, TypedEvents::none(), GlobalSequence(u64::MAX));
+        }
+        found
+    }
+
+    /// Goes to the next stretch of events of the type, and tells whether there is one.
+    fn advance(&mut self) -> Result<bool, ReadError> {
         loop {
             if let Some(block) = &self.block
                 && self.next.0 < block.next
@@ -129,7 +140,7 @@ impl<'s, T: Event> EventsOf<'s, T> {
                 None => {
                     let block = self.snapshot.block_at(self.next);
                     let block = block.map_err(|error| error.passed_in_log(&mut self.next))?;
-                    let Some(block) = block else { return Ok(None) };
+                    let Some(block) = block else { return Ok(false) };
                     let block = BlockOf::new(self.snapshot, block, &mut self.readability)?;
                     self.block.insert(block)
                 }
@@ -156,9 +167,7 @@ impl<'s, T: Event> EventsOf<'s, T> {
             self.events = typed.iter_range(place as usize, (len - skipped) as usize);
             self.stream = *stream;
             self.stream_offset = (run.first().0 + u64::from(place)).wrapping_sub(self.next.0);
-            if let Some(event) = self.next_of_stretch() {
-                return Ok(Some(event));
-            }
+            return Ok(true);
         }
     }
 }
@@ -222,14 +231,16 @@ where
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        if let Some(event) = self.next_of_stretch() {
-            return Some(Ok(event));
+        loop {
+            if let Some(event) = self.next_of_stretch() {
+                return Some(Ok(event));
+            }
+            match self.seek() {
+                Ok(true) => {}
+                Ok(false) => return None,
+                Err(error) => return Some(Err(error)),
+            }
         }
-        let event = self.advance();
-        if matches!(&event, Ok(None)) || event.as_ref().is_err_and(|error| !error.is_absence()) {
-            (self.block, self.events, self.next) = (None, TypedEvents::none(), GlobalSequence(u64::MAX));
-        }
-        event.transpose()
     }
 }
 

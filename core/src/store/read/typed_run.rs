@@ -20,7 +20,7 @@ pub(in crate::store) struct TypedRun<'s, T: Event> {
     unknown: Option<RunTag>,
 }
 
-/// Takes the events of a run in order. It ends early where an event is damaged, for good.
+/// Takes the events of a run in order. It ends early where an event is damaged, and must not be asked for more then.
 #[derive(Debug)]
 pub(in crate::store) struct TypedEvents<'s, T: Event> {
     events: RunEventsIter<'s>,
@@ -115,13 +115,7 @@ where
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         let bytes = self.events.next()?;
-        match self.root.archived(bytes) {
-            Some(archived) => Some((archived, bytes)),
-            None => {
-                *self = Self::none();
-                None
-            }
-        }
+        Some((self.root.archived(bytes)?, bytes))
     }
 }
 
