@@ -1,6 +1,7 @@
 //! The lock that makes one process, and one handle in it, the owner of a directory.
 
 use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -26,12 +27,18 @@ impl OwnerLock {
             .write(true)
             .open(&path)
             .map_err(|error| OpenError::Io { path: path.clone(), error })?;
-        for _ in 0..ATTEMPTS_MAX {
-            match file.try_lock() {
-                Ok(()) => return Ok(Self { file }),
-                Err(TryLockError::WouldBlock) => thread::sleep(ATTEMPT_INTERVAL),
-                Err(TryLockError::Error(error)) => return Err(OpenError::Io { path, error }),
+        let (mut owned, mut read) = (0, 0);
+        while owned < OWNED_ATTEMPTS_MAX && read < READ_ATTEMPTS_MAX {
+            let tried = file.try_lock().map(|()| None).or_else(|error| match error {
+                TryLockError::WouldBlock => is_owned(&file).map(Some),
+                TryLockError::Error(error) => Err(error),
+            });
+            match tried.map_err(|error| OpenError::Io { path: path.clone(), error })? {
+                None => return Ok(Self { file }),
+                Some(true) => owned += 1,
+                Some(false) => read += 1,
             }
+            thread::sleep(ATTEMPT_INTERVAL);
         }
         Err(OpenError::Owned { path: dir.to_path_buf() })
     }
@@ -42,7 +49,7 @@ impl OwnerLock {
         let file = match File::open(&path) {
             Ok(file) => file,
             // Nobody ever owned it: there is nothing that an owner could have left.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Ok(Some(SharedLock { file: None }));
             }
             Err(error) => return Err(OpenError::Io { path, error }),
@@ -59,6 +66,15 @@ impl OwnerLock {
 #[derive(Debug)]
 pub(in crate::store) struct SharedLock {
     file: Option<File>,
+}
+
+/// Whether an owner holds the lock, and not only readers do.
+fn is_owned(file: &File) -> io::Result<bool> {
+    match file.try_lock_shared() {
+        Ok(()) => file.unlock().map(|()| false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
 }
 
 /// Releases a lock by saying so. Closing the file would not do: a process that this one is about to start has it open too,
@@ -82,15 +98,34 @@ impl Drop for SharedLock {
 
 const FILE_NAME: &str = "owner.lock";
 
-/// Who reads a store without an owner keeps it so while it looks at the tail.
-const ATTEMPTS_MAX: u32 = 50;
 const ATTEMPT_INTERVAL: Duration = Duration::from_millis(10);
+
+/// How often an owner is met: it may be about to end.
+const OWNED_ATTEMPTS_MAX: u32 = 50;
+
+/// How often readers are. Who reads a store without an owner keeps it so while it looks at the tail and flushes it.
+const READ_ATTEMPTS_MAX: u32 = 3_000;
 
 #[cfg(test)]
 mod tests {
     use std::process::{Command, Stdio};
 
     use super::*;
+
+    #[test]
+    fn readers_are_waited_for_longer_than_owners() {
+        let dir = tempfile::tempdir().unwrap();
+        let owner = OwnerLock::acquire(dir.path()).unwrap();
+        assert!(matches!(OwnerLock::acquire(dir.path()), Err(OpenError::Owned { .. })));
+        drop(owner);
+        let reader = OwnerLock::keep_free(dir.path()).unwrap();
+        thread::scope(|scope| {
+            let owner = scope.spawn(|| OwnerLock::acquire(dir.path()));
+            thread::sleep(ATTEMPT_INTERVAL * (OWNED_ATTEMPTS_MAX + 20));
+            drop(reader);
+            owner.join().unwrap().unwrap();
+        });
+    }
 
     #[test]
     fn a_process_that_was_started_meanwhile_keeps_no_lock() {

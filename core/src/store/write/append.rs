@@ -362,8 +362,8 @@ impl Append {
     }
 
     /// As [`Append::commit`], without waiting for the disk: what is stored is durable, and readers see it, once a later
-    /// commit returns, of whichever handle, or [`Varve::flush`](crate::Varve::flush) does. A power cut before that takes
-    /// it back, and a crash of the process does not.
+    /// commit returns, of whichever handle, or [`Varve::flush`](crate::Varve::flush) does, or the last handle is dropped. A
+    /// power cut before that takes it back, and a crash of the process does not.
     ///
     /// ```
     /// # use varve_core::{GlobalSequence, StreamId, Varve};

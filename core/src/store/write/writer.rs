@@ -307,5 +307,34 @@ impl State {
     }
 }
 
+impl Drop for Writer {
+    /// With the last handle goes what relaxed commits left to be flushed. Where that fails nobody was promised anything.
+    fn drop(&mut self) {
+        let _ = self.flush();
+    }
+}
+
 /// How often a commit looks after what slowly goes stale.
 const UPKEEP_INTERVAL_US: u64 = 60_000_000;
+
+#[cfg(test)]
+mod tests {
+    use crate::store::tail::PublishedFile;
+    use crate::{StreamId, Varve};
+
+    #[test]
+    fn relaxed_commits_are_durable_once_the_last_handle_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut varve = Varve::new(dir.path()).unwrap();
+        let watermark = PublishedFile::open(dir.path(), varve.incarnation()).unwrap().unwrap();
+        let durable_end = || watermark.read().unwrap().unwrap().next.0;
+        let numbers = varve.stream::<u16, 2>("numbers").unwrap();
+        let mut append = varve.begin();
+        append.event(&numbers, StreamId(0), &1).unwrap();
+        append.commit_relaxed().unwrap();
+        drop((varve, append));
+        assert_eq!(durable_end(), 0, "a handle is left");
+        drop(numbers);
+        assert_eq!(durable_end(), 1);
+    }
+}
