@@ -116,7 +116,7 @@ impl Trial {
             match commit.perform(&mut varve) {
                 Ok(first) => {
                     first.into_iter().for_each(|first| self.history.learn_first(first));
-                    self.progress.acknowledged = self.progress.begun;
+                    self.progress = Progress::settled(self.progress.begun);
                     return Ok(Some(varve));
                 }
                 Err(error) => self.expect_failure(&error, watch)?,

@@ -98,7 +98,7 @@ impl Filling {
                 }
             };
             first.into_iter().for_each(|first| self.history.learn_first(first));
-            self.progress.acknowledged = self.progress.begun;
+            self.progress = Progress::settled(self.progress.begun);
         }
         drop(varve);
         watch.set_room(None);

@@ -60,11 +60,14 @@ pub(crate) struct History {
     contents: Contents,
 }
 
-/// How many commits were acknowledged, and how many begun.
+/// How many commits were acknowledged, or seen, and how many begun.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Progress {
     pub(crate) acknowledged: usize,
     pub(crate) begun: usize,
+    /// How many of the first an owner has acknowledged, or found: the keys that they destroyed are gone. A reader sees
+    /// that a key does not count any more while it is yet to be wiped.
+    pub(crate) owned: usize,
 }
 
 impl History {
@@ -163,9 +166,9 @@ impl History {
         Ok(held)
     }
 
-    /// The last wrapped keys of which the commits up to `acknowledged` left nothing.
-    pub(crate) fn destroyed(&self, acknowledged: usize) -> impl Iterator<Item = &[u8]> {
-        let certain = self.commits[..acknowledged].iter().rev();
+    /// The last wrapped keys of which nothing is left.
+    pub(crate) fn destroyed(&self, progress: Progress) -> impl Iterator<Item = &[u8]> {
+        let certain = self.commits[..progress.owned].iter().rev();
         certain.flat_map(|commit| &commit.destroyed).map(Vec::as_slice).take(DESTROYED_MAX)
     }
 
@@ -188,7 +191,12 @@ impl History {
 impl Progress {
     /// All of so many commits are certain.
     pub(crate) fn settled(held: usize) -> Self {
-        Self { acknowledged: held, begun: held }
+        Self { acknowledged: held, begun: held, owned: held }
+    }
+
+    /// They are, since a reader has seen them.
+    pub(crate) fn seen(self, held: usize) -> Self {
+        Self { owned: self.owned.min(held), ..Self::settled(held) }
     }
 }
 

@@ -220,7 +220,8 @@ impl Lineage {
     fn look(&mut self, watch: &Watch, dir: &Path) -> Result<(), String> {
         if let Some(found) = self.history.look(dir, self.progress)? {
             let held = self.history.take_up(&found, self.progress)?;
-            self.settle(watch, held);
+            self.progress = self.progress.seen(held);
+            watch.mark(Mark::Seen(held).number());
         }
         Ok(())
     }

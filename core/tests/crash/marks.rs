@@ -9,6 +9,8 @@ use crate::history::Progress;
 pub(crate) enum Mark {
     /// The store was opened and holds that many commits. Whoever has seen them relies on them.
     Settled(usize),
+    /// A reader saw that many.
+    Seen(usize),
     /// The commit of that token begins.
     Begun(usize),
     /// It was acknowledged.
@@ -22,6 +24,7 @@ impl Mark {
             Self::Settled(held) => (0, held),
             Self::Begun(token) => (1, token),
             Self::Acknowledged(token) => (2, token),
+            Self::Seen(held) => (3, held),
         };
         value as u64 * KINDS + kind
     }
@@ -32,7 +35,8 @@ impl Mark {
         match number % KINDS {
             0 => Self::Settled(value),
             1 => Self::Begun(value),
-            _ => Self::Acknowledged(value),
+            2 => Self::Acknowledged(value),
+            _ => Self::Seen(value),
         }
     }
 }
@@ -57,10 +61,11 @@ impl<'l> Tally<'l> {
     pub(crate) fn note(&mut self, mark: Mark) -> bool {
         match mark {
             Mark::Settled(held) => *self = Self::new(self.places, Progress::settled(held)),
+            Mark::Seen(held) => *self = Self::new(self.places, self.progress().seen(held)),
             Mark::Begun(token) => drop(self.begun.insert(self.places[token])),
             Mark::Acknowledged(token) => self.acknowledged = self.acknowledged.max(self.places[token] + 1),
         }
-        matches!(mark, Mark::Settled(_))
+        matches!(mark, Mark::Settled(_) | Mark::Seen(_))
     }
 
     /// How many commits are certain: those up to the last that was acknowledged, since the log has no gaps; and how many
@@ -74,9 +79,9 @@ impl<'l> Tally<'l> {
         let begun = next.expect("there is no end of places");
         let acknowledged = self.acknowledged.max(self.settled.acknowledged);
         assert!(acknowledged <= begun, "commit {acknowledged} is certain, and {begun} has not begun");
-        Progress { acknowledged, begun }
+        Progress { acknowledged, begun, owned: self.acknowledged.max(self.settled.owned) }
     }
 }
 
 /// How many kinds of marks there are.
-const KINDS: u64 = 3;
+const KINDS: u64 = 4;

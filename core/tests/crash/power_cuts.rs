@@ -74,7 +74,7 @@ struct Checked {
 
 /// Opens an image, commits, and opens it once more.
 fn check_image(image: &Disk, history: &mut History, progress: Progress) -> Result<Checked, String> {
-    if history.destroyed(progress.acknowledged).any(|destroyed| image.holds(destroyed)) {
+    if history.destroyed(progress).any(|destroyed| image.holds(destroyed)) {
         return Err("a key that was destroyed is there".into());
     }
     let dir = new_dir();
@@ -88,8 +88,8 @@ fn check_image(image: &Disk, history: &mut History, progress: Progress) -> Resul
         && random.bool()
         && let Some(found) = history.look(dir, progress)?
     {
-        progress = Progress::settled(history.take_up(&found, progress)?);
-        watch.mark(Mark::Settled(history.len()).number());
+        progress = progress.seen(history.take_up(&found, progress)?);
+        watch.mark(Mark::Seen(history.len()).number());
     }
     let mut varve = history.open(dir, progress)?;
     let place = history.len();

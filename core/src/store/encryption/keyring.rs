@@ -365,12 +365,26 @@ impl State {
             self.is_poisoned = replacement.has_touched_old() || discard(dir).is_err();
             return Err(error);
         }
-        // Whatever comes now, what the file no longer has is not in memory either.
-        (self.entries, self.opened) = (HashMap::new(), HashMap::new());
+        // Whatever comes now, what is in memory is what the file has, and reads go on.
         self.is_poisoned = true;
+        self.adopt(&bytes, master, kek)?;
         let path = dir.join(KEYS_FILE);
-        *self = Self::load(open_for_writing(&path)?, &path, master)?;
-        self.step_over_torn(&path)
+        self.file = open_for_writing(&path)?;
+        self.step_over_torn(&path)?;
+        self.is_poisoned = false;
+        Ok(())
+    }
+
+    /// Takes up the content of a whole new file.
+    fn adopt(&mut self, bytes: &[u8], master: &MasterKey, kek: &Secret) -> Result<(), KeysError> {
+        self.header = Header::parse(bytes)?;
+        (self.master, self.kek) = (master.clone(), kek.copy());
+        self.wrapping = Cipher::new(self.header.suite, kek);
+        (self.entries, self.opened) = (HashMap::new(), HashMap::new());
+        self.fresh.clear();
+        self.end = HEADER_LEN as u64;
+        self.take(&bytes[HEADER_LEN..]);
+        Ok(())
     }
 
     /// Whether the file is to be made anew, since most of it is room that appends have left.
