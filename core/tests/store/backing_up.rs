@@ -7,10 +7,12 @@ use varve_core::{
     StreamId, StreamSequence, Varve, restore,
 };
 
+use crate::salvaging::saved;
 use crate::whole::{Whole, fill, filled};
 use crate::{
-    DEVICE, LANE, Reading, binding, damage::break_block, device_batch, new_dir, open, reading, readings,
-    relaxed,
+    DEVICE, LANE, Reading, binding,
+    damage::{break_block, edit},
+    device_batch, new_dir, open, reading, readings, relaxed,
 };
 
 fn backup_of(varve: &Varve) -> Vec<u8> {
@@ -134,4 +136,17 @@ fn a_full_disk_under_the_backup_is_told_and_harms_nothing() {
     let error = varve.snapshot().unwrap().back_up(room.as_mut_slice()).unwrap_err();
     assert!(matches!(error, BackupError::Io(_)), "{error}");
     assert_eq!(varve.next_global_seq().unwrap(), GlobalSequence(next));
+}
+
+#[test]
+fn a_row_longer_than_any_is_damage_and_is_not_salvaged() {
+    let dir = filled();
+    edit(dir.path(), "consumer", |_, value| value.resize(100_000, 0));
+    let backup_of = |path| Varve::open_read_only(path).unwrap().snapshot().unwrap().back_up(std::io::sink());
+    let Err(BackupError::Read(ReadError::Corrupt(damage))) = backup_of(dir.path()) else {
+        panic!("a backup was made of it");
+    };
+    assert!(matches!(damage.place, Place::Row { table: "consumer", .. }), "{damage}");
+    let (_, target) = saved(dir.path());
+    backup_of(&target.path().join("new")).unwrap();
 }

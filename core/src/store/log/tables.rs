@@ -6,6 +6,7 @@ use heed::types::Bytes;
 use heed::{CommitOrAbort, Database, Env, RoTxn, RwTxn, WithoutTls};
 
 use crate::store::error::{Damage, OpenError, Place};
+use crate::store::log::block::BLOCK_LEN_MAX;
 use crate::store::log::format::{FORMAT_KEY, META_TABLE};
 use crate::store::tail::TableNumber;
 
@@ -243,6 +244,19 @@ impl Table {
         Damage { place: Place::Row { table: self.name, key: key.to_vec() }, reason }
     }
 }
+
+/// Whether a row has lengths that one may have.
+pub(in crate::store) fn is_row(key: &[u8], value: &[u8]) -> bool {
+    (1..=KEY_LEN_MAX).contains(&key.len()) && value.len() <= VALUE_LEN_MAX
+}
+
+/// LMDB's longest key.
+pub(in crate::store) const KEY_LEN_MAX: usize = 511;
+
+/// No row has a longer value than a block.
+pub(in crate::store) const VALUE_LEN_MAX: usize = BLOCK_LEN_MAX;
+
+const _: () = assert!(crate::descriptor::DESCRIPTOR_LEN_MAX + 16 <= VALUE_LEN_MAX);
 
 /// Why a row could not be read.
 #[derive(Debug)]

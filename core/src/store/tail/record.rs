@@ -15,7 +15,7 @@ use std::fmt;
 
 use crate::GlobalSequence;
 use crate::store::log::block::Block;
-use crate::store::log::tables::array;
+use crate::store::log::tables::{KEY_LEN_MAX, array};
 
 /// Makes records. Its buffer is used again for the next one.
 pub(in crate::store) struct RecordWriter {
@@ -366,9 +366,6 @@ pub(in crate::store) const SECTOR_LEN: usize = 4096;
 
 /// The length of a header in bytes.
 pub(super) const HEADER_LEN: usize = 64;
-
-/// The longest key of a row in bytes, which is LMDB's.
-const KEY_LEN_MAX: usize = 511;
 
 const MAGIC: [u8; 4] = *b"VRVR";
 const KIND_BLOCK: u8 = 1;

@@ -12,6 +12,7 @@ use crate::GlobalSequence;
 use crate::store::error::ReadError;
 use crate::store::log::format::{is_of_this_store, read_incarnation};
 use crate::store::log::run_index::RunIndex;
+use crate::store::log::tables::is_row;
 use crate::store::read::block_walk::BlockWalk;
 use crate::store::read::snapshot::Snapshot;
 use crate::store::tail::{TABLES_MAX, TableNumber, table_of};
@@ -73,6 +74,9 @@ impl Snapshot {
             let Some(table) = table_of(self.tables(), number) else { continue };
             for row in self.rows().all(table)? {
                 let (key, value) = row?;
+                if !is_row(key, value) {
+                    return Err(table.damage(key, "it is longer than any").into());
+                }
                 if number != META || !is_of_this_store(key) {
                     writer.row(number, key, value)?;
                 }

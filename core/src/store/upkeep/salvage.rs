@@ -16,7 +16,7 @@ use crate::store::files::owner_lock::OwnerLock;
 use crate::store::log::block::Block;
 use crate::store::log::format::{FOLDED_KEY, INCARNATION_KEY, RESTORED_FROM_KEY, is_of_this_store};
 use crate::store::log::run_index::RunIndex;
-use crate::store::log::tables::{array, long_number};
+use crate::store::log::tables::{array, is_row, long_number};
 use crate::store::tail::{Chunk, Folded, Journal, PublishedFile, Record, TABLES_MAX, TableNumber, table_of};
 use crate::store::upkeep::retention::RETAINED_KEY;
 use crate::store::upkeep::store_builder::StoreBuilder;
@@ -180,9 +180,7 @@ impl Salvage {
             let Some(table) = table_of(self.builder.tables(), number).copied() else { continue };
             let Self { source, builder, report, references, .. } = self;
             source.each_row(table.name, |key, value| {
-                let is_row =
-                    (1..=KEY_LEN_MAX).contains(&key.len()) && !(number.0 == 0 && is_of_this_store(key));
-                if is_row {
+                if is_row(key, value.bytes) && !(number.0 == 0 && is_of_this_store(key)) {
                     references.note(number, key, value.bytes);
                     builder.row(table, (key, value.bytes))?;
                     report.rows += 1;
@@ -193,7 +191,8 @@ impl Salvage {
         for record in &self.source.records {
             for chunk in (0..record.chunks()).map(|index| record.chunk(index)) {
                 let Chunk::Row { table: number, key, value } = chunk else { continue };
-                let Some(table) = table_of(self.builder.tables(), number).copied() else { continue };
+                let table = table_of(self.builder.tables(), number).copied();
+                let Some(table) = table.filter(|_| is_row(key, value)) else { continue };
                 self.references.note(number, key, value);
                 self.builder.row(table, (key, value))?;
                 self.report.rows += 1;
@@ -329,6 +328,3 @@ impl Source {
 /// The most events that may be lost between two blocks: what seems to lie beyond was damaged, or is of no log. It takes
 /// 65,536 blocks to stand in for them.
 const LOST_EVENTS_MAX: u64 = 1 << 48;
-
-/// LMDB's longest key.
-const KEY_LEN_MAX: usize = 511;

@@ -11,9 +11,8 @@
 use std::io::{self, Read, Write};
 
 use crate::GlobalSequence;
-use crate::store::log::block::BLOCK_LEN_MAX;
 use crate::store::log::format::FORMAT_VERSION;
-use crate::store::log::tables::array;
+use crate::store::log::tables::{KEY_LEN_MAX, VALUE_LEN_MAX, array};
 use crate::store::tail::TableNumber;
 
 /// What a backup says of the store that it was made of.
@@ -109,7 +108,7 @@ impl<W: Write> BackupWriter<W> {
     }
 
     fn chunk(&mut self, kind: u8, table: TableNumber, key: &[u8], content: &[u8]) -> io::Result<()> {
-        assert!(key.len() <= KEY_LEN_MAX && content.len() <= CONTENT_LEN_MAX, "no row or block is longer");
+        assert!(key.len() <= KEY_LEN_MAX && content.len() <= VALUE_LEN_MAX, "no row or block is longer");
         let mut head = [0; CHUNK_HEAD_LEN];
         (head[0], head[1]) = (kind, table.0);
         head[2..4].copy_from_slice(&(key.len() as u16).to_le_bytes());
@@ -152,7 +151,7 @@ impl<R: Read> BackupReader<R> {
         read_exact(&mut self.input, &mut head, at)?;
         let key_len = usize::from(u16::from_le_bytes([head[2], head[3]]));
         let content_len = u32::from_le_bytes([head[4], head[5], head[6], head[7]]) as usize;
-        if key_len > KEY_LEN_MAX || content_len > CONTENT_LEN_MAX {
+        if key_len > KEY_LEN_MAX || content_len > VALUE_LEN_MAX {
             return Err(broken("a chunk is longer than any"));
         }
         self.key.resize(key_len, 0);
@@ -265,13 +264,6 @@ const KIND_BLOCK: u8 = 1;
 const KIND_ROW: u8 = 2;
 const KIND_END: u8 = 3;
 
-/// LMDB's longest key.
-const KEY_LEN_MAX: usize = 511;
-
-/// No row's value is as long as a block may be.
-const CONTENT_LEN_MAX: usize = BLOCK_LEN_MAX;
-
-const _: () = assert!(crate::descriptor::DESCRIPTOR_LEN_MAX + 16 <= CONTENT_LEN_MAX);
 const _: () = assert!(KEY_LEN_MAX <= u16::MAX as usize);
 
 #[cfg(test)]
