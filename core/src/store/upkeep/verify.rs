@@ -67,9 +67,9 @@ impl Snapshot {
         verification.report
     }
 
-    /// Verifies every row, and so that LMDB's pages lead to it, but looks into no block: it reads what is about a
-    /// hundredth of the store. An owner that asks for it before it appends knows that what it builds on is there. As
-    /// [`verify`], it is for a process that damage may end.
+    /// Verifies every row, and so that LMDB's pages lead to it, but looks into no block: the rows are small beside the
+    /// blocks. An owner that asks for it before it appends knows that what it builds on is there. As [`verify`], it is for a
+    /// process that damage may end.
     pub fn verify_rows(&self) -> VerifyReport {
         let mut verification = Verification::new(self);
         (verification.reads_blocks, verification.lanes) = (false, None);
