@@ -4,11 +4,11 @@ use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use varve_core::{GlobalSequence, StreamId};
+use varve_core::{GlobalSequence, StreamId, Varve};
 
-use crate::{Reading, new_dir, open, reading};
+use crate::{Reading, new_dir, open, reading, scaled};
 
 #[test]
 fn a_wait_ends_with_the_commit_that_makes_the_event_readable() {
@@ -47,4 +47,18 @@ fn every_waiting_thread_wakes() {
         let woken: Vec<_> = waits.into_iter().map(|wait| wait.join().unwrap().0).collect();
         assert_eq!(woken, (0..8).collect::<Vec<_>>());
     });
+}
+
+#[test]
+fn a_watched_view_can_be_opened_again_as_soon_as_it_is_dropped() {
+    let dir = new_dir();
+    drop(open(&dir));
+    for round in 0..scaled(2_000) {
+        let view = Varve::open_read_only(dir.path()).unwrap();
+        let watcher = view.watcher();
+        // Whatever the thread behind it is doing just then.
+        let dropped = Instant::now() + Duration::from_micros(round % 300);
+        while Instant::now() < dropped {}
+        drop((view, watcher));
+    }
 }

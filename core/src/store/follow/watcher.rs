@@ -7,7 +7,8 @@ use event_listener::{Event, Listener};
 use crate::GlobalSequence;
 use crate::store::sync::{AtomicU64, Ordering};
 
-/// Waits for events to be committed by this process.
+/// Waits for events to be committed, by whichever process. It does not keep the store open: once every other handle is
+/// dropped, it waits for ever.
 #[derive(Clone, Debug)]
 pub struct WriteWatcher {
     watermark: Arc<Watermark>,

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 #[cfg(feature = "notify")]
-use std::sync::Once;
+use std::sync::OnceLock;
 
 use crate::descriptor::Schema;
 use crate::store::config::Config;
@@ -24,7 +24,7 @@ use crate::store::write::event_type::EventType;
 use crate::store::write::stream::check_name;
 #[cfg(feature = "notify")]
 use crate::store::{
-    follow::follower::follow,
+    follow::follower::Follower,
     follow::subscription::Subscription,
     follow::watcher::{Watermark, WriteWatcher},
     log::rows::Rows,
@@ -53,9 +53,9 @@ pub(in crate::store) struct Store {
     incarnation: u64,
     #[cfg(feature = "notify")]
     pub(in crate::store) watermark: Arc<Watermark>,
-    /// Starts what moves the watermark where another process owns the store.
+    /// What moves the watermark where another process owns the store, once somebody waits for it.
     #[cfg(feature = "notify")]
-    follow: Once,
+    follower: OnceLock<Follower>,
 }
 
 /// Where a store's tail is told from.
@@ -64,7 +64,7 @@ pub(in crate::store) enum TailSource {
     /// This process writes it.
     Owned(Arc<Tail>),
     /// Another process does, or none.
-    Mirrored(Mirror),
+    Mirrored(Arc<Mirror>),
 }
 
 impl Store {
@@ -89,7 +89,7 @@ impl Store {
             #[cfg(feature = "notify")]
             watermark,
             #[cfg(feature = "notify")]
-            follow: Once::new(),
+            follower: OnceLock::new(),
         })
     }
 
@@ -111,9 +111,10 @@ impl Store {
 
     /// Waits for commits to the store.
     #[cfg(feature = "notify")]
-    pub(in crate::store) fn watcher(self: &Arc<Self>) -> WriteWatcher {
-        if matches!(self.tail, TailSource::Mirrored(_)) {
-            self.follow.call_once(|| follow(self));
+    pub(in crate::store) fn watcher(&self) -> WriteWatcher {
+        if let TailSource::Mirrored(mirror) = &self.tail {
+            let follow = || Follower::new(mirror.clone(), self.environment.clone(), self.watermark.clone());
+            self.follower.get_or_init(follow);
         }
         WriteWatcher::new(self.watermark.clone())
     }
@@ -126,7 +127,7 @@ impl VarveView {
         let environment = Arc::new(Environment::open_read_only(dir, config)?);
         let mirror = Mirror::open(dir, &environment)?;
         let sealing = Arc::new(Sealing::open_read_only(dir, config, &environment)?);
-        let store = Store::new(environment, TailSource::Mirrored(mirror), sealing)?;
+        let store = Store::new(environment, TailSource::Mirrored(Arc::new(mirror)), sealing)?;
         #[cfg(feature = "notify")]
         if let Ok((read, tail)) = store.read() {
             // A log whose end is damaged opens all the same, to be read up to there.
@@ -254,7 +255,7 @@ impl VarveView {
     }
 
     /// Waits for commits to the store, of whichever process. Beside an owner in another process, the first call
-    /// starts a thread that looks for them every 10 ms, until the last handle is dropped.
+    /// starts a thread that looks for them every 10 ms, until the last handle is dropped, which waits for it to end.
     #[cfg(feature = "notify")]
     pub fn watcher(&self) -> WriteWatcher {
         self.store.watcher()
