@@ -27,6 +27,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use crate::GlobalSequence;
+use crate::store::config::Durability;
 use crate::store::error::AppendError;
 #[cfg(feature = "notify")]
 use crate::store::follow::watcher::Watermark;
@@ -261,6 +262,7 @@ impl Tail {
             records: generations.durable as u32,
             commit: generations.first_commit + generations.durable as u64 - 1,
             next,
+            is_flushed: self.journal.durability() == Durability::Durable,
         };
         self.published.publish(&published);
         #[cfg(feature = "notify")]

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use varve_core::{OpenError, Varve};
+use varve_core::{Damage, OpenError, Place, Varve};
 
 use crate::config;
 use crate::contents::{Contents, Event, LaneEnd};
@@ -133,6 +133,20 @@ impl History {
             Ok((view, master)) => Contents::read(&view, master).map(Some),
             Err(OpenError::Unrecovered { .. }) => Ok(None),
             Err(error) => Err(format!("it cannot be looked at: {error}")),
+        }
+    }
+
+    /// Opens the store, of whose tail a part is damaged. Tells whether it is refused with the place.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong where it opens, and lacks what it has to hold; and where it is refused for something else.
+    pub(crate) fn is_refused(&self, dir: &Path, progress: Progress) -> Result<bool, String> {
+        let open = |master| Varve::with_config(dir, config(master, self.retires));
+        match self.with_master(progress, open) {
+            Ok((varve, master)) => self.settle(&Contents::read(&varve, master)?, progress).map(|_| false),
+            Err(OpenError::Corrupt(Damage { place: Place::Tail { .. }, .. })) => Ok(true),
+            Err(error) => Err(format!("it does not open: {error}")),
         }
     }
 

@@ -7,6 +7,7 @@
 mod boot;
 mod burst;
 mod contents;
+mod damage;
 mod failing;
 mod full_disk;
 mod history;

@@ -9,6 +9,7 @@ use std::thread;
 use fastrand::Rng;
 use varve_disk_shim::Disk;
 
+use crate::damage::check_damaged;
 use crate::lineage::{LIVES, Lineage};
 use crate::{new_dir, power_cuts, variable};
 
@@ -24,6 +25,8 @@ pub(crate) enum DiskKind {
 pub(crate) struct Survey {
     /// How many power cuts the store has withstood, each with another one after it.
     pub(crate) good: usize,
+    /// How often damage to what was durable was told after one.
+    pub(crate) refused: usize,
     /// What was wrong, with the seed of its lineage.
     pub(crate) bad: Vec<String>,
 }
@@ -42,8 +45,9 @@ pub(crate) fn survey(kind: DiskKind, seeds: std::ops::Range<u64>) -> Survey {
             })
             .collect();
         for some in surveys {
-            let Survey { good, bad } = some.join().expect("a surveyor reports what goes wrong");
+            let Survey { good, refused, bad } = some.join().expect("a surveyor reports what goes wrong");
             survey.good += good;
+            survey.refused += refused;
             survey.bad.extend(bad);
         }
     });
@@ -61,6 +65,7 @@ fn survey_some(kind: DiskKind, mut seeds: Vec<u64>) -> Survey {
             match line.split_once(' ') {
                 Some((BEGINS, seed)) => current = seed.parse().expect("it is a seed"),
                 Some((GOOD, _)) => survey.good += 1,
+                Some((REFUSED, _)) => survey.refused += 1,
                 Some((BAD, reason)) => survey.bad.push(format!("seed {current}: {reason}")),
                 _ => {}
             }
@@ -111,6 +116,14 @@ fn survey_lineage(seed: u64, disk: Disk) {
                 Ok(()) => say(GOOD, "image"),
                 Err(reason) => say(BAD, &format!("life {life}, {progress:?}: {reason}{}", kept(image))),
             }
+            if random.u8(..DAMAGED_SHARE) > 0 {
+                return;
+            }
+            match check_damaged(image, history, progress, &mut random) {
+                Ok(is_refused) if is_refused => say(REFUSED, "image"),
+                Ok(_) => {}
+                Err(reason) => say(BAD, &format!("life {life}, {progress:?}: {reason}")),
+            }
         });
         if let Err(reason) = lived {
             return say(BAD, &format!("life {life}: {reason}"));
@@ -140,4 +153,8 @@ const SEEDS: &str = "VARVE_CRASH_SEEDS";
 const KIND: &str = "VARVE_CRASH_DISK";
 const BEGINS: &str = "begins";
 const GOOD: &str = "good";
+const REFUSED: &str = "refused";
 const BAD: &str = "bad";
+
+/// One in so many images is damaged besides.
+const DAMAGED_SHARE: u8 = 4;

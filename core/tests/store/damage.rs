@@ -1,13 +1,15 @@
 //! Damage is an error with a place, never absence, and it stays where it is.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use heed::EnvOpenOptions;
 use heed::types::Bytes;
 use varve_core::{
-    Damage, EVENT_LEN_MAX, GlobalSequence, OpenError, Place, ReadError, StreamId, StreamSequence, Varve,
+    Config, Damage, Durability, EVENT_LEN_MAX, GlobalSequence, OpenError, Place, ReadError, StreamId,
+    StreamSequence, Varve,
 };
 
 use crate::{Door, door, new_dir, open};
@@ -88,9 +90,11 @@ fn an_event_that_its_device_archived_wrongly_is_an_error_with_its_place() {
 }
 
 /// The store as a killed owner leaves it, whose last record a bit was flipped in.
-pub(crate) fn with_a_damaged_last_record() -> tempfile::TempDir {
+pub(crate) fn with_a_damaged_last_record(durability: Durability) -> tempfile::TempDir {
     let (dir, copy) = (new_dir(), new_dir());
-    let mut varve = open(&dir);
+    let mut config = Config::default();
+    config.durability = durability;
+    let mut varve = Varve::with_config(dir.path(), config).unwrap();
     let mut doors = varve.stream::<Door, 64>("doors").unwrap();
     for who in ["Ada", "Bartholomew", "Grace"] {
         doors.append(StreamId(1), &door(who)).unwrap();
@@ -108,26 +112,36 @@ pub(crate) fn with_a_damaged_last_record() -> tempfile::TempDir {
 
 #[test]
 fn a_damaged_last_record_is_no_torn_one_where_the_watermark_counts_it() {
-    let dir = with_a_damaged_last_record();
-    let is_in_tail = |error| matches!(error, OpenError::Corrupt(Damage { place: Place::Tail { .. }, .. }));
-    assert!(Varve::open_read_only(dir.path()).is_err_and(is_in_tail));
-    assert!(Varve::new(dir.path()).is_err_and(is_in_tail));
+    for is_started_anew in [false, true] {
+        let dir = with_a_damaged_last_record(Durability::Durable);
+        if is_started_anew {
+            start_anew(dir.path());
+        }
+        let is_in_tail =
+            |error| matches!(error, OpenError::Corrupt(Damage { place: Place::Tail { .. }, .. }));
+        assert!(Varve::open_read_only(dir.path()).is_err_and(is_in_tail), "{is_started_anew}");
+        assert!(Varve::new(dir.path()).is_err_and(is_in_tail), "{is_started_anew}");
+    }
 }
 
-/// As after a power cut, where nobody knows what was flushed.
+/// As after a power cut that kept the watermark from the disk, or came to a store that flushes nothing.
 #[test]
 fn a_damaged_last_record_ends_the_log_where_nothing_tells_that_it_was_flushed() {
-    let dir = with_a_damaged_last_record();
+    let dir = with_a_damaged_last_record(Durability::Durable);
     fs::remove_file(dir.path().join("watermark")).unwrap();
     assert_eq!(Varve::open_read_only(dir.path()).unwrap().next_global_seq().unwrap(), GlobalSequence(2));
 
-    let dir = with_a_damaged_last_record();
-    let tail = dir.path().join("tail");
-    let mut file = fs::read(&tail).unwrap();
-    file[4096..4120].fill(0);
-    fs::write(&tail, file).unwrap();
+    let dir = with_a_damaged_last_record(Durability::Relaxed);
+    assert!(Varve::open_read_only(dir.path()).is_err(), "the machine runs on");
+    start_anew(dir.path());
     assert_eq!(Varve::open_read_only(dir.path()).unwrap().next_global_seq().unwrap(), GlobalSequence(2));
     assert_eq!(Varve::new(dir.path()).unwrap().next_global_seq().unwrap(), GlobalSequence(2));
+}
+
+/// As if the machine had been started anew since: nothing notes the boot that wrote the tail.
+fn start_anew(dir: &Path) {
+    let tail = OpenOptions::new().write(true).open(dir.join("tail")).unwrap();
+    tail.write_all_at(&[0; 24], 4096).unwrap();
 }
 
 /// Changes rows of a closed store behind its back; a row that is left without a value is removed.

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use varve_core::{
-    AbsenceReason, GlobalSequence, OpenError, SalvageError, SalvageReport, StreamId, StreamSequence, Varve,
-    salvage, verify,
+    AbsenceReason, Durability, GlobalSequence, OpenError, SalvageError, SalvageReport, StreamId,
+    StreamSequence, Varve, salvage, verify,
 };
 
 use crate::damage::{edit, remove_table, with_a_damaged_last_record};
@@ -147,7 +147,7 @@ fn a_salvaged_store_goes_on_like_any_other() {
 /// No event to come may take the place of one that was acknowledged.
 #[test]
 fn what_the_watermark_counts_is_a_named_absence_though_nothing_else_tells_of_it() {
-    let (report, target) = saved(with_a_damaged_last_record().path());
+    let (report, target) = saved(with_a_damaged_last_record(Durability::Durable).path());
     assert_eq!((report.events, report.lost_events), (2, 1));
     assert!(report.verification.is_sound(), "{report}");
     let mut varve = Varve::with_config(target.path().join("new"), relaxed()).unwrap();

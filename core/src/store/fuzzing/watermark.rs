@@ -24,7 +24,8 @@ pub fn seal_watermark(watermark: &mut Vec<u8>) {
 
 /// A watermark.
 pub fn sample_watermarks() -> Vec<Vec<u8>> {
-    let published = Published { generation: 7, records: 3, commit: 90, next: GlobalSequence(1_000) };
+    let next = GlobalSequence(1_000);
+    let published = Published { generation: 7, records: 3, commit: 90, next, is_flushed: true };
     vec![published.encode(INCARNATION).to_vec()]
 }
 

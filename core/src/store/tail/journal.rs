@@ -111,6 +111,11 @@ impl Journal {
         self.incarnation
     }
 
+    /// Whether a flush flushes anything.
+    pub(in crate::store) fn durability(&self) -> Durability {
+        self.durability
+    }
+
     /// How many bytes its segments take together.
     pub(in crate::store) fn len(&self) -> u64 {
         SEGMENTS * u64::from(self.segment_sectors) * SECTOR_LEN as u64

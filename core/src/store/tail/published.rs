@@ -1,7 +1,9 @@
 //! The file `watermark`: how far the owner's log is durable, for processes that read beside it.
 //!
 //! It is written in one piece after each flush, and never flushed itself: it is no more than a message. A reader that
-//! meets it while it is written finds its checksum wrong, and looks again. FORMAT.md, section 7, specifies its bytes.
+//! meets it while it is written finds its checksum wrong, and looks again. What a power cut leaves of it may be old or
+//! nothing, but was true when it was written, and stays so: a recovery goes by it too. FORMAT.md, section 7, specifies its
+//! bytes.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -23,6 +25,8 @@ pub(in crate::store) struct Published {
     pub(in crate::store) commit: u64,
     /// The place of the event after it.
     pub(in crate::store) next: GlobalSequence,
+    /// Whether all of it was flushed. What an owner commits that flushes nothing is durable while the machine runs.
+    pub(in crate::store) is_flushed: bool,
 }
 
 /// The file, open.
@@ -79,6 +83,7 @@ impl Published {
         put(field::COMMIT, &self.commit.to_le_bytes());
         put(field::NEXT, &self.next.0.to_le_bytes());
         put(field::RECORDS, &self.records.to_le_bytes());
+        put(field::FLUSHED, &[self.is_flushed.into()]);
         let crc = crc32c::crc32c(&bytes[..field::CRC]);
         bytes[field::CRC..].copy_from_slice(&crc.to_le_bytes());
         bytes
@@ -97,6 +102,7 @@ impl Published {
             records: u32_at(field::RECORDS)?,
             commit: u64_at(field::COMMIT)?,
             next: GlobalSequence(u64_at(field::NEXT)?),
+            is_flushed: bytes[field::FLUSHED] == 1,
         })
     }
 }
@@ -114,6 +120,7 @@ mod field {
     pub(super) const COMMIT: usize = 24;
     pub(super) const NEXT: usize = 32;
     pub(super) const RECORDS: usize = 40;
+    pub(super) const FLUSHED: usize = 44;
     pub(super) const CRC: usize = 60;
 }
 
@@ -123,14 +130,19 @@ mod tests {
     use crate::store::tail::golden;
 
     const PUBLISHED: Published =
-        Published { generation: 7, records: 3, commit: 90, next: GlobalSequence(1000) };
+        Published { generation: 7, records: 3, commit: 90, next: GlobalSequence(1000), is_flushed: true };
 
     #[test]
     fn the_file_is_byte_for_byte_what_the_format_says() {
-        let published = Published { generation: 5, records: 3, commit: 17, next: GlobalSequence(10) };
-        let bytes = published.encode(golden::INCARNATION);
-        assert_eq!(bytes.as_slice(), golden::bytes("watermark"));
-        assert_eq!(Published::parse(&bytes, golden::INCARNATION), Some(published));
+        let next = GlobalSequence(10);
+        let flushed = Published { generation: 5, records: 3, commit: 17, next, is_flushed: true };
+        for (name, is_flushed) in [("watermark", true), ("watermark of a store that flushes nothing", false)]
+        {
+            let published = Published { is_flushed, ..flushed };
+            let bytes = published.encode(golden::INCARNATION);
+            assert_eq!(bytes.as_slice(), golden::bytes(name));
+            assert_eq!(Published::parse(&bytes, golden::INCARNATION), Some(published));
+        }
     }
 
     #[test]
@@ -159,7 +171,8 @@ mod tests {
     #[test]
     fn half_of_one_and_half_of_another_is_nothing() {
         let before = PUBLISHED.encode(1);
-        let after = Published { generation: 8, records: 4, commit: 91, next: GlobalSequence(1001) };
+        let next = GlobalSequence(1001);
+        let after = Published { generation: 8, records: 4, commit: 91, next, is_flushed: false };
         let after = after.encode(1);
         for cut in 1..LEN {
             let mut torn = after;

@@ -47,7 +47,7 @@ impl Journal {
         }
         found.records.sort_unstable_by_key(|(spot, _)| *spot);
         let told = found.records.iter().map(|(_, record)| record.head().durable).max();
-        let durable = self.watermark_of_this_boot()?.max(told);
+        let durable = self.durable_by_watermark()?.max(told);
         let mut chain = Chain::new(folded);
         for (spot, record) in found.records {
             chain.offer(spot, record)?;
@@ -94,17 +94,16 @@ impl Journal {
         Ok(end)
     }
 
-    /// The last commit that the watermark says is durable. It counts while the machine runs: nothing that was written is
-    /// lost until then, be it flushed or not.
-    fn watermark_of_this_boot(&self) -> Result<Option<u64>, OpenError> {
-        if self.boot_changed()? {
-            return Ok(None);
-        }
+    /// The last commit that the watermark says is durable. It was written once that was so, and commits of a store are never
+    /// numbered anew up to there: however late and in whatever order it came to the disk, it is true. Where the owner
+    /// flushed nothing, it counts while the machine runs: nothing that was written is lost until then.
+    fn durable_by_watermark(&self) -> Result<Option<u64>, OpenError> {
+        let is_same_boot = !self.boot_changed()?;
         let dir = self.path.parent().expect("the tail lies in a directory");
         let file = PublishedFile::open(dir, self.incarnation);
         let told = file.and_then(|file| file.map_or(Ok(None), |file| file.read()));
         let told = told.map_err(|error| OpenError::Io { path: dir.join(WATERMARK_NAME), error })?;
-        Ok(told.map(|told| told.commit))
+        Ok(told.filter(|told| told.is_flushed || is_same_boot).map(|told| told.commit))
     }
 
     /// Collects what a segment holds beyond `folded`.

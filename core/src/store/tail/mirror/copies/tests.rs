@@ -83,6 +83,7 @@ impl Owner {
             records: (self.commit - before) as u32,
             commit: self.commit,
             next: GlobalSequence(0),
+            is_flushed: false,
         };
     }
 

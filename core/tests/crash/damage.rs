@@ -1,0 +1,80 @@
+//! Damage to what was durable when the power was cut: it is told, and never taken for what the power cut tore.
+
+use std::path::Path;
+
+use fastrand::Rng;
+use varve_core::crc32c;
+use varve_disk_shim::Disk;
+
+use crate::boot::start_anew;
+use crate::history::{History, Progress};
+use crate::new_dir;
+
+/// Flips a bit in the last record that the watermark of an image counts, where there are both, and opens the store after
+/// another start of the machine. Tells whether it was refused; or else LMDB held that record.
+///
+/// # Errors
+///
+/// What is wrong with a store that opens, and with a refusal.
+pub(crate) fn check_damaged(
+    image: &Disk,
+    history: &History,
+    progress: Progress,
+    random: &mut Rng,
+) -> Result<bool, String> {
+    let mut disk = image.clone();
+    let Some(record) = last_counted(&disk) else { return Ok(false) };
+    let (at, bit) = (random.usize(record), random.u8(..8));
+    disk.patch(Path::new(TAIL), |tail| tail[at] ^= 1 << bit);
+    start_anew(&mut disk);
+    let dir = new_dir();
+    disk.restore(dir.path()).map_err(|error| error.to_string())?;
+    let damaged = |reason| format!("bit {bit} of byte {at} of the tail damaged: {reason}");
+    history.is_refused(dir.path(), progress).map_err(damaged)
+}
+
+/// Where the last record stands that the watermark counts, as far as its chunks reach.
+fn last_counted(disk: &Disk) -> Option<std::ops::Range<usize>> {
+    let file = |name| disk.files().find(|(found, _)| *found == Path::new(name)).map(|(_, bytes)| bytes);
+    let (tail, watermark) = (file(TAIL)?, file(WATERMARK)?.get(..WATERMARK_LEN)?);
+    let is_whole = watermark[WATERMARK_LEN - 4..] == crc32c(&watermark[..WATERMARK_LEN - 4]).to_le_bytes();
+    let is_ours = watermark[INCARNATION..][..8] == *tail.get(INCARNATION..)?.get(..8)?;
+    if !is_whole || !is_ours || watermark[FLUSHED] != 1 {
+        return None;
+    }
+    let records = tail.chunks(SECTOR_LEN).enumerate().skip(SEGMENTS_SECTOR).filter(|(_, sector)| {
+        sector.starts_with(RECORD_MAGIC) && sector[RECORD_COMMIT..][..8] == watermark[WATERMARK_COMMIT..][..8]
+    });
+    // Of an earlier life there may be one with the same number that was lost.
+    let (sector, head) = records.max_by_key(|(_, sector)| number(&sector[RECORD_GENERATION..]))?;
+    let len = RECORD_HEADER_LEN + number(&head[RECORD_LEN..]) as u32 as usize;
+    let start = sector * SECTOR_LEN;
+    tail.get(start..start + len).map(|_| start..start + len)
+}
+
+fn number(bytes: &[u8]) -> u64 {
+    u64::from_le_bytes(*bytes.first_chunk().expect("a field is within its sector"))
+}
+
+const TAIL: &str = "tail";
+const WATERMARK: &str = "watermark";
+
+const SECTOR_LEN: usize = 4096;
+
+/// The first sector of the tail's records.
+const SEGMENTS_SECTOR: usize = 2;
+
+/// Where the store's incarnation stands in the tail's header, and in the watermark.
+const INCARNATION: usize = 8;
+
+// Where the fields of a record stand.
+const RECORD_MAGIC: &[u8] = b"VRVR";
+const RECORD_LEN: usize = 4;
+const RECORD_GENERATION: usize = 8;
+const RECORD_COMMIT: usize = 16;
+const RECORD_HEADER_LEN: usize = 64;
+
+// Those of the watermark.
+const WATERMARK_COMMIT: usize = 24;
+const FLUSHED: usize = 44;
+const WATERMARK_LEN: usize = 64;
