@@ -1,7 +1,7 @@
 //! `varved backup` and `varved restore`: a store in one file, and a new store of it.
 
-use std::fs::{self, File};
-use std::io::{self, BufReader, BufWriter, Write};
+use std::fs::File;
+use std::io::{self, BufReader};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -12,30 +12,20 @@ use crate::failure::Failure;
 use crate::stdout::Lines;
 use crate::store_view::{cannot_open, cannot_read, open_read_only};
 
-/// Backs a store up into a file, which is there whole or not at all. A daemon may be writing the store.
+/// Backs a store up into a file, which is there whole or not at all, however this process ends. A daemon may be writing
+/// the store.
 ///
 /// # Errors
 /// The store cannot be read, the file is there already, or it cannot be written.
 pub(crate) fn backup(args: &BackupArgs) -> Result<ExitCode, Failure> {
     let unreadable = |error| cannot_read(&args.store, &error);
     let snapshot = open_read_only(&args.store, None)?.snapshot().map_err(unreadable)?;
-    let unwritable = |error: io::Error| {
-        let what = format!("backup {} cannot be written: {error}", args.to.display());
-        Failure::new(what, "give another file, or room for it")
-    };
-    let file = File::create_new(&args.to).map_err(unwritable)?;
-    let mut out = BufWriter::new(file);
-    let made = snapshot.back_up(&mut out).map_err(|error| match error {
-        BackupError::Io(error) => unwritable(error),
+    let counts = snapshot.back_up_to(&args.to).map_err(|error| match error {
+        BackupError::Io(error) => unwritable(&args.to, &error),
         BackupError::Read(error) => unreadable(error),
         error => Failure::new(error, "try again"),
-    });
-    let kept = made.and_then(|counts| keep(out, &args.to).map(|()| counts).map_err(unwritable));
-    if kept.is_err() {
-        // What there is of it is no backup.
-        let _ = fs::remove_file(&args.to);
-    }
-    print(&kept?)
+    })?;
+    print(&counts)
 }
 
 /// Makes a new store of a backup.
@@ -58,13 +48,12 @@ pub(crate) fn restore(args: &RestoreArgs) -> Result<ExitCode, Failure> {
     print(&restored.counts)
 }
 
-/// Sees to it that a finished backup is on the disk under its name.
-fn keep(out: BufWriter<File>, path: &Path) -> io::Result<()> {
-    let mut file = out.into_inner()?;
-    file.flush()?;
-    file.sync_all()?;
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(parent)?.sync_all()
+fn unwritable(path: &Path, error: &io::Error) -> Failure {
+    let remedy = match error.kind() {
+        io::ErrorKind::ResourceBusy => "wait for that one, or give another file",
+        _ => "give another file, or room for it",
+    };
+    Failure::new(format!("backup {} cannot be written: {error}", path.display()), remedy)
 }
 
 fn print(counts: &BackupCounts) -> Result<ExitCode, Failure> {
@@ -96,7 +85,7 @@ mod tests {
         assert_eq!(Varve::open_read_only(&restored).unwrap().next_global_seq().unwrap().0, 1);
         let again = restore(&args).unwrap_err();
         assert!(again.to_string().ends_with("give a directory that is empty or not there"), "{again}");
-        fs::write(&file, "something else").unwrap();
+        std::fs::write(&file, "something else").unwrap();
         let broken = restore(&RestoreArgs { from: file, store: dir.path().join("other") }).unwrap_err();
         assert!(broken.to_string().contains("broken at byte 0"), "{broken}");
     }

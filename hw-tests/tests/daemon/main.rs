@@ -1,6 +1,7 @@
 //! The real `varved` over pseudo-terminals: killed, stopped, unplugged, lied to, and read while it runs.
 
 mod commands;
+mod copies;
 mod keys;
 mod log;
 mod plug;

@@ -96,7 +96,8 @@ impl Drop for SharedLock {
     }
 }
 
-const FILE_NAME: &str = "owner.lock";
+/// Its name in the directory.
+pub(in crate::store) const FILE_NAME: &str = "owner.lock";
 
 const ATTEMPT_INTERVAL: Duration = Duration::from_millis(10);
 

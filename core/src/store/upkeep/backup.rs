@@ -1,9 +1,11 @@
 //! A backup: everything that a snapshot sees, in a form that no word size or byte order of a machine has a part in.
 
 mod container;
+mod file;
 
 use std::fmt;
 use std::io::{self, Write};
+use std::path::Path;
 
 pub use container::BackupCounts;
 pub(in crate::store) use container::{BackupChunk, BackupReader, BackupWriter, ContainerError, Header};
@@ -17,6 +19,7 @@ use crate::store::read::block_walk::BlockWalk;
 use crate::store::read::snapshot::Snapshot;
 use crate::store::tail::{TABLES_MAX, TableNumber, table_of};
 use crate::store::upkeep::retention::first_retained;
+use file::BackupFile;
 
 /// Why a backup could not be made. What was written of it is not one.
 #[derive(Debug)]
@@ -30,7 +33,8 @@ pub enum BackupError {
 
 impl Snapshot {
     /// Writes all that the snapshot sees to `out`: every event, stream, descriptor, device, consumer and clock. Appends
-    /// go on meanwhile. It takes memory for one block, and writes in many small pieces: give it a buffered writer.
+    /// go on meanwhile. It takes memory for one block, and writes in many small pieces: give it a buffered writer. What is
+    /// to be a file, [`back_up_to`](Self::back_up_to) writes.
     ///
     /// [`restore`](crate::restore) makes a store of it, on a machine of any word size. The backup is as confidential as
     /// the store is.
@@ -66,6 +70,32 @@ impl Snapshot {
         self.back_up_ends(header.first, &mut writer)?;
         self.back_up_blocks(&header, &mut writer)?;
         Ok(writer.finish()?)
+    }
+
+    /// As [`back_up`](Self::back_up), into the file `path`, which is there once the backup is whole and durable, and not
+    /// before. Until then it stands beside it, under the same name with `.partial` added; what a process left there that
+    /// was killed, the next backup to the same `path` writes over.
+    ///
+    /// ```
+    /// # use varve_core::{StreamId, Varve};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let mut varve = Varve::new(dir.path().join("store"))?;
+    /// # varve.stream::<u16, 2>("readings")?.append(StreamId(7), &650)?;
+    /// let counts = varve.snapshot()?.back_up_to(dir.path().join("readings.backup"))?;
+    /// assert_eq!(counts.events, 1);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`BackupError::Io`] with [`io::ErrorKind::AlreadyExists`] where something is at `path`, or beside it what no backup
+    /// left, and with [`io::ErrorKind::ResourceBusy`] where another one is being written there; and as
+    /// [`back_up`](Self::back_up).
+    pub fn back_up_to(&self, path: impl AsRef<Path>) -> Result<BackupCounts, BackupError> {
+        let mut file = BackupFile::begin(path.as_ref())?;
+        let counts = self.back_up(file.out())?;
+        file.finish()?;
+        Ok(counts)
     }
 
     /// Writes the rows of every table but those that follow from the blocks.

@@ -59,7 +59,7 @@ pub enum RestoreError {
 ///
 /// The store has everything of the one that was backed up but its incarnation. It is written beside `path` under
 /// the same name with `.partial` added, and moved there once all of it is on the disk: whoever sees it sees the whole.
-/// It takes memory for 4 MiB of rows, and reads in small pieces: give it a buffered reader.
+/// What a process left there that was killed, the next one removes. It takes memory for 4 MiB of rows, and reads in small pieces: give it a buffered reader.
 ///
 /// Devices need not be told: one that was acknowledged more than the backup holds says so when it is next heard, and
 /// the events in between become a gap.
@@ -67,7 +67,8 @@ pub enum RestoreError {
 /// # Errors
 ///
 /// [`RestoreError::Broken`] with a place where a byte of the backup is wrong or missing; [`OpenError::NotEmpty`]
-/// where something is at `path`, or a `.partial` that a process left which was killed: remove it.
+/// where something is at `path`, or at its `.partial` that no restore left; [`OpenError::Owned`] where another one is
+/// at it.
 pub fn restore(backup: impl Read, path: impl AsRef<Path>) -> Result<Restored, RestoreError> {
     let (mut reader, header) = BackupReader::new(backup)?;
     let mut builder = StoreBuilder::new(path.as_ref())?;

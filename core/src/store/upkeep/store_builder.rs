@@ -1,5 +1,7 @@
 //! Makes a new store out of the blocks and rows of another one: all of it, or nothing.
 
+mod partial_directory;
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,13 +9,12 @@ use std::path::{Path, PathBuf};
 use crate::GlobalSequence;
 use crate::store::config::Config;
 use crate::store::error::OpenError;
-use crate::store::files::environment::{Environment, sync_directory};
-use crate::store::files::file_system::refuse_network;
-use crate::store::files::owner_lock::OwnerLock;
+use crate::store::files::environment::Environment;
 use crate::store::log::block::Block;
 use crate::store::log::format::read_incarnation;
 use crate::store::log::tables::{Row, Table, Tables};
 use crate::store::log::time_index;
+use partial_directory::PartialDirectory;
 
 /// A store in the making. It stands beside its place under another name, and is moved there when it is finished;
 /// dropped before, it leaves nothing.
@@ -33,31 +34,18 @@ struct Batch {
     len: usize,
 }
 
-/// Removed when it is dropped.
-struct PartialDirectory(PathBuf);
-
 impl StoreBuilder {
     /// Begins a store in `dir`, which must not be there yet, or be empty.
     ///
     /// # Errors
     ///
-    /// [`OpenError::NotEmpty`] also where another one is being made there, or was when its process ended.
+    /// [`OpenError::NotEmpty`] also where something else stands beside it under the name of a store in the making;
+    /// [`OpenError::Owned`] where another one is being made there.
     pub(in crate::store) fn new(dir: &Path) -> Result<Self, OpenError> {
         let dir = absolute(dir)?;
         refuse_filled(&dir)?;
-        let mut partial = dir.clone().into_os_string();
-        partial.push(PARTIAL_SUFFIX);
-        let partial = PathBuf::from(partial);
-        match fs::create_dir(&partial) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                return Err(OpenError::NotEmpty { path: partial });
-            }
-            made => made.map_err(io_error(&partial))?,
-        }
-        let partial = PartialDirectory(partial);
-        refuse_network(&partial.0)?;
-        let owner = OwnerLock::acquire(&partial.0)?;
-        let environment = Environment::open(&partial.0, &Config::default(), owner)?;
+        let (partial, owner) = PartialDirectory::make(&dir)?;
+        let environment = Environment::open(partial.path(), &Config::default(), owner)?;
         Ok(Self { environment: Some(environment), partial, dir, batch: Batch::default() })
     }
 
@@ -87,11 +75,11 @@ impl StoreBuilder {
         let txn = environment.write()?;
         let incarnation = read_incarnation(environment.tables(), &txn)?;
         drop(txn);
-        environment.flush().map_err(io_error(&self.partial.0))?;
+        environment.flush().map_err(io_error(self.partial.path()))?;
+        self.partial.unmark()?;
         self.environment = None;
         refuse_filled(&self.dir)?;
-        fs::rename(&self.partial.0, &self.dir).map_err(io_error(&self.dir))?;
-        sync_directory(&self.dir)?;
+        self.partial.move_to(&self.dir)?;
         Ok(incarnation)
     }
 
@@ -119,10 +107,10 @@ impl StoreBuilder {
     }
 }
 
-impl Drop for PartialDirectory {
+impl Drop for StoreBuilder {
     fn drop(&mut self) {
-        // What cannot be removed is left under a name that no store has.
-        let _ = fs::remove_dir_all(&self.0);
+        // While it is still owned: nobody may take over what is about to be removed. A finished one has no mark.
+        let _ = self.partial.unmark();
     }
 }
 
@@ -149,9 +137,6 @@ fn io_error(path: &Path) -> impl FnOnce(io::Error) -> OpenError {
     move |error| OpenError::Io { path: path.to_path_buf(), error }
 }
 
-/// What a store in the making is called beside its place.
-const PARTIAL_SUFFIX: &str = ".partial";
-
 /// How many bytes of keys and values are written in one transaction.
 const BATCH_LEN_MAX: usize = 4 << 20;
 
@@ -164,7 +149,7 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let dir = parent.path().join("store");
         let builder = StoreBuilder::new(&dir).unwrap();
-        assert!(matches!(StoreBuilder::new(&dir), Err(OpenError::NotEmpty { path }) if path != dir));
+        assert!(matches!(StoreBuilder::new(&dir), Err(OpenError::Owned { path }) if path != dir));
         drop(builder);
         assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);
     }

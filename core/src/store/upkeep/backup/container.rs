@@ -255,7 +255,8 @@ fn read_exact(input: &mut impl Read, bytes: &mut [u8], at: u64) -> Result<(), Co
     })
 }
 
-const MAGIC: [u8; 4] = *b"VRVA";
+/// What a backup begins with.
+pub(super) const MAGIC: [u8; 4] = *b"VRVA";
 const HEADER_LEN: usize = 40;
 const HEADER_CRC_AT: usize = 36;
 const CHUNK_HEAD_LEN: usize = 12;

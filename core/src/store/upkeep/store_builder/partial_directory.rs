@@ -1,0 +1,154 @@
+//! The directory in which a store is made, beside its place.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::io_error;
+use crate::store::error::OpenError;
+use crate::store::files::environment::sync_directory;
+use crate::store::files::file_system::refuse_network;
+use crate::store::files::owner_lock::{self, OwnerLock};
+
+/// Removed when it is dropped, unless it was moved to its place. As long as it is marked, whoever owns it may take it for
+/// what a killed process left.
+pub(super) struct PartialDirectory {
+    path: PathBuf,
+}
+
+impl PartialDirectory {
+    /// Makes the directory in which the store of `dir` is made, and owns it. What a killed process left there is removed.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::NotEmpty`] where it holds anything else; [`OpenError::Owned`] where another store is being made in it.
+    pub(super) fn make(dir: &Path) -> Result<(Self, OwnerLock), OpenError> {
+        dir.parent().map_or(Ok(()), refuse_network)?;
+        let mut path = dir.to_path_buf().into_os_string();
+        path.push(SUFFIX);
+        let path = PathBuf::from(path);
+        match fs::create_dir(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => refuse_foreign(&path)?,
+            made => made.map_err(io_error(&path))?,
+        }
+        let owner = OwnerLock::acquire(&path)?;
+        let partial = Self { path };
+        let made = clear(&partial.path).and_then(|()| File::create(partial.mark()));
+        made.map_err(io_error(&partial.path))?;
+        Ok((partial, owner))
+    }
+
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Says that it holds a whole store, or is about to be removed: nobody may take it over any more.
+    pub(super) fn unmark(&self) -> Result<(), OpenError> {
+        fs::remove_file(self.mark()).map_err(io_error(&self.path))?;
+        sync_directory(&self.path)
+    }
+
+    /// Moves it to where nothing is, or an empty directory.
+    pub(super) fn move_to(&self, dir: &Path) -> Result<(), OpenError> {
+        fs::rename(&self.path, dir).map_err(io_error(dir))?;
+        sync_directory(dir)
+    }
+
+    fn mark(&self) -> PathBuf {
+        self.path.join(MARK)
+    }
+}
+
+impl Drop for PartialDirectory {
+    fn drop(&mut self) {
+        // It is gone where it was moved; what cannot be removed is left under a name that no store has.
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+/// Refuses a directory that a store in the making did not leave: that one is marked before it holds more than its lock.
+fn refuse_foreign(path: &Path) -> Result<(), OpenError> {
+    let mut is_bare = true;
+    for entry in fs::read_dir(path).map_err(io_error(path))? {
+        let name = entry.map_err(io_error(path))?.file_name();
+        if name == MARK {
+            return Ok(());
+        }
+        is_bare &= name == owner_lock::FILE_NAME;
+    }
+    if is_bare { Ok(()) } else { Err(OpenError::NotEmpty { path: path.to_path_buf() }) }
+}
+
+/// Removes all but the lock, which this process holds, and the mark, without which nobody would dare to.
+fn clear(path: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if entry.file_type()?.is_dir() {
+            fs::remove_dir_all(entry.path())?;
+        } else if name != owner_lock::FILE_NAME && name != MARK {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// What a store in the making is called beside its place.
+const SUFFIX: &str = ".partial";
+
+/// The file that says that the store is yet to be finished.
+const MARK: &str = "unfinished";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(dir: &Path) -> Vec<String> {
+        let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<_> = entries.map(|name| name.into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_removed_and_nothing_else_is() {
+        let parent = tempfile::tempdir().unwrap();
+        let (dir, path) = (parent.path().join("store"), parent.path().join("store.partial"));
+        for left in [&["owner.lock"][..], &[], &["unfinished", "data.mdb", "owner.lock"]] {
+            fs::create_dir(&path).unwrap();
+            left.iter().for_each(|name| fs::write(path.join(name), "left").unwrap());
+            if left.len() > 1 {
+                fs::create_dir(path.join("making")).unwrap();
+                fs::write(path.join("making/data.mdb"), "left").unwrap();
+            }
+            let (partial, owner) = PartialDirectory::make(&dir).unwrap();
+            assert_eq!(names(&path), ["owner.lock", "unfinished"]);
+            drop((owner, partial));
+            assert_eq!(names(parent.path()), [""; 0]);
+        }
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join("data.mdb"), "whole").unwrap();
+        let refused = PartialDirectory::make(&dir).map(drop);
+        assert!(matches!(refused, Err(OpenError::NotEmpty { path: at }) if at == path));
+        assert_eq!(names(&path), ["data.mdb"]);
+    }
+
+    #[test]
+    fn one_process_at_a_time_makes_a_store_and_nobody_takes_over_what_is_whole() {
+        let parent = tempfile::tempdir().unwrap();
+        let (dir, path) = (parent.path().join("store"), parent.path().join("store.partial"));
+        let (partial, owner) = PartialDirectory::make(&dir).unwrap();
+        fs::write(path.join("data.mdb"), "half").unwrap();
+        let again = || PartialDirectory::make(&dir).map(drop);
+        assert!(matches!(again(), Err(OpenError::Owned { .. })));
+        assert_eq!(names(&path), ["data.mdb", "owner.lock", "unfinished"]);
+        partial.unmark().unwrap();
+        drop(owner);
+        assert!(matches!(again(), Err(OpenError::NotEmpty { .. })));
+        partial.move_to(&dir).unwrap();
+        drop(partial);
+        assert_eq!(names(parent.path()), ["store"]);
+        assert_eq!(names(&dir), ["data.mdb", "owner.lock"]);
+    }
+}
