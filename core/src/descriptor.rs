@@ -25,6 +25,8 @@ pub(crate) mod hash;
 mod json;
 mod limits;
 #[cfg(feature = "alloc")]
+mod notation;
+#[cfg(feature = "alloc")]
 mod parse;
 mod primitive;
 #[cfg(feature = "alloc")]

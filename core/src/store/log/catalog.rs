@@ -87,13 +87,12 @@ impl<'t> DescriptorRow<'t> {
         asked: &EventType,
     ) -> Box<LayoutMismatch> {
         let schema = self.known.and_then(|(_, bytes)| Schema::parse(bytes).ok());
-        let name = schema.as_ref().map_or("", |schema| schema.name());
-        let name = if name.is_empty() { "a type without a name" } else { name };
+        let name = schema.as_ref().map_or_else(|| "an external type".into(), Schema::to_string);
         let schemas = schema.as_ref().zip(Schema::parse(asked.descriptor).ok());
         Box::new(LayoutMismatch {
             stream: stream.into(),
             stream_id: id,
-            stored: (name.into(), self.known.map(|(layout, _)| layout)),
+            stored: (name, self.known.map(|(layout, _)| layout)),
             asked: (asked.name.into(), asked.layout),
             difference: schemas.and_then(|(stored, asked)| stored.root_len_for(&asked).err()),
         })
