@@ -74,7 +74,7 @@ impl Account {
         for (number, device) in (0..).zip(fleet.devices()) {
             let Progress { offered, dropped, faults } = device.progress();
             let found = audit.devices.get(&device_id(number)).copied().unwrap_or_default();
-            let DeviceAudit { stored, gap_events, .. } = found;
+            let DeviceAudit { stored, gap_events } = found;
             self.devices.push(DeviceAccount { offered, dropped, stored, gap_events });
             self.line_faults += faults;
         }

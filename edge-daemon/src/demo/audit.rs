@@ -1,9 +1,10 @@
 //! What a store holds of a demo's devices, read anew after the daemon has closed it.
 
 use std::collections::HashMap;
+use std::fmt;
 
 use varve_core::{
-    DeviceId, Event, GapEvent, GlobalSequence, ReadError, StreamId, StreamSequence, VarveView, access,
+    Absence, DeviceId, Event, GapEvent, GlobalSequence, ReadError, StreamId, VarveView, access,
 };
 
 use super::events::{Climate, Notice};
@@ -15,6 +16,10 @@ pub(crate) struct Audit {
     pub(crate) devices: HashMap<DeviceId, DeviceAudit>,
     /// What must not be, in words; nothing in a sound store. At most [`FAULTS_MAX`] are told.
     pub(crate) faults: Vec<String>,
+    /// The number that follows in each sequence.
+    next: HashMap<Sequence, u64>,
+    /// Whether events were absent, so that a sequence that is met for the first time may begin anywhere.
+    has_missed: bool,
 }
 
 /// What was found of one device.
@@ -24,8 +29,15 @@ pub(crate) struct DeviceAudit {
     pub(crate) stored: u64,
     /// Events in its gaps.
     pub(crate) gap_events: u64,
-    /// The place that the next event would have among all that the device offered, were none in gaps.
-    next: u64,
+}
+
+/// What has numbers without holes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Sequence {
+    Log,
+    Stream(String, StreamId),
+    /// All that a device offered, gaps included.
+    Device(DeviceId),
 }
 
 /// The most faults that are told: one shows that something is wrong, many do not show it better.
@@ -33,23 +45,23 @@ pub(crate) const FAULTS_MAX: usize = 8;
 
 impl Audit {
     /// Reads the whole log. It checks that global and stream sequences have no holes, and that each device's events are
-    /// there once and in the order in which it offered them.
+    /// there once and in the order in which it offered them. Events that are absent are a fault, and it goes on behind them.
     ///
     /// # Errors
     /// The store cannot be read.
     pub(crate) fn of(view: &VarveView) -> Result<Self, ReadError> {
         let mut audit = Self::default();
-        let mut streams: HashMap<(String, StreamId), StreamSequence> = HashMap::new();
-        let mut next_global = 0;
         for event in view.global_reader().iter_from(GlobalSequence(0))?.iter()? {
-            let event = event?;
-            audit.expect("global sequence", next_global, event.global_seq.0);
-            next_global = event.global_seq.0 + 1;
-            let key = (event.stream_name.to_owned(), event.stream_id);
-            let next = streams.entry(key).or_default();
-            audit.expect("stream sequence", next.0, event.stream_seq.0);
-            next.0 += 1;
-            audit.take_in(event.stream_name, event.stream_id, event.payload);
+            match event {
+                Ok(event) => {
+                    audit.follow(Sequence::Log, event.global_seq.0, 1);
+                    let stream = Sequence::Stream(event.stream_name.to_owned(), event.stream_id);
+                    audit.follow(stream, event.stream_seq.0, 1);
+                    audit.take_in(event.stream_name, event.stream_id, event.payload);
+                }
+                Err(ReadError::Absent(absence)) => audit.miss(&absence),
+                Err(error) => return Err(error),
+            }
         }
         Ok(audit)
     }
@@ -69,30 +81,46 @@ impl Audit {
     }
 
     fn take_event(&mut self, device: DeviceId, nth: u64) {
-        let expected = self.devices.entry(device).or_default().next;
-        self.expect("a device's event", expected, nth);
-        let device = self.devices.entry(device).or_default();
-        device.stored += 1;
-        device.next = nth + 1;
+        self.follow(Sequence::Device(device), nth, 1);
+        self.devices.entry(device).or_default().stored += 1;
     }
 
     fn take_gap(&mut self, device: u64, first: u64, len: u64) {
-        let expected = self.devices.entry(DeviceId(device)).or_default().next;
-        self.expect("a device's gap", expected, first);
-        let device = self.devices.entry(DeviceId(device)).or_default();
-        device.gap_events += len;
-        device.next = first.saturating_add(len);
+        let device = DeviceId(device);
+        self.follow(Sequence::Device(device), first, len);
+        self.devices.entry(device).or_default().gap_events += len;
     }
 
-    fn expect(&mut self, what: &str, expected: u64, found: u64) {
-        if expected != found {
-            self.fault(format!("{what}: {expected} should follow, and {found} does"));
+    /// Notes that events are absent. They may be of any stream and of any device: what comes next of these is not known.
+    fn miss(&mut self, absence: &Absence) {
+        self.fault(absence.to_string());
+        self.has_missed = true;
+        self.next.clear();
+        self.next.extend(absence.log.as_ref().map(|range| (Sequence::Log, range.end.0)));
+    }
+
+    /// Notes that `len` numbers of a sequence are taken from `first` on, which are to follow those before.
+    fn follow(&mut self, sequence: Sequence, first: u64, len: u64) {
+        let expected = self.next.get(&sequence).copied().or((!self.has_missed).then_some(0));
+        if let Some(expected) = expected.filter(|&expected| expected != first) {
+            self.fault(format!("{sequence}: {expected} should follow, and {first} does"));
         }
+        self.next.insert(sequence, first.saturating_add(len));
     }
 
     fn fault(&mut self, fault: String) {
         if self.faults.len() < FAULTS_MAX {
             self.faults.push(fault);
+        }
+    }
+}
+
+impl fmt::Display for Sequence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Log => f.write_str("the log"),
+            Self::Stream(name, id) => write!(f, "stream {name} {id}"),
+            Self::Device(device) => write!(f, "device {device}"),
         }
     }
 }
@@ -109,6 +137,7 @@ fn offered_before(stream: &str, bytes: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use varve_core::{RetentionPolicy, Varve};
 
     fn audit(events: &[u64], gaps: &[(usize, u64, u64)]) -> Audit {
         let mut audit = Audit::default();
@@ -125,7 +154,7 @@ mod tests {
     fn events_and_gaps_that_follow_each_other_are_sound() {
         let audit = audit(&[0, 1, 7], &[(2, 2, 5)]);
         assert_eq!(audit.faults, Vec::<String>::new());
-        assert_eq!(audit.devices[&DeviceId(5)], DeviceAudit { stored: 3, gap_events: 5, next: 8 });
+        assert_eq!(audit.devices[&DeviceId(5)], DeviceAudit { stored: 3, gap_events: 5 });
     }
 
     #[test]
@@ -135,5 +164,23 @@ mod tests {
         assert_eq!(audit(&[1, 0], &[]).faults.len(), 2);
         assert_eq!(audit(&[0, 4], &[(1, 2, 2)]).faults.len(), 1);
         assert_eq!(audit(&vec![3; 100], &[]).faults.len(), FAULTS_MAX);
+    }
+
+    #[test]
+    fn absent_events_are_a_fault_and_what_is_behind_them_is_audited() {
+        const EVENTS: u64 = 10_000;
+        let dir = tempfile::tempdir().unwrap();
+        let mut varve = Varve::new(dir.path()).unwrap();
+        let mut climate = varve.stream::<Climate, 32>(Climate::STREAM).unwrap();
+        let event = |nth| Climate { nth, temperature: 21.5, humidity: 40.0, pressure: 101_325 };
+        climate.append_batch(StreamId(5 << 8), &(0..EVENTS).map(event).collect::<Vec<_>>()).unwrap();
+        let mut policy = RetentionPolicy::default();
+        policy.events_max = Some(EVENTS / 2);
+        let retired = varve.retain(&policy).unwrap();
+        let found = Audit::of(&varve).unwrap();
+        assert!(retired.events > 0);
+        assert_eq!(found.devices[&DeviceId(5)].stored, EVENTS - retired.events);
+        let [fault] = &found.faults[..] else { panic!("{:?}", found.faults) };
+        assert!(fault.starts_with("retired"), "{fault}");
     }
 }
