@@ -1,9 +1,9 @@
 //! The handle of a store's owner.
 
-use std::fs;
 use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
+use std::{fs, io};
 
 use heed::RwTxn;
 
@@ -21,7 +21,7 @@ use crate::store::write::append::Append;
 use crate::store::write::stream::Stream;
 use crate::store::write::writer::Writer;
 #[cfg(feature = "encryption")]
-use {crate::StreamId, crate::store::encryption::MasterKey};
+use {crate::StreamId, crate::store::encryption::MasterKey, crate::store::write::stream::check_name};
 
 /// A store that this handle owns: it appends, and reads by all that [`VarveView`] offers.
 ///
@@ -30,7 +30,7 @@ use {crate::StreamId, crate::store::encryption::MasterKey};
 /// file system over a network will not do.
 ///
 /// ```
-/// use varve_core::{StreamId, Varve};
+/// use varve_core::{OpenError, StreamId, Varve};
 ///
 /// # let dir = tempfile::tempdir()?;
 /// # let path = dir.path();
@@ -39,6 +39,10 @@ use {crate::StreamId, crate::store::encryption::MasterKey};
 /// let (stream_seq, global_seq) = readings.append(StreamId(7), &650)?;
 /// assert_eq!((stream_seq.0, global_seq.0), (0, 0));
 /// assert_eq!(readings.reader().get_archived(StreamId(7), stream_seq)?.unwrap().to_native(), 650);
+///
+/// assert!(matches!(Varve::new(path), Err(OpenError::Owned { .. })));
+/// drop((varve, readings));
+/// Varve::new(path)?;
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
@@ -53,15 +57,29 @@ impl Varve {
     /// # Errors
     ///
     /// [`OpenError::Owned`] where another handle owns it; [`OpenError::NewerFormat`], [`OpenError::OtherWordSize`]
-    /// and [`OpenError::NotAStore`] where this release cannot read what is there.
+    /// and [`OpenError::NotAStore`] where this release cannot read what is there; [`OpenError::NetworkFileSystem`];
+    /// [`OpenError::Encrypted`] where streams are sealed; [`OpenError::Corrupt`] and [`OpenError::Storage`] where nothing
+    /// can be recovered, which [`salvage`](crate::salvage) may do.
     pub fn new(path: impl AsRef<Path>) -> Result<Self, OpenError> {
         Self::with_config(path, Config::default())
     }
 
     /// As [`Varve::new`], with a choice of how.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use varve_core::{Config, Varve};
+    ///
+    /// # let dir = tempfile::tempdir()?;
+    /// let mut config = Config::default();
+    /// config.quota = Some(64 << 20); // all files together
+    /// config.pin_limit = Some(Duration::from_secs(5)); // who looks at one snapshot for longer is told to take another
+    /// let varve = Varve::with_config(dir.path(), config)?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub fn with_config(path: impl AsRef<Path>, mut config: Config) -> Result<Self, OpenError> {
         let dir = path.as_ref();
-        fs::create_dir_all(dir).map_err(|error| OpenError::Io { path: dir.to_path_buf(), error })?;
+        make_directory(dir).map_err(|error| OpenError::Io { path: dir.to_path_buf(), error })?;
         let owner = OwnerLock::acquire(dir)?;
         let journal = recovery::open_journal(dir, &config)?;
         // A store keeps the tail that it has, and the quota counts that one.
@@ -75,6 +93,20 @@ impl Varve {
     }
 
     /// Opens the store in the directory `path` for reading, beside its owner or without one.
+    ///
+    /// ```
+    /// use varve_core::{GlobalSequence, StreamId, Varve};
+    ///
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path();
+    /// # Varve::new(path)?.stream::<u16, 2>("readings")?.append(StreamId(7), &650)?;
+    /// let view = Varve::open_read_only(path)?; // in another process than the owner's
+    /// for event in view.snapshot()?.iter_from(GlobalSequence(0))? {
+    ///     let event = event?;
+    ///     println!("{} {}/{}", event.global_seq, event.stream_name, event.stream_id);
+    /// }
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -92,7 +124,21 @@ impl Varve {
         VarveView::open(path.as_ref(), &config)
     }
 
-    /// The streams of a name, for local events of type `T` that take at most `N` bytes when archived.
+    /// The streams of a name, for local events of type `T` that take at most `N` bytes when archived. It stores nothing:
+    /// the first event does.
+    ///
+    /// ```
+    /// use varve_core::{ReadError, StreamId, Varve};
+    ///
+    /// # let dir = tempfile::tempdir()?;
+    /// let mut varve = Varve::new(dir.path())?;
+    /// varve.stream::<u64, 8>("totals")?.append(StreamId(1), &650)?;
+    /// let Err(ReadError::LayoutMismatch(mismatch)) = varve.stream::<[u8; 8], 8>("totals") else {
+    ///     panic!("eight bytes are not one number")
+    /// };
+    /// assert_eq!((mismatch.stored.0, mismatch.asked.0), ("u64".into(), "[u8; 8]".into()));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -155,15 +201,33 @@ impl Varve {
     ///
     /// # Errors
     ///
-    /// [`AppendError::Keys`] with [`KeysError::NotSealed`](crate::KeysError::NotSealed) where the stream has no key;
+    /// [`AppendError::StreamName`]; [`AppendError::Keys`] with [`KeysError::NotSealed`](crate::KeysError::NotSealed) where the stream has no key;
     /// [`AppendError::DiskFull`] where there was no room, and all is as before; [`AppendError::Storage`] where the disk failed:
     /// whether the key is still there is settled when the store is opened again; [`AppendError::Poisoned`].
     #[cfg(feature = "encryption")]
     pub fn shred(&self, name: &str, id: StreamId) -> Result<(), AppendError> {
+        check_name(name)?;
         self.writer.shred(name, id)
     }
 
-    /// Wraps the store's keys by another master key, which opens it from now on. No event is written anew.
+    /// Wraps the store's keys by another master key, which opens it from now on. No event is written anew. A view in
+    /// another process that was opened by the old one is told so, [`ReadError::Keys`], where it reads a sealed event.
+    ///
+    /// ```
+    /// use varve_core::{Config, Encryption, MasterKey, Varve};
+    ///
+    /// # let dir = tempfile::tempdir()?;
+    /// let opened_by = |master| {
+    ///     let mut config = Config::default();
+    ///     config.encryption = Some(Encryption::new(master));
+    ///     Varve::with_config(dir.path(), config)
+    /// };
+    /// let (old, new) = (MasterKey::from_bytes([7; 32]), MasterKey::from_bytes([8; 32]));
+    /// opened_by(old.clone())?.rotate_master(&new)?;
+    /// assert!(opened_by(old).is_err());
+    /// opened_by(new)?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// Whoever has the old master key and an older copy of the file `keys` still has the keys: this is for a key that is to
     /// be replaced in time, not for one that was stolen along with the file.
@@ -188,6 +252,15 @@ impl Varve {
     pub fn view(&self) -> &VarveView {
         &self.view
     }
+}
+
+/// Makes a directory and those above it, where they are missing.
+fn make_directory(dir: &Path) -> io::Result<()> {
+    fs::create_dir_all(dir).map_err(|error| match error.kind() {
+        // There is something, and it is no directory.
+        io::ErrorKind::AlreadyExists => io::ErrorKind::NotADirectory.into(),
+        _ => error,
+    })
 }
 
 /// Everything that reads.

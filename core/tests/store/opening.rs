@@ -1,6 +1,7 @@
 //! Who may open a directory, and what is refused.
 
 use std::fs;
+use std::io::ErrorKind;
 
 use varve_core::{Config, FORMAT_VERSION, OpenError, StreamId, Varve};
 
@@ -99,7 +100,12 @@ fn what_is_no_store_is_left_alone() {
     let file = new_dir();
     let path = file.path().join("file");
     fs::write(&path, b"a file").unwrap();
-    assert!(matches!(Varve::new(&path), Err(OpenError::Io { .. })));
+    let error = Varve::new(&path).unwrap_err();
+    let is_told = |error: &OpenError| {
+        matches!(error, OpenError::Io { path: named, error }
+            if *named == path && error.kind() == ErrorKind::NotADirectory)
+    };
+    assert!(is_told(&error), "{error}");
 }
 
 #[test]

@@ -339,6 +339,10 @@ fn what_cannot_be_shredded_is_refused_by_name() {
     let varve = open(&dir);
     let error = varve.shred("doors", StreamId(7)).unwrap_err();
     assert!(matches!(error, AppendError::Keys(KeysError::NotSealed { .. })), "{error}");
+    for name in [String::new(), "x".repeat(256)] {
+        let error = varve.shred(&name, StreamId(7)).unwrap_err();
+        assert!(matches!(error, AppendError::StreamName { len } if len == name.len()), "{error}");
+    }
     let plain = new_dir();
     let varve = crate::open(&plain);
     let error = varve.shred("doors", StreamId(7)).unwrap_err();
@@ -418,6 +422,23 @@ fn another_master_key_opens_the_store_after_a_rotation() {
     config.encryption = Some(Encryption::new(MasterKey::from_bytes([9; 32])));
     let varve = Varve::with_config(dir.path(), config).unwrap();
     assert_eq!(whos(&varve, 1).len(), 4);
+}
+
+#[test]
+fn a_reader_that_has_but_the_old_master_key_is_told_so_after_a_rotation() {
+    let (dir, rotated) = (new_dir(), new_dir());
+    append_marked(&mut open(&dir), 1);
+    for file in fs::read_dir(dir.path()).unwrap().map(|file| file.unwrap().path()) {
+        fs::copy(&file, rotated.path().join(file.file_name().unwrap())).unwrap();
+    }
+    open(&rotated).rotate_master(&MasterKey::from_bytes([9; 32])).unwrap();
+    let view = Varve::open_read_only_with_config(dir.path(), all_sealed()).unwrap();
+    let mut reader = view.stream_reader::<Door>("doors").unwrap();
+    assert!(reader.get_archived(StreamId(1), StreamSequence(0)).unwrap().is_some());
+    // As an owner in another process does it.
+    fs::rename(rotated.path().join("keys"), dir.path().join("keys")).unwrap();
+    let error = reader.get_bytes(StreamId(1), StreamSequence(0)).unwrap_err();
+    assert!(matches!(error, ReadError::Keys(KeysError::WrongMasterKey)), "{error}");
 }
 
 /// Where each block of a data file stands: what follows the magic number of one and has its length and checksum.
