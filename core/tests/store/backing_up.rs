@@ -1,10 +1,11 @@
 //! A backup is proved by restoring it.
 
 use std::fs;
+use std::io::{self, Read};
 
 use varve_core::{
-    BackupError, Damage, DeviceSequence, Epoch, GlobalSequence, OpenError, Place, ReadError, RestoreError,
-    StreamId, StreamSequence, Varve, restore,
+    BackupError, Damage, DeviceSequence, Epoch, FORMAT_VERSION, GlobalSequence, OpenError, Place, ReadError,
+    RestoreError, StreamId, StreamSequence, Varve, restore,
 };
 
 use crate::salvaging::saved;
@@ -41,6 +42,33 @@ fn a_restored_store_has_all_that_the_snapshot_saw_and_an_incarnation_of_its_own(
     whole.assert_shown_by(&store);
     assert_eq!(store.incarnation(), restored.incarnation);
     assert_ne!(store.incarnation(), varve.incarnation());
+}
+
+#[test]
+fn a_backup_that_cannot_be_read_through_or_is_of_a_later_release_is_refused_as_such() {
+    struct Unplugged;
+    impl Read for Unplugged {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::Error::other("the disk was unplugged"))
+        }
+    }
+    let (dir, target) = (filled(), new_dir());
+    let backup = backup_of(&open(&dir));
+    let path = target.path().join("restored");
+    let error = restore(backup[..backup.len() / 2].chain(Unplugged), &path).unwrap_err();
+    assert!(matches!(&error, RestoreError::Io(error) if error.to_string().contains("unplugged")), "{error}");
+    let mut later = backup;
+    let format = FORMAT_VERSION + 1;
+    later[4..8].copy_from_slice(&format.to_le_bytes());
+    let crc = varve_core::crc32c(&later[..36]);
+    later[36..40].copy_from_slice(&crc.to_le_bytes());
+    let error = restore(later.as_slice(), &path).unwrap_err();
+    let expected = (format, FORMAT_VERSION);
+    assert!(
+        matches!(error, RestoreError::NewerFormat { found, supported } if (found, supported) == expected),
+        "{error}"
+    );
+    assert_eq!(fs::read_dir(target.path()).unwrap().count(), 0, "nothing is left behind");
 }
 
 #[test]
@@ -142,7 +170,7 @@ fn a_full_disk_under_the_backup_is_told_and_harms_nothing() {
 fn a_row_longer_than_any_is_damage_and_is_not_salvaged() {
     let dir = filled();
     edit(dir.path(), "consumer", |_, value| value.resize(100_000, 0));
-    let backup_of = |path| Varve::open_read_only(path).unwrap().snapshot().unwrap().back_up(std::io::sink());
+    let backup_of = |path| Varve::open_read_only(path).unwrap().snapshot().unwrap().back_up(io::sink());
     let Err(BackupError::Read(ReadError::Corrupt(damage))) = backup_of(dir.path()) else {
         panic!("a backup was made of it");
     };

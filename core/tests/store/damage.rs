@@ -5,8 +5,8 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use heed::EnvOpenOptions;
 use heed::types::Bytes;
+use heed::{Database, EnvOpenOptions, RwTxn};
 use varve_core::{
     Config, Damage, Durability, EVENT_LEN_MAX, GlobalSequence, OpenError, Place, ReadError, StreamId,
     StreamSequence, Varve,
@@ -146,6 +146,24 @@ fn start_anew(dir: &Path) {
 
 /// Changes rows of a closed store behind its back; a row that is left without a value is removed.
 pub(crate) fn edit(dir: &Path, table: &str, mut change: impl FnMut(&[u8], &mut Vec<u8>)) {
+    with_table(dir, table, |rows, txn| {
+        let pairs = rows.iter(txn).unwrap().map(|row| row.map(|(key, value)| (key.to_vec(), value.to_vec())));
+        for (key, mut value) in pairs.collect::<Result<Vec<_>, _>>().unwrap() {
+            change(&key, &mut value);
+            match value.is_empty() {
+                true => assert!(rows.delete(txn, &key).unwrap()),
+                false => rows.put(txn, &key, &value).unwrap(),
+            }
+        }
+    });
+}
+
+/// Adds a row to a closed store behind its back.
+pub(crate) fn put(dir: &Path, table: &str, key: &[u8], value: &[u8]) {
+    with_table(dir, table, |rows, txn| rows.put(txn, key, value).unwrap());
+}
+
+fn with_table(dir: &Path, table: &str, change: impl FnOnce(Database<Bytes, Bytes>, &mut RwTxn<'_>)) {
     fold(dir);
     // SAFETY: the store is closed, and nobody else knows of the directory.
     #[allow(unsafe_code)]
@@ -153,16 +171,8 @@ pub(crate) fn edit(dir: &Path, table: &str, mut change: impl FnMut(&[u8], &mut V
     let rows = env.create_databases_and_commit(env.write_txn().unwrap(), |opener, txn| {
         opener.create_database::<Bytes, Bytes>(txn, Some(table)).map(heed::CommitOrAbort::<_, ()>::Commit)
     });
-    let rows = rows.unwrap().unwrap_commit();
     let mut txn = env.write_txn().unwrap();
-    let pairs = rows.iter(&txn).unwrap().map(|row| row.map(|(key, value)| (key.to_vec(), value.to_vec())));
-    for (key, mut value) in pairs.collect::<Result<Vec<_>, _>>().unwrap() {
-        change(&key, &mut value);
-        match value.is_empty() {
-            true => assert!(rows.delete(&mut txn, &key).unwrap()),
-            false => rows.put(&mut txn, &key, &value).unwrap(),
-        }
-    }
+    change(rows.unwrap().unwrap_commit(), &mut txn);
     txn.commit().unwrap();
     env.prepare_for_closing().wait();
 }

@@ -1,7 +1,11 @@
 //! What is appended is read back: typed, untyped, by place and in order.
 
-use varve_core::{AppendError, GlobalSequence, ReadError, StreamId, StreamSequence};
+use rkyv::rancor::{Fallible, Source};
+use rkyv::with::{ArchiveWith, SerializeWith};
+use rkyv::{Archive, Place, Serialize};
+use varve_core::{AppendError, ArchiveError, Event, GlobalSequence, ReadError, StreamId, StreamSequence};
 
+use crate::damage::put;
 use crate::{Door, Reading, archived, door, new_dir, open, reading};
 
 #[test]
@@ -93,6 +97,56 @@ fn the_stream_decides_how_large_an_event_may_be() {
         huge.reader().get_archived(StreamId(0), StreamSequence(2)).unwrap().unwrap().as_slice(),
         largest
     );
+}
+
+/// An adapter that takes no odd number.
+struct Even;
+
+impl ArchiveWith<u8> for Even {
+    type Archived = u8;
+    type Resolver = ();
+
+    fn resolve_with(number: &u8, (): (), out: Place<u8>) {
+        number.resolve((), out);
+    }
+}
+
+impl<S: Fallible<Error: Source> + ?Sized> SerializeWith<u8, S> for Even {
+    fn serialize_with(number: &u8, _: &mut S) -> Result<(), S::Error> {
+        if number.is_multiple_of(2) { Ok(()) } else { Err(S::Error::new(std::fmt::Error)) }
+    }
+}
+
+#[derive(Archive, Serialize, Event)]
+struct Pair(#[rkyv(with = Even)] u8);
+
+#[test]
+fn a_value_that_its_adapter_refuses_is_not_stored() {
+    let dir = new_dir();
+    let mut varve = open(&dir);
+    let mut pairs = varve.stream::<Pair, 1>("pairs").unwrap();
+    let refused = |error| matches!(error, AppendError::Archive(ArchiveError::Refused));
+    assert!(refused(pairs.append_batch(StreamId(0), &[Pair(2), Pair(3)]).unwrap_err()));
+    let mut append = varve.begin();
+    assert!(refused(append.event(&pairs, StreamId(0), &Pair(3)).unwrap_err()));
+    append.event(&pairs, StreamId(0), &Pair(4)).unwrap();
+    append.commit().unwrap();
+    assert_eq!(pairs.reader().iter_stream(StreamId(0), None).unwrap().collect_bytes().unwrap()[0].1, [4]);
+    assert_eq!(varve.next_global_seq().unwrap(), GlobalSequence(1));
+}
+
+#[test]
+fn a_number_space_that_is_used_up_is_named_and_what_has_a_number_goes_on() {
+    let dir = new_dir();
+    open(&dir).stream::<u64, 8>("numbers").unwrap().append(StreamId(0), &1).unwrap();
+    put(dir.path(), "stream_id", &[0xff; 12], &1u32.to_le_bytes());
+    let mut varve = open(&dir);
+    let error = varve.stream::<u64, 8>("more").unwrap().append(StreamId(0), &2).unwrap_err();
+    assert!(matches!(error, AppendError::Exhausted { space: "stream name" }), "{error}");
+    let mut numbers = varve.stream::<u64, 8>("numbers").unwrap();
+    numbers.append_batch(StreamId(0), &[2, 3]).unwrap();
+    numbers.append(StreamId(1), &4).unwrap();
+    assert_eq!(varve.next_global_seq().unwrap(), GlobalSequence(4));
 }
 
 #[test]

@@ -96,6 +96,15 @@ fn pins_tell_which_thread_holds_on_and_for_how_long() {
     assert!(varve.pins().is_empty());
 }
 
+#[test]
+fn who_holds_on_cannot_be_told_without_the_table_of_readers() {
+    let dir = new_dir();
+    let varve = open(&dir);
+    std::fs::remove_file(dir.path().join("lock.mdb")).unwrap();
+    let error = varve.process_pins().unwrap_err();
+    assert!(matches!(&error, ReadError::Storage(error) if !error.is_disk_full()), "{error}");
+}
+
 /// What the second process does: it holds on to a snapshot until its standard input ends.
 pub(crate) fn hold_a_snapshot(path: &Path) {
     let view = Varve::open_read_only(path).unwrap();

@@ -42,6 +42,18 @@ pub(crate) fn read(target: &tempfile::TempDir) -> varve_core::VarveView {
 }
 
 #[test]
+fn a_data_file_that_the_system_cannot_read_is_not_taken_for_an_empty_one() {
+    let dir = filled();
+    let data = dir.path().join("data.mdb");
+    fs::remove_file(&data).unwrap();
+    fs::create_dir(&data).unwrap();
+    let target = new_dir();
+    let error = salvage(dir.path(), target.path().join("new")).unwrap_err();
+    assert!(matches!(error, SalvageError::Io(_)), "{error}");
+    assert_eq!(fs::read_dir(target.path()).unwrap().count(), 0, "nothing is left behind");
+}
+
+#[test]
 fn a_whole_store_is_saved_as_it_is_under_another_incarnation() {
     let dir = filled();
     let view = Varve::open_read_only(dir.path()).unwrap();
