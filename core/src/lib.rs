@@ -1,4 +1,19 @@
 //! The heart of Varve that firmware and gateway share, and behind the feature `store` the event store.
+//!
+//! Both sides share the [`Event`] with its [descriptor](descriptor), the one form in which it is [archived](archive_into), the number spaces
+//! ([`GlobalSequence`], [`StreamSequence`], [`DeviceSequence`] and more), and the [`Batch`] that a device seals and the store takes in.
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | none | the above, without the standard library and without an allocator |
+//! | `heapless` | fields that are strings and vectors of [heapless](https://docs.rs/heapless) |
+//! | `alloc`, `std` | `String` and `Vec` in events; events of any program as JSON, by their descriptors: `Schema` |
+//! | `store` (default) | the event store |
+//! | `notify` | waiting for events, on any async runtime |
+//! | `encryption` | streams that are sealed, and can be forgotten |
+#![cfg_attr(feature = "store", doc = include_str!("store/guide.md"))]
+#![cfg_attr(feature = "notify", doc = include_str!("store/guide/following.md"))]
+#![cfg_attr(feature = "encryption", doc = include_str!("store/guide/sealing.md"))]
 #![cfg_attr(not(feature = "std"), no_std)]
 #![cfg_attr(not(feature = "store"), forbid(unsafe_code))]
 #![deny(unsafe_code)]

@@ -41,6 +41,21 @@ pub use suite::Suite;
 ///
 /// Sealed are the bytes of events, their lengths where they differ, and the ticks of a device's clock. Names and ids of streams, how many events each holds and when the
 /// host took them in, descriptors and devices stay readable.
+///
+/// ```
+/// use varve_core::{Config, Encryption, MasterKey, SealedStreams, Suite, Varve};
+///
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path().join("master.key");
+/// # std::fs::write(&path, [7; 32])?;
+/// let mut encryption = Encryption::new(MasterKey::from_file(&path)?);
+/// encryption.suite = Suite::ChaCha20Poly1305; // where the CPU has no instructions for AES
+/// encryption.streams = SealedStreams::Named(vec!["visits".into()]); // all others stay plain
+/// let mut config = Config::default();
+/// config.encryption = Some(encryption);
+/// let varve = Varve::with_config(dir.path().join("store"), config)?;
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Encryption {

@@ -16,6 +16,7 @@ mod formats;
 mod growth;
 mod hostile;
 mod killed;
+mod limits;
 mod log;
 mod model;
 mod opening;

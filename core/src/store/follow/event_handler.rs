@@ -9,6 +9,36 @@ use crate::store::write::stream::Stream;
 use crate::{Event, StreamId};
 
 /// The work of a [`Processor`](crate::Processor). A closure of the same shape is one.
+///
+/// ```
+/// use varve_core::{Absence, Effects, EventHandler, EventView, HandlerError, Processor, StreamId, Varve};
+///
+/// /// Counts what it is given, and what it will never be given.
+/// #[derive(Default)]
+/// struct Census {
+///     events: u64,
+///     absent: u64,
+/// }
+///
+/// impl EventHandler for Census {
+///     fn handle(&mut self, _: &EventView<'_>, _: &mut Effects<'_>) -> Result<(), HandlerError> {
+///         self.events += 1;
+///         Ok(())
+///     }
+///
+///     fn absent(&mut self, absence: &Absence) {
+///         self.absent += absence.events();
+///     }
+/// }
+///
+/// # let dir = tempfile::tempdir()?;
+/// let mut varve = Varve::new(dir.path())?;
+/// varve.stream::<u16, 2>("readings")?.append_batch(StreamId(7), &[650, 651])?;
+/// let mut processor = Processor::new(&varve, "census", Census::default())?;
+/// while processor.try_turn()?.is_some() {}
+/// assert_eq!((processor.handler().events, processor.handler().absent), (2, 0));
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 pub trait EventHandler {
     /// Handles an event. What it adds to `effects` is stored with the consumer's cursor, exactly once; what else it
     /// does, it does at least once.

@@ -67,6 +67,26 @@ impl Subscription {
 
     /// Waits for the next events, on any async runtime. Dropping the future loses none.
     ///
+    /// ```
+    /// use varve_core::{GlobalSequence, ReadError, VarveView};
+    ///
+    /// async fn count(view: &VarveView, up_to: GlobalSequence) -> Result<u64, ReadError> {
+    ///     let mut subscription = view.subscribe(GlobalSequence(0));
+    ///     let mut events = 0;
+    ///     while subscription.next_global_seq() < up_to {
+    ///         let mut turn = subscription.next_turn().await?;
+    ///         for event in turn.iter()? {
+    ///             match event {
+    ///                 Ok(_) => events += 1,
+    ///                 Err(ReadError::Absent(_)) => {} // retired, shredded, lost: it goes on behind them
+    ///                 Err(error) => return Err(error),
+    ///             }
+    ///         }
+    ///     }
+    ///     Ok(events)
+    /// }
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`VarveView::snapshot`](crate::VarveView::snapshot). A later call tries again.

@@ -8,7 +8,26 @@ use crate::GlobalSequence;
 use crate::store::sync::{AtomicU64, Ordering};
 
 /// Waits for events to be committed, by whichever process. It does not keep the store open: once every other handle is
-/// dropped, it waits for ever.
+/// dropped, it waits for ever. [`VarveView::subscribe`](crate::VarveView::subscribe) reads as well.
+///
+/// ```
+/// use varve_core::{GlobalSequence, ReadError, Varve};
+///
+/// async fn follow(varve: &Varve) -> Result<(), ReadError> {
+///     let watcher = varve.watcher();
+///     let mut cursor = GlobalSequence(0);
+///     loop {
+///         let events = varve.global_reader().iter_from(cursor)?.collect_all()?;
+///         if events.is_empty() {
+///             cursor = watcher.wait_for_global_seq(cursor).await;
+///         }
+///         for event in events {
+///             println!("{event:?}");
+///             cursor = GlobalSequence(event.global_seq.0 + 1);
+///         }
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct WriteWatcher {
     watermark: Arc<Watermark>,

@@ -16,7 +16,27 @@ use crate::store::read::view::Store;
 use crate::{GlobalSequence, StreamSequence};
 pub use backward::{GlobalEventsBack, GlobalIterBack};
 
-/// Reads events of all streams in global order. Clones are cheap, and each may go to a thread of its own.
+/// Reads events of all streams in global order. Clones are cheap, and each may go to a thread of its own. Each call sees
+/// all that is durable then; between calls it holds nothing.
+///
+/// ```
+/// use varve_core::{GlobalSequence, StreamId, Varve};
+///
+/// # let dir = tempfile::tempdir()?;
+/// let mut varve = Varve::new(dir.path())?;
+/// varve.stream::<u16, 2>("readings")?.append(StreamId(7), &650)?;
+/// varve.stream::<u8, 1>("doors")?.append(StreamId(1), &1)?;
+///
+/// let mut log = varve.global_reader();
+/// let second = log.get(GlobalSequence(1))?.expect("it was appended");
+/// assert_eq!((second.stream_name.as_str(), second.payload), ("doors", vec![1]));
+/// for event in log.iter_from(GlobalSequence(0))?.iter()? {
+///     let event = event?; // borrowed from the map
+///     println!("{} {}/{}", event.global_seq, event.stream_name, event.stream_id);
+/// }
+/// assert_eq!(log.iter_from(GlobalSequence(1))?.collect_all()?.len(), 1);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct GlobalReader {
     store: Arc<Store>,

@@ -30,7 +30,24 @@ use crate::{DescriptorHash, DeviceId, Epoch, GlobalSequence, Lane, StreamId, Str
 /// map.
 ///
 /// A store that is written to grows while a snapshot is open, since no page that it sees is used again: take one
-/// for a task, not for good.
+/// for a task, not for good. To hold still for longer, keep a place instead, which holds nothing: events before it
+/// never change, though they may become absent.
+///
+/// ```
+/// use varve_core::{StreamId, Varve};
+///
+/// # let dir = tempfile::tempdir()?;
+/// let mut varve = Varve::new(dir.path())?;
+/// let mut readings = varve.stream::<u16, 2>("readings")?;
+/// readings.append_batch(StreamId(7), &[650, 651])?;
+/// let end = varve.next_global_seq()?;
+///
+/// readings.append(StreamId(7), &652)?;
+/// let snapshot = varve.snapshot()?; // any later one
+/// let before = snapshot.iter_back(Some(end))?;
+/// assert_eq!(before.count(), 2);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 pub struct Snapshot {
     read: ReadTransaction,
     /// What it has opened of sealed runs.

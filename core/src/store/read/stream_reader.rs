@@ -25,7 +25,31 @@ use crate::{Event, StreamId, StreamSequence};
 pub use backward::{StreamEventsBack, StreamIterBack};
 pub use view::{StreamView, VIEW_RUNS_MAX};
 
-/// Reads the streams of a name as events of type `T`. Clones are cheap, and each may go to a thread of its own.
+/// Reads the streams of a name as events of type `T`. Clones are cheap, and each may go to a thread of its own, beside
+/// whoever appends. Each call sees all that is durable then; between calls it holds nothing.
+///
+/// ```
+/// use varve_core::{StreamId, StreamSequence, Varve};
+///
+/// # let dir = tempfile::tempdir()?;
+/// let mut varve = Varve::new(dir.path())?;
+/// let mut readings = varve.stream::<u16, 2>("readings")?;
+/// readings.append_batch(StreamId(7), &[650, 651])?;
+///
+/// let reader = readings.reader();
+/// std::thread::scope(|scope| {
+///     for _ in 0..2 {
+///         let mut reader = reader.clone();
+///         scope.spawn(move || {
+///             let second = reader.get_archived(StreamId(7), StreamSequence(1)).expect("it is whole");
+///             assert_eq!(second.expect("it was appended").to_native(), 651);
+///         });
+///     }
+/// });
+/// assert!(reader.clone().get_bytes(StreamId(7), StreamSequence(2))?.is_none());
+/// assert_eq!(reader.iter_stream(StreamId(7), None)?.collect_bytes()?.len(), 2);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 pub struct StreamReader<T: Event> {
     store: Arc<Store>,
     name: Arc<str>,

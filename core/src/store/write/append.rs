@@ -23,6 +23,21 @@ use crate::{
 /// their new descriptors and clocks, and the cursors of consumers. [`Append::commit`] stores it in one transaction.
 ///
 /// It is bounded by [`APPEND_BYTES_MAX`] and [`APPEND_OPERATIONS_MAX`], and keeps its memory for the next round.
+///
+/// ```
+/// use varve_core::{StreamId, Varve};
+///
+/// # let dir = tempfile::tempdir()?;
+/// let mut varve = Varve::new(dir.path())?;
+/// let orders = varve.stream::<u32, 4>("orders")?;
+/// let stock = varve.stream::<i32, 4>("stock")?;
+/// let mut append = varve.begin();
+/// append.event(&orders, StreamId(42), &3)?;
+/// append.event(&stock, StreamId(7), &-3)?;
+/// let committed = append.commit()?;
+/// assert_eq!((committed.first.0, committed.events), (0, 2));
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Append {
     writer: Arc<Writer>,

@@ -87,6 +87,17 @@ impl<T: Event, const N: usize> Stream<T, N> {
     /// Appends events to the stream `id` in one transaction: all of them, or none. Until it ends they take about
     /// as much memory as they take on the disk.
     ///
+    /// ```
+    /// # use varve_core::{StreamId, Varve};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let mut varve = Varve::new(dir.path())?;
+    /// let mut readings = varve.stream::<u16, 2>("readings")?;
+    /// let appended = readings.append_batch(StreamId(7), &[650, 651, 652])?;
+    /// let places: Vec<_> = appended.iter().map(|(stream_seq, global_seq)| (stream_seq.0, global_seq.0)).collect();
+    /// assert_eq!(places, [(0, 0), (1, 1), (2, 2)]);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`Stream::append`].

@@ -26,6 +26,24 @@ pub enum ChildError {
 ///
 /// A child that a signal ended is a finding: the data file could not be read through to its end.
 ///
+/// A program can be its own child:
+///
+/// ```no_run
+/// use std::{env, io, process::Command};
+/// use varve_core::{verify, verify_in_child};
+///
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     if env::args().nth(1).as_deref() == Some("verify") {
+///         return Ok(verify("/var/lib/varve")?.write_to(&mut io::stdout())?);
+///     }
+///     let report = verify_in_child(Command::new(env::current_exe()?).arg("verify"))?;
+///     if !report.is_sound() {
+///         eprintln!("{report}"); // and salvage it
+///     }
+///     Ok(())
+/// }
+/// ```
+///
 /// # Errors
 ///
 /// [`ChildError::NoReport`] where the child ended by itself and told nothing.
