@@ -130,7 +130,10 @@ fn patiently<R>(mut read: impl FnMut() -> Result<R, ReadError>) -> R {
 fn tell_the_end(path: &Path) {
     let view = Varve::open_read_only(path).unwrap();
     for _ in io::stdin().lines() {
-        tell(&format!("end {}", patiently(|| view.next_global_seq())));
+        match view.next_global_seq() {
+            Err(ReadError::Storage(error)) => tell(&format!("refused {error:?}")),
+            _ => tell(&format!("end {}", patiently(|| view.next_global_seq()))),
+        }
     }
 }
 
@@ -299,6 +302,36 @@ fn a_reader_in_another_process_sees_nothing_that_a_power_cut_could_take_back() {
     );
     varve.flush().unwrap();
     assert_eq!((end(), varve.next_global_seq().unwrap()), (3, GlobalSequence(3)));
+    drop(input);
+    assert!(reader.wait().unwrap().success());
+}
+
+/// An owner is killed over a commit that LMDB took, and that no record confirms yet.
+#[test]
+fn a_reader_that_stays_sees_nothing_that_a_killed_owner_did_not_confirm() {
+    let dir = new_dir();
+    let mut varve = Varve::new(dir.path()).unwrap();
+    let mut numbers = varve.stream::<u64, 8>("numbers").unwrap();
+    numbers.append(StreamId(0), &7).unwrap();
+    let mut reader = start("tell the end", dir.path());
+    let mut input = reader.stdin.take().unwrap();
+    let mut lines = BufReader::new(reader.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut look = || {
+        writeln!(input, "look").unwrap();
+        lines.find(|line| line.contains("end ") || line.contains("refused")).unwrap()
+    };
+    assert!(look().ends_with("end 1"));
+    let unconfirmed = ["tail", "watermark"].map(|name| dir.path().join(name));
+    let before = unconfirmed.each_ref().map(|path| std::fs::read(path).unwrap());
+    numbers.append_batch(StreamId(0), &vec![7; 40_000]).unwrap();
+    drop((varve, numbers));
+    for (path, bytes) in unconfirmed.iter().zip(&before) {
+        std::fs::write(path, bytes).unwrap();
+    }
+    let seen = look();
+    assert!(seen.contains("refused"), "{seen}");
+    drop(open(&dir));
+    assert!(look().ends_with("end 40001"), "an owner has confirmed it");
     drop(input);
     assert!(reader.wait().unwrap().success());
 }

@@ -37,6 +37,8 @@ pub(in crate::store) struct Mirror {
 struct State {
     journal: Option<Journal>,
     published: Option<PublishedFile>,
+    /// The checksum of LMDB's newest meta page when what it shows was last found to stay.
+    confirmed: Option<u32>,
     /// `None` where nothing is known that could be relied on.
     copies: Option<Copies>,
 }
@@ -105,13 +107,25 @@ impl Mirror {
     }
 
     /// Whether a transaction shows no events but such as the owner says are durable. What LMDB took ahead of the tail is
-    /// seen there a moment before a record confirms it. Where nobody owns the store, whatever LMDB holds counts.
-    fn is_confirmed(&self, environment: &Environment, read: &ReadTransaction) -> Result<bool, ReadError> {
+    /// seen there a moment before a record confirms it. Where nobody owns the store, that moment does not end.
+    fn is_confirmed(
+        &self,
+        environment: &Arc<Environment>,
+        read: &ReadTransaction,
+    ) -> Result<bool, ReadError> {
         let rows = Rows::new(environment.tables(), read.txn(), None, None);
         // A log whose end is damaged is read up to there.
         let stored = rows.log_end().unwrap_or_default();
         let told = self.told(&mut self.lock())?;
-        Ok(told.is_none_or(|told| stored <= told.next) || OwnerLock::keep_free(&self.dir)?.is_some())
+        if told.is_none_or(|told| stored <= told.next) {
+            return Ok(true);
+        }
+        let Some(_free) = OwnerLock::keep_free(&self.dir)? else { return Ok(false) };
+        let mut state = self.lock();
+        self.open_journal(&mut state)?;
+        let (latest, folded) = begin(environment)?;
+        self.refuse_unconfirmed(&mut state, environment, &latest, folded)?;
+        Ok(true)
     }
 
     /// Copies what the tail holds of a store that nobody owns, and flushes it; `None` where somebody does.
@@ -120,11 +134,9 @@ impl Mirror {
         let mut state = self.lock();
         self.open_journal(&mut state)?;
         let (read, folded) = begin(environment)?;
+        self.refuse_unconfirmed(&mut state, environment, &read, folded)?;
         state.copies = Some(match &state.journal {
-            Some(journal) => {
-                self.refuse_unconfirmed(journal, environment, &read, folded)?;
-                Copies::recover(journal, folded)?
-            }
+            Some(journal) => Copies::recover(journal, folded)?,
             None if environment.has_folded()? => return Err(Journal::missing().into()),
             None => Copies::none_beyond(folded),
         });
@@ -135,20 +147,26 @@ impl Mirror {
     /// A power cut would take them back, until an owner has recovered the store.
     fn refuse_unconfirmed(
         &self,
-        journal: &Journal,
+        state: &mut State,
         environment: &Environment,
         read: &ReadTransaction,
         folded: Folded,
     ) -> Result<(), OpenError> {
-        if journal.confirmations()?.contains(&environment.meta_checksum().map_err(heed::Error::Io)?) {
+        let Some(journal) = &state.journal else { return Ok(()) };
+        let checksum = environment.meta_checksum().map_err(heed::Error::Io)?;
+        if state.confirmed == Some(checksum) {
             return Ok(());
         }
-        // A log whose end is damaged is read up to there.
-        let stored = Rows::new(environment.tables(), read.txn(), None, None).log_end().unwrap_or_default();
-        match journal.end_of(folded.commit)?.unwrap_or_default() {
-            end if stored <= end => Ok(()),
-            _ => Err(OpenError::Unrecovered { path: self.dir.clone() }),
+        if !journal.confirmations()?.contains(&checksum) {
+            // A log whose end is damaged is read up to there.
+            let stored =
+                Rows::new(environment.tables(), read.txn(), None, None).log_end().unwrap_or_default();
+            if stored > journal.end_of(folded.commit)?.unwrap_or_default() {
+                return Err(OpenError::Unrecovered { path: self.dir.clone() });
+            }
         }
+        state.confirmed = Some(checksum);
+        Ok(())
     }
 
     /// How far the owner says that the log is durable; `None` where none said anything yet.
