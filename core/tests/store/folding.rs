@@ -215,6 +215,26 @@ fn a_fold_that_finds_no_room_is_repeated_and_loses_nothing() {
     assert!(events.iter().all(|(_, bytes)| *bytes == archived(&door(&who))));
 }
 
+/// A process may be out of file descriptors just when a fold is done.
+#[test]
+fn a_fold_that_cannot_be_confirmed_is_not_taken_twice() {
+    let dir = new_dir();
+    let mut varve = open(dir.path());
+    let mut readings = varve.stream::<Reading, 32>("climate").unwrap();
+    let (data, hidden) = (dir.path().join("data.mdb"), dir.path().join("hidden"));
+    std::fs::rename(&data, &hidden).unwrap();
+    // Each fills a sector: two folds begin.
+    for n in 0..150 {
+        readings.append(StreamId(1), &reading(n)).unwrap();
+    }
+    std::fs::rename(&hidden, &data).unwrap();
+    for n in 150..1_000 {
+        readings.append(StreamId(1), &reading(n)).unwrap();
+    }
+    varve.fold().unwrap();
+    check_uptimes(&readings, 1_000);
+}
+
 #[test]
 fn events_of_two_boots_stand_in_blocks_of_their_own() {
     let dir = new_dir();

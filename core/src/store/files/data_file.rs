@@ -26,13 +26,13 @@ use crate::store::error::{Damage, OpenError, Place};
 use crate::store::log::tables::array;
 pub(in crate::store) use tree::{DataTree, ValueAt};
 
-/// The checksum of the meta that counts in the data file of `dir`: never 0, which confirms none.
+/// The checksum of the meta that counts in a data file: never 0, which confirms none.
 ///
 /// # Errors
 ///
 /// [`io::ErrorKind::InvalidData`] where no meta is whole; what the system says.
-pub(in crate::store) fn newest_checksum(dir: &Path) -> io::Result<u32> {
-    let metas = MetaPages::read(&File::open(dir.join(DATA_FILE))?)?;
+pub(in crate::store) fn newest_checksum(file: &File) -> io::Result<u32> {
+    let metas = MetaPages::read(file)?;
     let newest = metas.newest().and_then(|newest| metas.pages[newest].as_ref());
     newest.map(Meta::checksum).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, NONE_WHOLE))
 }

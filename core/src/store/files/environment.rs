@@ -38,8 +38,10 @@ pub(in crate::store) struct Environment {
     quota: Quota,
     /// What is retired whenever the tail is folded.
     retention: Option<RetentionPolicy>,
-    /// LMDB's data file, to be flushed; `None` where nothing is.
-    flushed: Option<File>,
+    /// LMDB's data file, open beside LMDB: a commit that is durable must not fail for want of a file descriptor.
+    data_file: File,
+    /// Whether what is committed is flushed.
+    is_flushed: bool,
     /// The snapshots of this process that are open: while there is one, the map stays where it is.
     snapshots: Mutex<OpenPins>,
     /// How long a snapshot may be read.
@@ -65,10 +67,8 @@ impl Environment {
         refuse_network(dir)?;
         refuse_foreign_data_file(dir)?;
         founding::found(dir, config)?;
-        let (flags, flushed) = match config.durability {
-            Durability::Durable => (EnvFlags::NO_META_SYNC, Some(open_data_file(dir)?)),
-            Durability::Relaxed => (EnvFlags::NO_SYNC, None),
-        };
+        let is_flushed = config.durability == Durability::Durable;
+        let flags = if is_flushed { EnvFlags::NO_META_SYNC } else { EnvFlags::NO_SYNC };
         let env = map(dir, config, flags)?;
         env.clear_stale_readers()?;
         let Some(tables) = Tables::open(&env, format::check_version)? else {
@@ -84,7 +84,8 @@ impl Environment {
             dir: dir.to_path_buf(),
             quota,
             retention: config.retention.clone(),
-            flushed,
+            data_file: open_data_file(dir)?,
+            is_flushed,
             snapshots: Mutex::default(),
             pin_limit: config.pin_limit,
             unconfirmed: RwLock::new(()),
@@ -108,7 +109,8 @@ impl Environment {
             dir: dir.to_path_buf(),
             quota: Quota::new(config),
             retention: None,
-            flushed: None,
+            data_file: open_data_file(dir)?,
+            is_flushed: false,
             snapshots: Mutex::default(),
             pin_limit: config.pin_limit,
             unconfirmed: RwLock::new(()),
@@ -168,7 +170,7 @@ impl Environment {
     /// Makes durable what was committed. LMDB itself flushes its pages before it names them; what this adds is the meta
     /// page, so that a failure leaves LMDB as able to read as it was.
     pub(in crate::store) fn flush(&self) -> std::io::Result<()> {
-        self.flushed.as_ref().map_or(Ok(()), File::sync_data)
+        if self.is_flushed { self.data_file.sync_data() } else { Ok(()) }
     }
 
     /// What the system says where the disk is full: it takes no more bytes.
@@ -228,7 +230,7 @@ impl Environment {
 
     /// The checksum of LMDB's newest meta page.
     pub(in crate::store) fn meta_checksum(&self) -> std::io::Result<u32> {
-        data_file::newest_checksum(&self.dir)
+        data_file::newest_checksum(&self.data_file)
     }
 
     /// How much of the disk the store may take.

@@ -30,7 +30,7 @@ pub(in crate::store) struct Folder {
 pub(in crate::store) enum FoldError {
     /// The disk is as it was: the fold is repeated with the next.
     Append(AppendError),
-    /// What was written could not be flushed: the disk may hold anything of it.
+    /// What was written could not be flushed, or not be looked at afterwards: the disk may hold anything of it.
     Flush(std::io::Error),
 }
 
@@ -162,8 +162,9 @@ fn fold_sealed(environment: &Environment, tail: &Tail) -> Result<u64, FoldError>
             done => break done?,
         }
     }
-    environment.flush().map_err(FoldError::Flush)?;
-    tail.forget(folded.generation, environment.meta_checksum()?);
+    let checksum =
+        environment.flush().and_then(|()| environment.meta_checksum()).map_err(FoldError::Flush)?;
+    tail.forget(folded.generation, checksum);
     Ok(view.first_generation().unwrap_or(folded.generation + 1))
 }
 

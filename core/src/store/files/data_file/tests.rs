@@ -17,6 +17,11 @@ struct Torn {
     checksums: [u32; 2],
 }
 
+/// The checksum of the meta that counts in the store `dir`.
+fn checksum(dir: &Path) -> io::Result<u32> {
+    newest_checksum(&File::open(dir.join(DATA_FILE))?)
+}
+
 impl Torn {
     /// Page 0 or page 1 is the newest, as `newest` has it.
     fn new(newest: usize) -> Self {
@@ -24,12 +29,12 @@ impl Torn {
         write_state(dir.path(), 0);
         loop {
             write_state(dir.path(), 1);
-            let before = newest_checksum(dir.path()).unwrap();
+            let before = checksum(dir.path()).unwrap();
             write_state(dir.path(), 2);
             let metas = MetaPages::read(&File::open(dir.path().join(DATA_FILE)).unwrap()).unwrap();
             if metas.newest() == Some(newest) {
                 let bytes = fs::read(dir.path().join(DATA_FILE)).unwrap();
-                let checksums = [before, newest_checksum(dir.path()).unwrap()];
+                let checksums = [before, checksum(dir.path()).unwrap()];
                 return Self { dir, bytes, page_len: metas.page_len, checksums };
             }
             write_state(dir.path(), 0);
@@ -51,7 +56,7 @@ impl Torn {
         let again = repair_after_power_cut(self.dir.path(), |checksum| checksum == confirmed)?;
         assert!(!again, "what is repaired needs no repair");
         self.check_copy(repaired);
-        assert_eq!(newest_checksum(self.dir.path()).unwrap(), confirmed);
+        assert_eq!(checksum(self.dir.path()).unwrap(), confirmed);
         Ok((repaired, read_state(self.dir.path())))
     }
 
@@ -170,7 +175,7 @@ fn a_file_without_a_whole_meta_is_an_error_with_a_place() {
             Err(OpenError::Corrupt(damage)) => assert_eq!(damage.place, Place::MetaPages),
             other => panic!("{other:?}"),
         }
-        assert_eq!(newest_checksum(torn.dir.path()).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert_eq!(checksum(torn.dir.path()).unwrap_err().kind(), io::ErrorKind::InvalidData);
     }
 }
 
