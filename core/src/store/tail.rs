@@ -191,7 +191,7 @@ impl Tail {
         generations.commit = commit;
         generations.next = GlobalSequence(next.0 + u64::from(events));
         generations.sectors = sector + sectors;
-        drop(generations);
+        // Before the lock is let go: who finds this commit to be the last must not flush, and show, only those before it.
         self.flusher.written(commit);
         Ok(Some(commit))
     }
