@@ -29,7 +29,8 @@ pub struct Config {
     /// much more as the tail is longer than the shortest. Past it appends fail with [`AppendError::QuotaExceeded`](crate::AppendError::QuotaExceeded): part of it is kept to fold,
     /// to move cursors and to retire events. The default is the disk.
     pub quota: Option<u64>,
-    /// What the store retires by itself, in the background, whenever it folds the tail. The default is nothing.
+    /// What the store retires by itself: in the background, whenever it folds the tail, and where the quota has no room
+    /// for what is appended. The default is nothing.
     pub retention: Option<RetentionPolicy>,
     /// How events are sealed. The default is not at all.
     #[cfg(feature = "encryption")]

@@ -11,7 +11,7 @@ use varve_core::{
 };
 
 use crate::second_process::{start, wait_for};
-use crate::{absence, new_dir, open, relaxed};
+use crate::{absence, new_dir, new_dir_in_memory, open, relaxed};
 
 /// An event of 4 KiB: 15 to a block.
 type Frame = [u8; 4096];
@@ -213,6 +213,37 @@ fn the_file_keeps_its_size_whatever_passes_through_it() {
     }
 }
 
+/// A large append brings more blocks than a fold of small ones does.
+#[test]
+fn retention_keeps_up_with_large_appends() {
+    let dir = new_dir_in_memory();
+    let mut config = small();
+    config.retention = Some(last(100));
+    let mut varve = Varve::with_config(dir.path(), config).unwrap();
+    let mut frames = varve.stream::<Frame, 4096>("frames").unwrap();
+    for _ in 0..5 {
+        frames.append_batch(StreamId(1), &vec![[1; 4096]; 1_500]).unwrap();
+    }
+    assert!(kept(&varve) < 200, "{} events are kept", kept(&varve));
+}
+
+/// A fold takes what a third of the tail holds.
+#[test]
+fn retention_keeps_up_with_a_long_tail() {
+    let dir = new_dir_in_memory();
+    let mut config = relaxed();
+    config.tail_len = 24 << 20;
+    config.retention = Some(last(100));
+    let mut varve = Varve::with_config(dir.path(), config).unwrap();
+    append(&mut varve.stream::<Frame, 4096>("frames").unwrap(), 1, 20_480);
+    assert!(kept(&varve) < 3 * 2_048, "{} events are kept", kept(&varve));
+}
+
+fn kept(varve: &Varve) -> u64 {
+    let snapshot = varve.snapshot().unwrap();
+    snapshot.next_global_seq().unwrap().0 - snapshot.first_global_seq().unwrap().0
+}
+
 #[test]
 fn events_past_the_quota_are_refused_until_some_are_retired() {
     let dir = new_dir();
@@ -290,6 +321,54 @@ fn a_reader_that_was_killed_holds_nothing_once_room_is_short() {
     append(&mut frames, 1, 4000);
     assert!(files_len(dir.path()) <= QUOTA_MIN);
     assert!(varve.process_pins().unwrap().is_empty());
+}
+
+#[test]
+fn a_store_at_its_quota_takes_events_again_once_some_are_surplus() {
+    let dir = new_dir();
+    let mut config = small();
+    config.quota = Some(QUOTA_MIN);
+    let mut policy = last(0);
+    policy.consumers = vec!["upstream".into()];
+    config.retention = Some(policy);
+    let mut varve = Varve::with_config(dir.path(), config).unwrap();
+    let mut frames = varve.stream::<Frame, 4096>("frames").unwrap();
+    let (stored, _) = fill(&mut frames);
+    assert!(matches!(frames.append(StreamId(1), &[1; 4096]), Err(AppendError::QuotaExceeded { .. })));
+    let mut seen = varve.begin();
+    seen.consumer("upstream", GlobalSequence(stored)).unwrap();
+    seen.commit().unwrap();
+    frames.append(StreamId(1), &[1; 4096]).expect("it recovers by itself");
+    assert!(varve.snapshot().unwrap().first_global_seq().unwrap() > GlobalSequence(0));
+}
+
+/// A large append goes to LMDB at once. It may not take what is kept to retire events.
+#[test]
+fn a_store_that_one_large_append_has_filled_can_retire() {
+    let fill = |frames: u64| {
+        let dir = new_dir_in_memory();
+        let mut config = small();
+        config.quota = Some(QUOTA_MIN);
+        let mut varve = Varve::with_config(dir.path(), config).unwrap();
+        let stored = varve
+            .stream::<Frame, 4096>("frames")
+            .unwrap()
+            .append_batch(StreamId(1), &vec![[1; 4096]; frames as usize]);
+        match stored {
+            Ok(_) => Some((dir, varve)),
+            Err(AppendError::QuotaExceeded { .. }) => None,
+            Err(error) => panic!("{error}"),
+        }
+    };
+    let (mut fits, mut exceeds) = (100, 4_000);
+    while exceeds - fits > 1 {
+        let frames = (fits + exceeds) / 2;
+        *if fill(frames).is_some() { &mut fits } else { &mut exceeds } = frames;
+    }
+    let (dir, mut varve) = fill(fits).expect("it was stored before");
+    varve.retain(&last(1)).unwrap();
+    varve.stream::<Frame, 4096>("frames").unwrap().append(StreamId(1), &[1; 4096]).unwrap();
+    assert!(files_len(dir.path()) <= QUOTA_MIN);
 }
 
 /// Pages that a reader holds on to are not used again: the file ends at the quota all the same.

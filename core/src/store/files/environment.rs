@@ -27,7 +27,7 @@ use crate::store::log::tables::{RowError, Tables};
 use crate::store::read::pin::{OpenPins, Pin, ProcessPins};
 use crate::store::tail::{Folded, TailView};
 use crate::store::upkeep::quota::Quota;
-use crate::store::upkeep::retention::{RetentionPolicy, now_utc_us, retire};
+use crate::store::upkeep::retention::{RetentionPolicy, has_surplus, now_utc_us, retire};
 
 /// An open LMDB environment with its tables.
 #[derive(Debug)]
@@ -238,13 +238,29 @@ impl Environment {
         &self.quota
     }
 
-    /// Retires what the configuration calls surplus, in a transaction that folds. A damaged block ends it, and is left
-    /// to whoever verifies the store.
-    pub(in crate::store) fn retire(&self, txn: &mut RwTxn<'_>) -> Result<(), heed::Error> {
+    /// Retires what the configuration calls surplus, in a transaction that has taken in `len` bytes of the log: more than
+    /// those, so that it does not fall behind, and little more. A damaged block ends it, and is left to whoever verifies
+    /// the store.
+    pub(in crate::store) fn retire(&self, txn: &mut RwTxn<'_>, len: u64) -> Result<(), heed::Error> {
         let Some(policy) = &self.retention else { return Ok(()) };
-        match retire(txn, &self.tables, policy, now_utc_us()) {
-            Ok(_) | Err(RowError::Damage(_)) => Ok(()),
+        let (mut retired, now_utc_us) = (0, now_utc_us());
+        while retired <= len {
+            match retire(txn, &self.tables, policy, now_utc_us) {
+                Ok(step) if !step.is_done => retired += step.retired.bytes,
+                Ok(_) | Err(RowError::Damage(_)) => break,
+                Err(RowError::Storage(error)) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the configuration calls anything surplus of what LMDB holds.
+    pub(in crate::store) fn has_surplus(&self, rows: Rows<'_>) -> Result<bool, heed::Error> {
+        let Some(policy) = &self.retention else { return Ok(false) };
+        match has_surplus(rows, policy, now_utc_us()) {
+            Err(RowError::Damage(_)) => Ok(false),
             Err(RowError::Storage(error)) => Err(error),
+            Ok(has_surplus) => Ok(has_surplus),
         }
     }
 

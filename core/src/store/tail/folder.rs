@@ -92,7 +92,7 @@ impl Folder {
         let (view, folded) = self.tail.sealed();
         let (mut block, mut encoded) = (BlockWriter::new(), Vec::new());
         fold(&mut txn, environment.tables(), view.records(), folded, &mut block, &mut encoded)?;
-        environment.retire(&mut txn)?;
+        environment.retire(&mut txn, view.len())?;
         Ok(txn)
     }
 
@@ -172,7 +172,7 @@ fn fold_once(environment: &Environment, view: &TailView, folded: Folded) -> Resu
     let mut txn = environment.write()?;
     let (mut block, mut encoded) = (BlockWriter::new(), Vec::new());
     fold(&mut txn, environment.tables(), view.records(), folded, &mut block, &mut encoded)?;
-    environment.retire(&mut txn)?;
+    environment.retire(&mut txn, view.len())?;
     Ok(environment.commit(txn)?)
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::generation::{Generation, RowKey, TailRun};
-use super::record::Record;
+use super::record::{Record, SECTOR_LEN};
 use crate::store::log::block::Block;
 use crate::{GlobalSequence, StreamSequence};
 
@@ -47,6 +47,11 @@ impl TailView {
     /// Every record, in order.
     pub(in crate::store) fn records(&self) -> impl Iterator<Item = &Record> {
         self.generations.iter().flat_map(|visible| visible.generation.records(visible.records))
+    }
+
+    /// How many bytes its records take.
+    pub(in crate::store) fn len(&self) -> u64 {
+        self.records().map(|record| u64::from(record.sectors()) * SECTOR_LEN as u64).sum()
     }
 
     /// The place after the last event, where the tail holds any.

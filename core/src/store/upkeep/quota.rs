@@ -11,9 +11,9 @@ use crate::store::log::tables::Tables;
 /// How far the data file may grow, and how much of it is in use.
 ///
 /// Two limits hold. Events are refused while what is in use, the tail that is yet to be folded and a headroom exceed
-/// the quota: so there is room to fold, to move cursors and to retire. And the map ends at the quota, so that pages that
-/// a reader keeps from being used again do not take the file beyond it: then folds wait, and once the tail is full
-/// appends do, until the reader ends.
+/// the quota; what a large append brings counts as in use. So there is room to fold, to move cursors and to retire. And
+/// the map ends at the quota, so that pages that a reader keeps from being used again do not take the file beyond it:
+/// then folds wait, and once the tail is full appends do, until the reader ends.
 #[derive(Debug)]
 pub(in crate::store) struct Quota {
     /// What the configuration says; `None` where the disk is the limit.
@@ -57,8 +57,16 @@ impl Quota {
 
     /// Refuses to take more events while there is no room for them.
     pub(in crate::store) fn check(&self) -> Result<(), AppendError> {
-        let (Some(quota), used) = (self.bytes, self.used()) else { return Ok(()) };
-        if used > quota { Err(AppendError::QuotaExceeded { quota, used }) } else { Ok(()) }
+        self.refuse_past(self.used())
+    }
+
+    /// Refuses the events that a transaction has written to the tables, where they take what is kept for others.
+    pub(in crate::store) fn check_written(
+        &self,
+        tables: &Tables,
+        txn: &RoTxn<'_>,
+    ) -> Result<(), AppendError> {
+        if self.bytes.is_none() { Ok(()) } else { self.refuse_past(self.used_with(tables.len_on_disk(txn)?)) }
     }
 
     /// Says that the map has reached the quota; `None` without one.
@@ -67,9 +75,20 @@ impl Quota {
         Some(AppendError::QuotaExceeded { quota, used: self.used().max(quota) })
     }
 
-    /// What is in use, what the tail takes here and in the data file once it is folded, and the headroom.
+    fn refuse_past(&self, used: u64) -> Result<(), AppendError> {
+        match self.bytes {
+            Some(quota) if used > quota => Err(AppendError::QuotaExceeded { quota, used }),
+            _ => Ok(()),
+        }
+    }
+
     fn used(&self) -> u64 {
-        self.in_use.load(Ordering::Relaxed) + 2 * self.tail_len + HEADROOM + OTHER_FILES_LEN
+        self.used_with(self.in_use.load(Ordering::Relaxed))
+    }
+
+    /// What is in use, what the tail takes here and in the data file once it is folded, and the headroom.
+    fn used_with(&self, in_use: u64) -> u64 {
+        in_use + 2 * self.tail_len + HEADROOM + OTHER_FILES_LEN
     }
 }
 

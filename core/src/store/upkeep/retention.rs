@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use heed::RwTxn;
+use heed::{RoTxn, RwTxn};
 
 use crate::store::error::{AppendError, ReadError};
 use crate::store::follow::consumer;
@@ -78,7 +78,7 @@ pub(in crate::store) fn retire(
     now_utc_us: Option<i64>,
 ) -> Result<Step, RowError> {
     let mut retired = Retired { first: first_retained(tables, txn)?, ..Retired::default() };
-    let kept_from = kept_for_consumers(txn, tables, policy)?;
+    let kept_from = kept_for_consumers(Rows::new(tables, txn, None, None), policy)?;
     let mut is_done = false;
     while !is_done && retired.blocks < STEP_BLOCKS_MAX {
         match surplus(txn, tables, policy, kept_from, now_utc_us) {
@@ -94,11 +94,18 @@ pub(in crate::store) fn retire(
     Ok(Step { retired, is_done })
 }
 
+/// Whether the policy calls the block in front of the log surplus.
+pub(in crate::store) fn has_surplus(
+    rows: Rows<'_>,
+    policy: &RetentionPolicy,
+    now_utc_us: Option<i64>,
+) -> Result<bool, RowError> {
+    let kept_from = kept_for_consumers(rows, policy)?;
+    Ok(surplus(rows.txn, rows.tables, policy, kept_from, now_utc_us)?.is_some())
+}
+
 /// The first event that is still there; the end of the log where there is none.
-pub(in crate::store) fn first_retained(
-    tables: &Tables,
-    txn: &heed::RoTxn<'_>,
-) -> Result<GlobalSequence, RowError> {
+pub(in crate::store) fn first_retained(tables: &Tables, txn: &RoTxn<'_>) -> Result<GlobalSequence, RowError> {
     let Some(row) = tables.meta.get(txn, RETAINED_KEY)? else { return Ok(GlobalSequence(0)) };
     let first = <[u8; 8]>::try_from(row).map(u64::from_le_bytes);
     Ok(first.map(GlobalSequence).map_err(|_| tables.meta.damage(RETAINED_KEY, "it is no sequence"))?)
@@ -192,7 +199,7 @@ impl Front {
 
 /// The block in front, where a limit calls it surplus and all consumers have seen it.
 fn surplus(
-    txn: &RwTxn<'_>,
+    txn: &RoTxn<'_>,
     tables: &Tables,
     policy: &RetentionPolicy,
     kept_from: GlobalSequence,
@@ -241,21 +248,16 @@ fn remove_run(txn: &mut RwTxn<'_>, tables: &Tables, run: &RunIndex) -> Result<()
 }
 
 /// The first event that a consumer of the policy has yet to see.
-fn kept_for_consumers(
-    txn: &RwTxn<'_>,
-    tables: &Tables,
-    policy: &RetentionPolicy,
-) -> Result<GlobalSequence, RowError> {
+fn kept_for_consumers(rows: Rows<'_>, policy: &RetentionPolicy) -> Result<GlobalSequence, RowError> {
     let mut kept_from = GlobalSequence(u64::MAX);
     for name in &policy.consumers {
-        kept_from =
-            kept_from.min(consumer::next_of(Rows::new(tables, txn, None, None), name)?.unwrap_or_default());
+        kept_from = kept_from.min(consumer::next_of(rows, name)?.unwrap_or_default());
     }
     Ok(kept_from)
 }
 
 fn is_too_old(
-    txn: &RwTxn<'_>,
+    txn: &RoTxn<'_>,
     tables: &Tables,
     policy: &RetentionPolicy,
     block: &Block<'_>,

@@ -19,6 +19,7 @@ use crate::store::log::tables::{Table, Tables};
 use crate::store::log::time_index;
 use crate::store::sealing::AppendSealing;
 use crate::store::tail::{RECORD_BODY_LEN_MAX, RecordWriter, TailView};
+use crate::store::upkeep::quota::Quota;
 use crate::store::write::append::Committed;
 use crate::store::write::delta::Delta;
 use crate::store::write::known_streams::{FoundStreams, KnownStreams};
@@ -44,6 +45,8 @@ pub(in crate::store) struct Transaction<'w> {
     slots: HashMap<u32, usize, RandomState>,
     lanes: HashMap<(u32, Epoch, Lane), OpenLane>,
     committed: Committed,
+    /// How many bytes of blocks went to LMDB.
+    written: u64,
 }
 
 /// Where an append is going.
@@ -105,15 +108,22 @@ impl<'w> Transaction<'w> {
                 refused: Vec::new(),
                 lanes: Vec::new(),
             },
+            written: 0,
         })
     }
 
-    /// Adds what is left; nothing may follow.
-    pub(in crate::store) fn close(&mut self) -> Result<(), AppendError> {
+    /// Adds what is left, if there is room for it; nothing may follow.
+    pub(in crate::store) fn close(&mut self, quota: &Quota) -> Result<(), AppendError> {
         self.write_block()?;
         self.write_lanes()?;
-        self.sealing.store_keys()?;
         self.committed.events = self.next.0 - self.committed.first.0;
+        if self.committed.events > 0 {
+            match &self.target {
+                Target::Tail { .. } => quota.check()?,
+                Target::Direct(txn) => quota.check_written(self.tables, txn)?,
+            }
+        }
+        self.sealing.store_keys()?;
         if self.has_outgrown_the_tail() {
             return Err(AppendError::Full);
         }
@@ -126,10 +136,8 @@ impl<'w> Transaction<'w> {
     /// Ends a closed append; nothing has happened before. Where its target is LMDB, that commits it; or else its record is
     /// to be written.
     pub(in crate::store) fn finish(self, environment: &Environment) -> Result<Finished, AppendError> {
-        if self.committed.events > 0 {
-            environment.quota().check()?;
-        }
-        if let Target::Direct(txn) = self.target {
+        if let Target::Direct(mut txn) = self.target {
+            environment.retire(&mut txn, self.written)?;
             environment.commit(txn)?;
         }
         Ok(Finished { committed: self.committed, found: self.found })
@@ -261,6 +269,7 @@ impl<'w> Transaction<'w> {
                 self.encoded.clear();
                 self.block.finish(self.encoded);
                 put_block(self.tables, txn, self.block, self.encoded)?;
+                self.written += self.encoded.len() as u64;
             }
         }
         self.block.begin(self.next, self.moment.domain);

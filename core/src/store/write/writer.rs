@@ -14,6 +14,7 @@ use crate::store::log::tables::Tables;
 use crate::store::sealing::Sealing;
 use crate::store::tail::folder::{Folder, is_map_full};
 use crate::store::tail::{RECORD_BODY_LEN_MAX, RecordWriter, Tail};
+use crate::store::upkeep::retention::first_retained;
 use crate::store::write::append::Committed;
 use crate::store::write::delta::Delta;
 use crate::store::write::known_streams::KnownStreams;
@@ -127,13 +128,7 @@ impl Writer {
         &self,
         mut body: impl FnMut(&mut RwTxn<'_>, &Tables) -> Result<R, AppendError>,
     ) -> Result<R, AppendError> {
-        let mut state = self.lock()?;
-        loop {
-            match state.maintain(&self.environment, &self.tail, &mut body) {
-                Err(AppendError::Storage(error)) if is_map_full(&error.0) => self.environment.grow()?,
-                maintained => return maintained,
-            }
-        }
+        self.maintain_in(&mut *self.lock()?, &mut body)
     }
 
     /// Destroys the key of a stream, once all that it holds is durable: what it takes afterwards gets another.
@@ -166,16 +161,58 @@ impl Writer {
     ) -> Result<(R, Committed, u64), AppendError> {
         let mut state = self.lock()?;
         state.look_after(&self.environment, &self.tail)?;
+        loop {
+            match self.try_write(&mut state, len_min, &mut body) {
+                Err(AppendError::QuotaExceeded { .. }) if self.retire_surplus(&mut state)? => {}
+                written => return written,
+            }
+        }
+    }
+
+    fn try_write<R>(
+        &self,
+        state: &mut State,
+        len_min: usize,
+        body: &mut impl FnMut(&mut Transaction<'_>) -> Result<R, AppendError>,
+    ) -> Result<(R, Committed, u64), AppendError> {
         if len_min <= RECORD_BODY_LEN_MAX
             && let Attempt::Written(result, committed, commit) =
-                state.append(&self.environment, &self.tail, &mut body)?
+                state.append(&self.environment, &self.tail, body)?
         {
             return Ok((result, committed, commit));
         }
         loop {
-            match state.append_directly(&self.environment, &self.tail, &mut body) {
+            match state.append_directly(&self.environment, &self.tail, body) {
                 Err(AppendError::Storage(error)) if is_map_full(&error.0) => self.environment.grow()?,
                 appended => return appended,
+            }
+        }
+    }
+
+    /// Retires what the configuration calls surplus, and tells whether anything went. A fold does so as well, but a store
+    /// that takes no events has nothing to fold.
+    fn retire_surplus(&self, state: &mut State) -> Result<bool, AppendError> {
+        let tables = self.environment.tables();
+        let (read, tail) = self.environment.read_with(self.tail.written())?;
+        let before = first_retained(tables, read.txn())?;
+        if !self.environment.has_surplus(Rows::new(tables, read.txn(), Some(&tail), None))? {
+            return Ok(false);
+        }
+        // The map may have to grow.
+        drop(read);
+        let after = self.maintain_in(state, &mut |txn, tables| Ok(first_retained(tables, txn)?))?;
+        Ok(after > before)
+    }
+
+    fn maintain_in<R>(
+        &self,
+        state: &mut State,
+        body: &mut impl FnMut(&mut RwTxn<'_>, &Tables) -> Result<R, AppendError>,
+    ) -> Result<R, AppendError> {
+        loop {
+            match state.maintain(&self.environment, &self.tail, body) {
+                Err(AppendError::Storage(error)) if is_map_full(&error.0) => self.environment.grow()?,
+                maintained => return maintained,
             }
         }
     }
@@ -205,7 +242,8 @@ impl State {
         let (tables, sealing) = (environment.tables(), sealing.append());
         let mut transaction = Transaction::begin(target, tables, block, encoded, sealing, known, moment)?;
         let result = body(&mut transaction);
-        let result = match result.and_then(|result| transaction.close().map(|()| result)) {
+        let closed = result.and_then(|result| transaction.close(environment.quota()).map(|()| result));
+        let result = match closed {
             Err(_) if transaction.has_outgrown_the_tail() => return Ok(Attempt::Outgrown),
             result => result?,
         };
@@ -233,7 +271,7 @@ impl State {
         let (target, sealing) = (Target::Direct(txn), sealing.append());
         let mut transaction = Transaction::begin(target, tables, block, encoded, sealing, known, moment)?;
         let result = body(&mut transaction)?;
-        transaction.close()?;
+        transaction.close(environment.quota())?;
         let _held = environment.hold_snapshots();
         let finished = transaction.finish(environment);
         // What LMDB holds after a commit that failed is not for the writer to guess.
