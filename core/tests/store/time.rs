@@ -97,6 +97,35 @@ fn mapping(first: u64, ticks: u64, host_us: u64) -> ClockMapping {
 }
 
 #[test]
+fn a_mapping_that_comes_early_holds_from_its_event_on_within_a_batch_too() {
+    let dir = new_dir();
+    let varve = open(&dir);
+    let channels = [binding::<Reading>("climate", StreamId(1))];
+    let ticks = [1_000, 2_000, 3_000, 4_000, 5_000];
+    let batch = sealed(LANE, TimeColumn::Delta, &ticks.map(|ticks| (0, ticks, archived(&reading(ticks)))));
+    let mut append = varve.begin();
+    append.open_epoch(DEVICE, Epoch(1)).unwrap();
+    append.descriptor(Reading::DESCRIPTOR).unwrap();
+    append.clock(mapping(2, 3_000, 50_000_000)).unwrap();
+    append.clock(mapping(4, 5_000, 70_000_000)).unwrap();
+    append.device_batch(device_batch(&channels, 0, &batch)).unwrap();
+    append.device_batch(device_batch(&channels, 5, &batch)).unwrap();
+    append.commit().unwrap();
+    let since = || {
+        let snapshot = varve.snapshot().unwrap();
+        let events = snapshot.iter_from(GlobalSequence(0)).unwrap().map(Result::unwrap);
+        let times: Vec<_> = events.map(|event| event.time().unwrap().utc_us).collect();
+        times.iter().map(|time| time - times[0]).collect::<Vec<_>>()
+    };
+    let ingest = 1_000_000;
+    let by_mapping = [50, 51, 70, 66, 67, 68, 69, 70].map(|seconds: i64| seconds * 1_000_000 - ingest);
+    let in_tail = since();
+    assert_eq!((&in_tail[..2], &in_tail[2..]), (&[0, 0][..], &by_mapping[..]));
+    varve.fold().unwrap();
+    assert_eq!(since(), in_tail);
+}
+
+#[test]
 fn a_mapping_that_comes_late_leaves_the_times_of_what_is_stored() {
     let dir = new_dir();
     let varve = open(&dir);

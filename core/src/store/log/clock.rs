@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::store::log::tables::array;
+use crate::store::log::tables::{array, long_number};
 use crate::{DeviceId, DeviceSequence, Epoch, Lane};
 
 /// The host's clock of one boot, in µs: it never goes back, and every process of the boot reads the same.
@@ -191,6 +191,12 @@ pub(in crate::store) fn mapping_key(
     key[..9].copy_from_slice(&crate::store::log::device::cursor_key(device, epoch, lane));
     key[9..].copy_from_slice(&first.0.to_be_bytes());
     key
+}
+
+/// The place from which on the mapping at `key` holds; `None` where it is of another lane than the mapping at `other`.
+pub(in crate::store) fn mapped_from(key: &[u8], other: &[u8; 17]) -> Option<DeviceSequence> {
+    let place = long_number(key, 9).filter(|_| key.len() == other.len() && key[..9] == other[..9]);
+    place.map(DeviceSequence)
 }
 
 /// The system's clock: µs since 1970 in UTC.

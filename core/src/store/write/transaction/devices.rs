@@ -3,7 +3,7 @@
 use super::{Destination, Transaction, copy, local_run};
 use crate::store::error::AppendError;
 use crate::store::log::block::{EventMeta, RunKey};
-use crate::store::log::clock::{ClockMapping, StoredMapping, mapping_key};
+use crate::store::log::clock::{ClockMapping, StoredMapping, mapped_from, mapping_key};
 use crate::store::log::device::{
     DeviceGap, LaneMark, LaneRecord, Refused, RefusedReason, cursor_key, device_row, read_device_row,
 };
@@ -58,8 +58,15 @@ impl Transaction<'_> {
                 return Ok(());
             }
         }
+        let mut turns = match batch.events().next() {
+            Some(event) if event.ticks.is_some() => self.mapping_turns(place, device, batch.len() as u64)?,
+            _ => Vec::new(),
+        };
         let mut device_seq = place.first;
         for event in batch.events() {
+            if turns.pop_if(|turn| *turn == device_seq).is_some() {
+                self.block.close_runs(device, place.epoch, place.lane);
+            }
             let target = targets[usize::from(event.channel.0)].expect("found above");
             let key = RunKey {
                 stream: target.stream,
@@ -241,6 +248,30 @@ impl Transaction<'_> {
             self.lanes.insert(key, OpenLane { device: place.device, record });
         }
         Ok(&mut self.lanes.get_mut(&key).expect("it was just put there").record)
+    }
+
+    /// Where, behind the first of `len` events at `place`, another mapping of the lane's ticks begins to hold: the last such
+    /// place first. There is none but where a mapping came ahead of its event.
+    fn mapping_turns(
+        &self,
+        place: &Place,
+        device: u32,
+        len: u64,
+    ) -> Result<Vec<DeviceSequence>, AppendError> {
+        let Place { epoch, lane, first, .. } = *place;
+        let (mut turns, mut last) = (Vec::new(), DeviceSequence(first.0 + len - 1));
+        while last > first {
+            let key = mapping_key(device, epoch, lane, last);
+            let row = self.rows().at_or_before(&self.tables.clock, &key)?;
+            match row.and_then(|(found, _)| mapped_from(found, &key)) {
+                Some(turn) if turn > first => {
+                    turns.push(turn);
+                    last = DeviceSequence(turn.0 - 1);
+                }
+                _ => break,
+            }
+        }
+        Ok(turns)
     }
 
     /// The place of the next event of a lane.
