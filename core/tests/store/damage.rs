@@ -144,6 +144,22 @@ fn start_anew(dir: &Path) {
     tail.write_all_at(&[0; 24], 4096).unwrap();
 }
 
+#[test]
+fn a_fold_that_no_store_comes_to_is_damage() {
+    for at in [0, 8] {
+        let dir = new_dir();
+        edit(dir.path(), "meta", |key, row| {
+            if key == b"folded" {
+                row[at..at + 8].fill(0xff);
+            }
+        });
+        match Varve::new(dir.path()) {
+            Err(OpenError::Corrupt(Damage { place: Place::Row { table: "meta", .. }, .. })) => {}
+            opened => panic!("{opened:?}"),
+        }
+    }
+}
+
 /// Changes rows of a closed store behind its back; a row that is left without a value is removed.
 pub(crate) fn edit(dir: &Path, table: &str, mut change: impl FnMut(&[u8], &mut Vec<u8>)) {
     with_table(dir, table, |rows, txn| {

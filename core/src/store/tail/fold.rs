@@ -15,7 +15,7 @@ use std::ops::RangeInclusive;
 use foldhash::fast::RandomState;
 use heed::RwTxn;
 
-use super::record::{Chunk, Record, TableNumber};
+use super::record::{Chunk, NUMBER_MAX, Record, TableNumber};
 use crate::store::error::{AppendError, Damage, Place};
 use crate::store::log::block::{
     BLOCK_LEN_MAX, Block, BlockWriter, EventMeta, Origin, PushError, Run, RunKey, Stretch, Ticks,
@@ -54,7 +54,7 @@ impl Folded {
         if row.len() != FOLDED_LEN {
             return None;
         }
-        let number = |at| array(row, at).map(u64::from_le_bytes);
+        let number = |at| array(row, at).map(u64::from_le_bytes).filter(|&number| number <= NUMBER_MAX);
         Some(Self { generation: number(0)?, commit: number(8)? })
     }
 

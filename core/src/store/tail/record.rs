@@ -282,6 +282,9 @@ impl Header {
         if u32_at(field::RESERVED) != 0 {
             return Err("its reserved bytes are used");
         }
+        if u64_at(field::GENERATION).max(u64_at(field::COMMIT)) > NUMBER_MAX {
+            return Err("its numbers are larger than any");
+        }
         let (body_len, chunks) = (u32_at(field::BODY_LEN) as usize, u32_at(field::CHUNKS) as usize);
         if body_len > RECORD_BODY_LEN_MAX || chunks > body_len / CHUNK_HEAD_LEN {
             return Err("its length is wrong");
@@ -357,6 +360,9 @@ fn locate_chunks(bytes: &[u8], chunks: usize) -> Result<Box<[Span]>, &'static st
     }
     if at == bytes.len() { Ok(spans.into()) } else { Err("bytes are left over at its end") }
 }
+
+/// The last generation, and the last commit, that a store may come to. There always is a next one.
+pub(in crate::store) const NUMBER_MAX: u64 = u64::MAX / 2;
 
 /// The most bytes that the chunks of a record take.
 pub(in crate::store) const RECORD_BODY_LEN_MAX: usize = 256 * 1024;

@@ -148,6 +148,7 @@ fn what_is_wrong_behind_right_checksums_is_told() {
         (with(field::HEADER_CRC, &[0; 4]), "the checksum of its header is wrong"),
         (with(HEADER_LEN + 20, &[0xff]), "the checksum of its body is wrong"),
         (sealed(with(field::RESERVED, &[1])), "its reserved bytes are used"),
+        (sealed(with(field::COMMIT, &u64::MAX.to_le_bytes())), "its numbers are larger than any"),
         (
             sealed(with(field::BODY_LEN, &(RECORD_BODY_LEN_MAX as u32 + 1).to_le_bytes())),
             "its length is wrong",
