@@ -25,6 +25,7 @@ pub(super) mod merged_streams;
 pub(super) mod pin;
 pub(super) mod pinned;
 pub(super) mod readability;
+pub(super) mod runs_ahead;
 pub(super) mod schema_cache;
 pub(super) mod snapshot;
 pub(super) mod stream_reader;

@@ -334,6 +334,40 @@ fn a_run_that_is_missing_is_damage_and_not_a_shorter_stream() {
     assert!(events.next().is_none(), "an error ends the iteration");
 }
 
+/// Runs are found ahead of the one that is read; what is wrong with one of them is told in its turn.
+#[test]
+fn damage_is_told_behind_the_events_before_it() {
+    const EVENTS: u64 = 20;
+    let damaged: [u64; 10] = [19, 16, 15, 9, 8, 7, 4, 3, 2, 1];
+    let (rows, blocks) = (new_dir(), new_dir());
+    for dir in [&rows, &blocks] {
+        let mut varve = open(dir);
+        let mut doors = varve.stream::<Door, EVENT_LEN_MAX>("doors").unwrap();
+        (0..EVENTS).for_each(|_| assert!(doors.append(StreamId(1), &large_door("Ada")).is_ok()));
+        varve.fold().unwrap();
+    }
+    for first in damaged {
+        edit(rows.path(), "stream", |key, value| {
+            if key.ends_with(&first.to_be_bytes()) {
+                value.pop();
+            }
+        });
+        break_block(blocks.path(), first);
+        for (dir, is_of_row) in [(&rows, true), (&blocks, false)] {
+            let doors = Varve::open_read_only(dir.path()).unwrap().stream_reader::<Door>("doors").unwrap();
+            let events = doors.iter_stream(StreamId(1), None).unwrap();
+            let mut events = events.iter();
+            let before = events.by_ref().take(first as usize);
+            assert!(before.map(|event| event.unwrap().stream_seq.0).eq(0..first));
+            match damage_of(events.next().unwrap()).place {
+                Place::Row { table: "stream", .. } => assert!(is_of_row),
+                place => assert_eq!((place, is_of_row), (Place::Block(GlobalSequence(first)), false)),
+            }
+            assert!(events.next().is_none(), "an error ends the iteration");
+        }
+    }
+}
+
 /// A first block of two events and its run, both whole, in a log whose second block begins with the second event.
 #[test]
 fn blocks_and_runs_that_overlap_are_damage_in_either_direction() {

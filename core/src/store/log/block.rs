@@ -11,6 +11,7 @@
 //! gap, so that a block has one form only. FORMAT.md, section 5, specifies every byte.
 
 mod columns;
+mod fetch;
 mod quarantine;
 mod run;
 mod run_events;
@@ -20,6 +21,7 @@ mod stretch;
 mod writer;
 
 pub(in crate::store) use columns::{IngestTimes, Pairs, Ticks};
+pub(in crate::store) use fetch::{fetch_events, fetch_headers};
 pub(in crate::store) use quarantine::{LOST_RUNS_MAX, LostRun, quarantined};
 pub(in crate::store) use run::{Origin, Run};
 pub(in crate::store) use run_events::{RunEvents, RunEventsIter};

@@ -201,7 +201,7 @@ impl<'s, T: Event> BlockOf<'s, T> {
     ) -> Result<TypedRun<'s, T>, ReadError> {
         let root_len = readability.root_len::<T>(snapshot, run)?;
         let run = snapshot.open_run(block, index)?;
-        let mut run = TypedRun::new(snapshot.validated(), block, index, &run, root_len);
+        let mut run = TypedRun::new(snapshot.validated(), block, index as u16, &run, root_len);
         run.validate(snapshot.validated());
         Ok(run)
     }

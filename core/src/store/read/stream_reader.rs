@@ -7,17 +7,12 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use heed::RoRange;
-use heed::types::Bytes;
-
 use crate::archive::access_root;
 use crate::store::error::{Damage, Place, ReadError};
 use crate::store::log::block::{Block, Position, Run};
-use crate::store::log::run_index::RunIndex;
-use crate::store::log::tables::key12;
-use crate::store::read::block_seek::BlockSeek;
 use crate::store::read::pinned::Pinned;
 use crate::store::read::readability::Readability;
+use crate::store::read::runs_ahead::{FoundRun, RunsAhead};
 use crate::store::read::snapshot::{LocatedRun, Snapshot};
 use crate::store::read::typed_run::{TypedEvents, TypedRun};
 use crate::store::read::view::Store;
@@ -265,8 +260,19 @@ impl<'s, T: Event> StreamIter<'s, T> {
         Some(StreamEvent { stream_seq, archived, bytes })
     }
 
-    /// The next event, of the next run.
-    #[cold]
+    /// The next event, of the next run, or what is to be said instead.
+    #[inline(never)]
+    fn next_of_next_run(&mut self) -> Option<Result<StreamEvent<'s, T>, ReadError>> {
+        let event = self.advance();
+        if event.is_err() {
+            self.events = TypedEvents::none();
+        }
+        if event.as_ref().is_err_and(|error| !error.is_absence()) {
+            self.raw.end();
+        }
+        event.transpose()
+    }
+
     fn advance(&mut self) -> Result<Option<StreamEvent<'s, T>>, ReadError> {
         loop {
             if let Some(cursor) = &mut self.raw.run
@@ -274,9 +280,10 @@ impl<'s, T: Event> StreamIter<'s, T> {
             {
                 return Err(cursor.damage_at(self.next));
             }
+            let snapshot = self.raw.snapshot;
             let Some(cursor) = self.raw.next_cursor()? else { return Ok(None) };
-            let mut run = cursor.typed::<T>(self.raw.snapshot, &mut self.readability)?;
-            run.validate(self.raw.snapshot.validated());
+            let mut run = cursor.typed::<T>(snapshot, &mut self.readability)?;
+            run.validate(snapshot.validated());
             self.next = StreamSequence(cursor.run.first().0 + cursor.next as u64);
             self.events = run.iter_from(cursor.next);
             if let Some(event) = self.next_of_run() {
@@ -294,17 +301,10 @@ where
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        if let Some(event) = self.next_of_run() {
-            return Some(Ok(event));
+        match self.next_of_run() {
+            Some(event) => Some(Ok(event)),
+            None => self.next_of_next_run(),
         }
-        let event = self.advance();
-        if event.is_err() {
-            self.events = TypedEvents::none();
-        }
-        if event.as_ref().is_err_and(|error| !error.is_absence()) {
-            self.raw.end();
-        }
-        event.transpose()
     }
 }
 
@@ -330,9 +330,8 @@ struct RawIter<'s> {
     stream: Option<u32>,
     /// Where the next run begins, or the iteration.
     next: StreamSequence,
-    /// The rows of LMDB's index behind the run that the iteration began with, or began with anew.
-    rows: Option<RoRange<'s, Bytes, Bytes>>,
-    blocks: BlockSeek<'s>,
+    /// The runs of LMDB behind the one that the iteration began with, or began with anew.
+    ahead: Option<RunsAhead<'s>>,
     run: Option<RunCursor<'s>>,
 }
 
@@ -381,7 +380,7 @@ impl<'s> RunCursor<'s> {
         readability: &mut Readability,
     ) -> Result<TypedRun<'s, T>, ReadError> {
         let root_len = readability.root_len::<T>(snapshot, &self.run)?;
-        Ok(TypedRun::new(snapshot.validated(), &self.block, self.index.into(), &self.run, root_len))
+        Ok(TypedRun::new(snapshot.validated(), &self.block, self.index, &self.run, root_len))
     }
 
     /// Says what is wrong with the event at `seq`, which cannot be lent.
@@ -408,7 +407,7 @@ impl<'s> RunCursor<'s> {
 impl<'s> RawIter<'s> {
     /// The events from `from` on of the stream of a number.
     fn new(snapshot: &'s Snapshot, stream: Option<u32>, from: StreamSequence) -> Self {
-        Self { snapshot, stream, next: from, rows: None, blocks: BlockSeek::new(snapshot), run: None }
+        Self { snapshot, stream, next: from, ahead: None, run: None }
     }
 
     /// The next event, of the next run if this one has ended.
@@ -427,7 +426,7 @@ impl<'s> RawIter<'s> {
     }
 
     /// Goes to the next run. Where it is absent, the iteration begins anew behind it; an error that leads nowhere ends it.
-    fn next_cursor(&mut self) -> Result<Option<RunCursor<'s>>, ReadError> {
+    fn next_cursor(&mut self) -> Result<Option<&RunCursor<'s>>, ReadError> {
         let Some(stream) = self.stream else { return Ok(None) };
         let located = match self.next_run(stream, self.next) {
             Ok(Some(located)) => located,
@@ -435,51 +434,35 @@ impl<'s> RawIter<'s> {
             Err(error) => {
                 let at = self.next;
                 let error = error.passed_in_stream(&mut self.next);
-                (self.rows, self.run) = (None, None);
+                (self.ahead, self.run) = (None, None);
                 self.stream = self.stream.filter(|_| self.next > at);
                 return Err(error);
             }
         };
         if self.run.is_none() {
-            let key = key12(stream, located.run.first().0.saturating_add(1));
-            self.rows = Some(self.snapshot.tables().stream.from(self.snapshot.txn(), &key)?);
+            self.ahead = Some(RunsAhead::behind(self.snapshot, stream, located.run.first())?);
         }
-        let cursor = *self.run.insert(RunCursor::at(located, self.next));
+        let cursor = &*self.run.insert(RunCursor::at(located, self.next));
         self.next = cursor.end();
         Ok(Some(cursor))
     }
 
     /// The run that holds the event at `seq`: of LMDB's index while that has one, then of the tail.
     fn next_run(&mut self, stream: u32, seq: StreamSequence) -> Result<Option<LocatedRun<'s>>, ReadError> {
-        match self.next_row(stream, seq)? {
-            Some(index) => {
-                let before = self.run.as_ref().map(|cursor| &cursor.block);
-                let block = self.blocks.find(index.block, before)?;
-                self.snapshot.run_in(&index, block).map(Some)
-            }
-            None => self.snapshot.run_at(stream, seq),
-        }
-    }
-
-    /// The next row of the index, which must go on at `seq`.
-    fn next_row(&mut self, stream: u32, seq: StreamSequence) -> Result<Option<RunIndex>, ReadError> {
-        let Some(row) = self.rows.as_mut().and_then(Iterator::next) else { return Ok(None) };
-        let (key, value) = row?;
-        let index = self.snapshot.run_index(key, value)?;
-        if index.stream != stream {
-            self.rows = None;
-            return Ok(None);
-        }
+        let Some(ahead) = &mut self.ahead else { return self.snapshot.run_at(stream, seq) };
+        let Some(FoundRun { index, block }) = ahead.next()? else {
+            return self.snapshot.run_at(stream, seq);
+        };
         if index.first != seq || index.count == 0 {
             let table = &self.snapshot.tables().stream;
-            return Err(table.damage(key, "it does not follow the run before").into());
+            return Err(table.damage(&index.key(), "it does not follow the run before").into());
         }
-        Ok(Some(index))
+        self.snapshot.run_in(&index, block).map(Some)
     }
 
     /// Ends the iteration.
     fn end(&mut self) {
-        (self.stream, self.rows, self.run) = (None, None, None);
+        (self.stream, self.ahead, self.run) = (None, None, None);
     }
 }
 

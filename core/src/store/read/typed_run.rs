@@ -31,7 +31,7 @@ pub(in crate::store) struct TypedEvents<'s, T: Event> {
 #[derive(Debug)]
 struct Root<T> {
     /// How many bytes before the end of an event its root begins.
-    len: usize,
+    len: u32,
     /// Set only where [`all_valid`] holds for the run whose events it is used for.
     is_valid: bool,
     event_type: PhantomData<fn() -> T>,
@@ -43,11 +43,13 @@ impl<'s, T: Event> TypedRun<'s, T> {
     pub(in crate::store) fn new(
         validated: &ValidatedRuns,
         block: &Block<'s>,
-        index: usize,
+        index: u16,
         run: &Run<'s>,
         root_len: usize,
     ) -> Self {
-        let check: fn(&RunEvents<'_>, usize) -> bool = all_valid::<T>;
+        // No event is longer than that.
+        let root_len = u32::try_from(root_len).unwrap_or(u32::MAX);
+        let check: fn(&RunEvents<'_>, u32) -> bool = all_valid::<T>;
         let tag = validated.tag(&RunAsType {
             block: block.first(),
             events: block.len(),
@@ -64,6 +66,12 @@ impl<'s, T: Event> TypedRun<'s, T> {
     /// A run without events.
     pub(in crate::store) fn none() -> Self {
         Self { events: RunEvents::default(), root: Root::none(), unknown: None }
+    }
+
+    /// The events, whatever they are.
+    #[inline]
+    pub(in crate::store) fn events(&self) -> &RunEvents<'s> {
+        &self.events
     }
 
     /// Whether it is still to be found out if all events are valid.
@@ -129,9 +137,9 @@ impl<T: Event> Root<T> {
     #[inline]
     fn archived<'s>(&self, bytes: &'s [u8]) -> Option<&'s T::Archived> {
         if !self.is_valid {
-            return access_root::<T>(bytes, self.len).ok();
+            return access_root::<T>(bytes, self.len as usize).ok();
         }
-        let root_at = bytes.len().checked_sub(self.len)?;
+        let root_at = bytes.len().checked_sub(self.len as usize)?;
         // SAFETY: `is_valid` says that `access_root` has lent every event of the run with this root, which is in
         // memory that does not change: LMDB does not write to pages that a transaction reads, and the documentation of
         // `Varve` tells users not to touch its files. `bytes` is one of these events: a run has no others, whether it
@@ -157,7 +165,7 @@ impl<T: Event> Clone for TypedRun<'_, T> {
 impl<T: Event> Copy for TypedRun<'_, T> {}
 
 /// Whether every event of a run is a `T`.
-fn all_valid<T: Event>(events: &RunEvents<'_>, root_len: usize) -> bool {
+fn all_valid<T: Event>(events: &RunEvents<'_>, root_len: u32) -> bool {
     let mut events = (0..events.len()).map(|index| events.get(index));
-    events.all(|event| event.is_some_and(|bytes| access_root::<T>(bytes, root_len).is_ok()))
+    events.all(|event| event.is_some_and(|bytes| access_root::<T>(bytes, root_len as usize).is_ok()))
 }

@@ -286,15 +286,15 @@ const SHAPE_TIMED: u32 = 1 << 26;
 const SHAPE_SEALED: u32 = 1 << 27;
 const SHAPE_KNOWN: u32 = STRIDE_MASK | LANE_MASK << LANE_SHIFT | SHAPE_TIMED | SHAPE_SEALED;
 
-mod field {
+pub(super) mod field {
     //! Where the fields of a run's header stand.
     pub(super) const STREAM: usize = 0;
     pub(super) const DESCRIPTOR: usize = 4;
     pub(super) const FIRST: usize = 8;
     pub(super) const COUNT: usize = 16;
     pub(super) const SHAPE: usize = 20;
-    pub(super) const EVENTS_AT: usize = 24;
-    pub(super) const COLUMNS_AT: usize = 28;
+    pub(in super::super) const EVENTS_AT: usize = 24;
+    pub(in super::super) const COLUMNS_AT: usize = 28;
     pub(super) const DEVICE: usize = 32;
     pub(super) const EPOCH: usize = 36;
     pub(super) const DEVICE_FIRST: usize = 40;

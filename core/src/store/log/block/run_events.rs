@@ -11,8 +11,8 @@ pub(crate) struct RunEvents<'a> {
     /// Where each event ends, as a u16; empty where all have one length.
     ends: &'a [u8],
     /// The length of every event; 0 where they differ.
-    stride: usize,
-    count: usize,
+    stride: u32,
+    count: u32,
 }
 
 /// Takes the events of a run in order, from one of them on. It ends early where an end is damaged.
@@ -29,58 +29,54 @@ impl<'a> RunEvents<'a> {
     /// The `count` events at the front of `bytes`, of `stride` bytes each, or else with an end for each in `ends`;
     /// `None` where they exceed `bytes`.
     pub(super) fn locate(bytes: &'a [u8], ends: &'a [u8], stride: usize, count: usize) -> Option<Self> {
-        let mut events = Self { bytes, ends, stride, count };
         let len = match stride {
-            0 => events.end(count.checked_sub(1)?)?,
+            0 => end_at(ends, count.checked_sub(1)?)?,
             _ => stride.checked_mul(count)?,
         };
-        events.bytes = bytes.get(..len)?;
-        Some(events)
+        let (stride, count) = (u32::try_from(stride).ok()?, u32::try_from(count).ok()?);
+        Some(Self { bytes: bytes.get(..len)?, ends, stride, count })
     }
 
     /// How many events there are.
     #[inline]
     pub(crate) fn len(&self) -> usize {
-        self.count
+        self.count as usize
     }
 
     /// The bytes of the event at `index`, or `None` past the last or where its end is damaged.
     #[inline]
     pub(crate) fn get(&self, index: usize) -> Option<&'a [u8]> {
-        if index >= self.count {
+        if index >= self.len() {
             return None;
         }
         if self.stride > 0 {
-            return self.bytes.get(index * self.stride..)?.get(..self.stride);
+            let stride = self.stride as usize;
+            return self.bytes.get(index * stride..)?.get(..stride);
         }
-        let start = if index == 0 { 0 } else { self.end(index - 1)? };
-        self.bytes.get(start..self.end(index)?)
+        let start = if index == 0 { 0 } else { end_at(self.ends, index - 1)? };
+        self.bytes.get(start..end_at(self.ends, index)?)
     }
 
     /// The events from `index` on.
     pub(crate) fn iter_from(&self, index: usize) -> RunEventsIter<'a> {
-        self.iter_range(index, self.count)
+        self.iter_range(index, self.len())
     }
 
     /// The `len` events from `index` on, or those of them that there are.
     pub(crate) fn iter_range(&self, index: usize, len: usize) -> RunEventsIter<'a> {
-        let index = index.min(self.count);
-        let len = len.min(self.count - index);
-        let start = match (index, self.stride) {
+        let index = index.min(self.len());
+        let len = len.min(self.len() - index);
+        let stride = self.stride as usize;
+        let start = match (index, stride) {
             (0, _) => Some(0),
-            (_, 0) => self.end(index - 1),
-            (_, stride) => Some(stride * index),
+            (_, 0) => end_at(self.ends, index - 1),
+            _ => Some(stride * index),
         };
         let start = start.unwrap_or(usize::MAX);
         let rest = self.bytes.get(start..).unwrap_or_default();
-        let bytes = if self.stride == 0 { Some(rest) } else { rest.get(..self.stride * len) };
+        let bytes = if stride == 0 { Some(rest) } else { rest.get(..stride * len) };
         let ends = self.ends.get(index * END_LEN..(index + len) * END_LEN);
-        RunEventsIter {
-            bytes: bytes.unwrap_or_default(),
-            ends: ends.unwrap_or_default(),
-            stride: self.stride,
-            start,
-        }
+        RunEventsIter { bytes: bytes.unwrap_or_default(), ends: ends.unwrap_or_default(), stride, start }
     }
 
     /// The bytes of all of them.
@@ -91,11 +87,6 @@ impl<'a> RunEvents<'a> {
     /// The column of ends.
     pub(super) fn ends(&self) -> &'a [u8] {
         self.ends
-    }
-
-    #[inline]
-    fn end(&self, index: usize) -> Option<usize> {
-        array(self.ends, index * END_LEN).map(|end| u16::from_le_bytes(end).into())
     }
 }
 
@@ -115,6 +106,12 @@ impl<'a> Iterator for RunEventsIter<'a> {
         self.bytes = rest;
         Some(event)
     }
+}
+
+/// Where the event at `index` ends, as the column of ends tells.
+#[inline]
+fn end_at(ends: &[u8], index: usize) -> Option<usize> {
+    array(ends, index * END_LEN).map(|end| u16::from_le_bytes(end).into())
 }
 
 #[cfg(test)]

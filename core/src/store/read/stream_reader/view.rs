@@ -53,11 +53,17 @@ pub struct StreamView<'s, T: Event> {
 struct KnownRun<'s, T: Event> {
     /// The place of its first event.
     first: StreamSequence,
-    events: RunEvents<'s>,
-    /// The events as those of `T`; `None` where they have another layout.
-    typed: Option<TypedRun<'s, T>>,
+    events: KnownEvents<'s, T>,
     /// How many of them were lent before it was known whether all are valid.
-    lent: usize,
+    lent: u32,
+}
+
+/// The events of a run.
+enum KnownEvents<'s, T: Event> {
+    /// Events of `T`.
+    Typed(TypedRun<'s, T>),
+    /// Events of another layout.
+    Others(RunEvents<'s>),
 }
 
 impl Snapshot {
@@ -104,7 +110,7 @@ impl<'s, T: Event> StreamView<'s, T> {
     /// [`ReadError::Absent`] where it cannot be had any more; [`ReadError::Corrupt`] where it is damaged.
     #[inline]
     pub fn get_bytes(&mut self, seq: StreamSequence) -> Result<Option<&'s [u8]>, ReadError> {
-        match self.run_of(seq)?.and_then(|run| run.bytes(seq)) {
+        match self.run_of(seq)?.and_then(|run| run.events().get(run.index_of(seq))) {
             None => self.refuse(seq, false),
             bytes => Ok(bytes),
         }
@@ -136,24 +142,23 @@ impl<'s, T: Event> StreamView<'s, T> {
     /// Whether the run at hand holds the event at `seq`.
     #[inline]
     fn is_at_hand(&mut self, seq: StreamSequence) -> bool {
-        self.runs.get_mut(self.at_hand).is_some_and(|run| run.index_of(seq) < run.events.len())
+        self.runs.get_mut(self.at_hand).is_some_and(|run| run.index_of(seq) < run.events().len())
     }
 
     /// Takes the run to hand that holds the event at `seq`, and tells whether there is one.
     #[cold]
     fn look_up(&mut self, seq: StreamSequence) -> Result<bool, ReadError> {
         let Some(cursor) = self.locate(seq)? else { return Ok(false) };
-        let typed = match cursor.typed(self.snapshot, &mut self.readability) {
-            Ok(typed) => Some(typed),
-            Err(ReadError::LayoutMismatch(_)) => None,
+        let events = match cursor.typed(self.snapshot, &mut self.readability) {
+            Ok(typed) => KnownEvents::Typed(typed),
+            Err(ReadError::LayoutMismatch(_)) => KnownEvents::Others(cursor.run.events()),
             Err(error) => return Err(error),
         };
         if self.runs.len() >= VIEW_RUNS_MAX {
             self.runs.clear();
         }
         let first = cursor.run.first();
-        self.at_hand =
-            self.runs.insert(first.0, KnownRun { first, events: cursor.run.events(), typed, lent: 0 });
+        self.at_hand = self.runs.insert(first.0, KnownRun { first, events, lent: 0 });
         Ok(true)
     }
 
@@ -181,10 +186,10 @@ impl<'s, T: Event> KnownRun<'s, T> {
     #[inline]
     fn archived(&mut self, seq: StreamSequence, validated: &ValidatedRuns) -> Option<&'s T::Archived> {
         let index = self.index_of(seq);
-        let typed = self.typed.as_mut()?;
+        let KnownEvents::Typed(typed) = &mut self.events else { return None };
         if typed.is_unknown() {
             self.lent += 1;
-            if self.lent * VALIDATED_SHARE > self.events.len() {
+            if self.lent as usize * VALIDATED_SHARE > typed.events().len() {
                 typed.validate(validated);
             }
         }
@@ -192,8 +197,11 @@ impl<'s, T: Event> KnownRun<'s, T> {
     }
 
     #[inline]
-    fn bytes(&self, seq: StreamSequence) -> Option<&'s [u8]> {
-        self.events.get(self.index_of(seq))
+    fn events(&self) -> &RunEvents<'s> {
+        match &self.events {
+            KnownEvents::Typed(typed) => typed.events(),
+            KnownEvents::Others(events) => events,
+        }
     }
 
     /// The place in the run of the event at `seq`, which no run has where the event lies before it.
