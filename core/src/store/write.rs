@@ -2,9 +2,11 @@
 
 pub(super) mod append;
 pub(super) mod delta;
+mod draft;
 pub(super) mod event_type;
 pub(super) mod expected_version;
 pub(super) mod known_streams;
+mod local_streams;
 mod routes;
 pub(super) mod stream;
 pub(super) mod transaction;

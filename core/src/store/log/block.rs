@@ -12,6 +12,8 @@
 
 mod columns;
 mod fetch;
+mod ingest_writer;
+mod order_writer;
 mod quarantine;
 mod run;
 mod run_events;

@@ -17,6 +17,7 @@ pub(in crate::store) struct Generation {
     number: u64,
     records: Box<[OnceLock<Record>]>,
     index: RwLock<Index>,
+    runs: RwLock<Runs>,
 }
 
 /// Where a chunk stands in a generation.
@@ -46,16 +47,24 @@ struct Index {
     /// How many records there are.
     len: usize,
     blocks: Vec<(GlobalSequence, ChunkAt)>,
-    runs: HashMap<u32, Vec<TailRun>, RandomState>,
     /// By the table's number and the key: each value that the row has had.
     rows: BTreeMap<Vec<u8>, Vec<ChunkAt>>,
+}
+
+/// Where the events of each stream stand. A commit does not wait for it: who reads a stream adds what is missing.
+#[derive(Debug, Default)]
+struct Runs {
+    /// How many of the generation's records it knows.
+    records: usize,
+    /// By the stream's number.
+    of_streams: HashMap<u32, Vec<TailRun>, RandomState>,
 }
 
 impl Generation {
     /// A generation that takes up to `records_max` records.
     pub(in crate::store) fn new(number: u64, records_max: usize) -> Self {
         let records = std::iter::repeat_with(OnceLock::new).take(records_max).collect();
-        Self { number, records, index: RwLock::default() }
+        Self { number, records, index: RwLock::default(), runs: RwLock::default() }
     }
 
     /// Its number; each is the one before plus 1.
@@ -153,10 +162,14 @@ impl Generation {
         seq: StreamSequence,
         visible: usize,
     ) -> Option<TailRun> {
-        let index = self.index();
-        let runs = index.runs.get(&stream)?;
-        let runs = &runs[..runs.partition_point(|run| run.first <= seq)];
-        runs.iter().rev().find(|run| run.block.is_visible(visible)).copied()
+        let runs = self.runs.read().unwrap_or_else(PoisonError::into_inner);
+        if runs.records >= visible {
+            return runs.at_or_before(stream, seq, visible);
+        }
+        drop(runs);
+        let mut runs = self.runs.write().unwrap_or_else(PoisonError::into_inner);
+        self.add_runs(&mut runs, visible);
+        runs.at_or_before(stream, seq, visible)
     }
 
     /// The bytes of a block.
@@ -165,6 +178,23 @@ impl Generation {
             Chunk::Block(block) => block,
             Chunk::Row { .. } => unreachable!("the index tells blocks from rows"),
         }
+    }
+
+    /// Adds what is missing of the runs of the first `visible` records.
+    fn add_runs(&self, runs: &mut Runs, visible: usize) {
+        for (first, at) in self.blocks_between(runs.records, visible) {
+            let block = Block::new_trusted(first, self.block(at));
+            let added = block.and_then(|block| runs.add(at, &block));
+            added.expect("its runs were read before the record was pushed, or it was made here");
+        }
+        runs.records = runs.records.max(visible);
+    }
+
+    /// The blocks of the records from `records` on, of the first `visible`.
+    fn blocks_between(&self, records: usize, visible: usize) -> Vec<(GlobalSequence, ChunkAt)> {
+        let blocks = &self.index().blocks;
+        let end_of = |records| blocks.partition_point(|(_, at)| at.is_visible(records));
+        blocks[end_of(records)..].iter().take_while(|(_, at)| at.is_visible(visible)).copied().collect()
     }
 
     fn row_at(&self, at: ChunkAt) -> (&[u8], &[u8]) {
@@ -208,20 +238,21 @@ impl Index {
                     self.rows.entry(RowKey::new(table, key).into_bytes()).or_default().push(at);
                 }
                 Chunk::Block(bytes) => {
-                    let block = Block::new_trusted(next, bytes)?;
-                    self.add_block(at, &block)?;
-                    next = block.end()?;
+                    self.blocks.push((next, at));
+                    next = Block::new_trusted(next, bytes)?.end()?;
                 }
             }
         }
         Ok(())
     }
+}
 
-    fn add_block(&mut self, at: ChunkAt, block: &Block<'_>) -> Result<(), Damage> {
-        self.blocks.push((block.first(), at));
+impl Runs {
+    /// Adds the next block.
+    fn add(&mut self, at: ChunkAt, block: &Block<'_>) -> Result<(), Damage> {
         for number in 0..block.runs() {
             let run = block.run(number)?;
-            self.runs.entry(run.stream()).or_default().push(TailRun {
+            self.of_streams.entry(run.stream()).or_default().push(TailRun {
                 first: run.first(),
                 count: run.count(),
                 run: number as u16,
@@ -230,6 +261,13 @@ impl Index {
             });
         }
         Ok(())
+    }
+
+    /// The last run of a stream that begins at or before `seq`, among the first `visible` records.
+    fn at_or_before(&self, stream: u32, seq: StreamSequence, visible: usize) -> Option<TailRun> {
+        let runs = self.of_streams.get(&stream)?;
+        let runs = &runs[..runs.partition_point(|run| run.first <= seq)];
+        runs.iter().rev().find(|run| run.block.is_visible(visible)).copied()
     }
 }
 
@@ -265,12 +303,14 @@ fn latest(versions: &[ChunkAt], visible: usize) -> Option<ChunkAt> {
     versions.iter().rev().find(|at| at.is_visible(visible)).copied()
 }
 
-/// Checks every block of a record; each begins where the one before it ends.
+/// Checks every block of a record, and its runs; each begins where the one before it ends.
 fn check_blocks(record: &Record) -> Result<(), Damage> {
     let mut next = record.head().first;
     for chunk in 0..record.chunks() {
         if let Chunk::Block(bytes) = record.chunk(chunk) {
-            next = Block::new_checked(next, bytes)?.end()?;
+            let block = Block::new_checked(next, bytes)?;
+            (0..block.runs()).try_for_each(|number| block.run(number).map(drop))?;
+            next = block.end()?;
         }
     }
     Ok(())
@@ -283,13 +323,14 @@ mod tests {
     use crate::store::tail::{RecordHead, RecordSeed, RecordWriter};
     use crate::{DeviceSequence, Epoch, Lane};
 
-    /// A record whose own checksum holds, of a block of one event with the byte at `flipped` changed.
-    fn record(flipped: Option<usize>) -> Record {
+    /// A record whose own checksum holds, of a block of the event `seq` with the byte at `flipped` changed.
+    fn record(seq: u64, flipped: Option<usize>) -> Record {
         let (epoch, lane) = (Epoch(0), Lane(0));
         let key = RunKey { stream: 1, descriptor: 1, device: 0, epoch, lane, timed: false, sealed: false };
-        let (stream_seq, device_seq) = (StreamSequence(0), DeviceSequence(0));
+        let (stream_seq, device_seq) = (StreamSequence(seq), DeviceSequence(0));
         let mut block = BlockWriter::new();
-        block.begin(GlobalSequence(0), 1);
+        let first = GlobalSequence(seq);
+        block.begin(first, 1);
         block.push(&key, EventMeta { stream_seq, device_seq, ticks: 0, ingest_us: 0 }, 1, |_| Ok(1)).unwrap();
         let mut bytes = Vec::new();
         block.finish(&mut bytes);
@@ -298,16 +339,32 @@ mod tests {
         }
         let mut record = RecordWriter::new();
         record.block(|out| out.extend_from_slice(&bytes));
-        record.finish(RecordHead { events: 1, ..RecordHead::default() }, RecordSeed::new(1, 1));
+        record.finish(RecordHead { first, events: 1, ..RecordHead::default() }, RecordSeed::new(1, 1));
         record.record()
+    }
+
+    #[test]
+    fn runs_are_found_of_the_records_that_are_visible_whoever_asked_before() {
+        let generation = Generation::new(1, 3);
+        (0..3).for_each(|seq| generation.push_checked(record(seq, None)).unwrap());
+        let found = |visible, seq| {
+            let run = generation.run_at_or_before(1, StreamSequence(seq), visible)?;
+            Some((run.first.0, run.first_of_block.0, run.block.record))
+        };
+        assert_eq!(found(0, 9), None);
+        assert_eq!((found(2, 9), found(2, 0)), (Some((1, 1, 1)), Some((0, 0, 0))));
+        assert_eq!((found(1, 9), found(3, 9)), (Some((0, 0, 0)), Some((2, 2, 2))));
+        assert_eq!((found(2, 9), found(3, 1)), (Some((1, 1, 1)), Some((1, 1, 1))));
+        let runs = generation.runs.read().unwrap();
+        assert_eq!((runs.records, runs.of_streams[&1].len()), (3, 3), "each is added once");
     }
 
     #[test]
     fn a_record_from_the_disk_enters_with_whole_blocks_alone() {
         let generation = Generation::new(1, 1);
-        let error = generation.push_checked(record(Some(70))).unwrap_err();
+        let error = generation.push_checked(record(0, Some(70))).unwrap_err();
         assert_eq!((error.reason, generation.len()), ("its checksum is wrong", 0));
-        generation.push_checked(record(None)).unwrap();
+        generation.push_checked(record(0, None)).unwrap();
         assert_eq!(generation.len(), 1);
     }
 }

@@ -1,6 +1,5 @@
 //! An append in the making: what is to land in the store together, or not at all.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use crate::descriptor::Schema;
@@ -9,15 +8,12 @@ use crate::store::follow::consumer::check_consumer_name;
 use crate::store::log::block::EVENT_LEN_MAX;
 use crate::store::log::clock::ClockMapping;
 use crate::store::log::device::{DeviceBatch, DeviceGap, LaneMark, Refused};
+use crate::store::write::draft::{Draft, Mark, Operation};
 use crate::store::write::event_type::EventType;
 use crate::store::write::expected_version::ExpectedVersion;
 use crate::store::write::stream::{Stream, check_name};
-use crate::store::write::transaction::Transaction;
 use crate::store::write::writer::Writer;
-use crate::{
-    Batch, Channel, DescriptorHash, DeviceId, DeviceSequence, Epoch, Event, GlobalSequence, Lane, LayoutHash,
-    StreamId,
-};
+use crate::{DescriptorHash, DeviceId, DeviceSequence, Epoch, Event, GlobalSequence, Lane, StreamId};
 
 /// Collects what is to be stored together: events of several streams and devices, with the devices' cursors,
 /// their new descriptors and clocks, and the cursors of consumers. [`Append::commit`] stores it in one transaction.
@@ -41,14 +37,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Append {
     writer: Arc<Writer>,
-    operations: Vec<Operation>,
-    /// The bytes that operations name by their range.
-    bytes: Vec<u8>,
-    /// The names that they name so.
-    names: String,
-    /// The name that was kept last: events of one stream follow each other.
-    latest_name: Range<usize>,
-    bindings: Vec<OwnedBinding>,
+    draft: Draft,
 }
 
 /// What a commit stored.
@@ -69,14 +58,7 @@ pub struct Committed {
 
 impl Append {
     pub(in crate::store) fn new(writer: Arc<Writer>) -> Self {
-        Self {
-            writer,
-            operations: Vec::new(),
-            bytes: Vec::new(),
-            names: String::new(),
-            latest_name: 0..0,
-            bindings: Vec::new(),
-        }
+        Self { draft: writer.take_draft(), writer }
     }
 
     /// Adds a local event.
@@ -110,15 +92,10 @@ impl Append {
         event: &T,
         len_max: usize,
     ) -> Result<(), AppendError> {
-        self.check_room(len_max)?;
-        let start = self.bytes.len();
-        self.bytes.resize(start + len_max, 0);
-        let archived = crate::archive_into(event, &mut self.bytes[start..]);
-        self.bytes.truncate(start + *archived.as_ref().unwrap_or(&0));
-        archived.map_err(|error| AppendError::of_archive(error, len_max))?;
-        let event = start..self.bytes.len();
-        let name = self.keep_name(name);
-        self.operations.push(Operation::Event { name, id, event_type: EventType::of::<T>(), event });
+        self.draft.check_room(len_max)?;
+        let event = self.draft.archive(event, len_max)?;
+        let stream = self.draft.local_stream(name, id, &EventType::of::<T>());
+        self.draft.add(Operation::Event { stream, event });
         Ok(())
     }
 
@@ -151,9 +128,9 @@ impl Append {
         id: StreamId,
         expected: ExpectedVersion,
     ) -> Result<(), AppendError> {
-        self.check_room(stream.name().len())?;
-        let name = self.keep_name(stream.name());
-        self.operations.push(Operation::Expect { name, id, expected });
+        self.draft.check_room(stream.name().len())?;
+        let name = self.draft.keep_name(stream.name());
+        self.draft.add(Operation::Expect { name, id, expected });
         Ok(())
     }
 
@@ -167,20 +144,16 @@ impl Append {
     /// [`AppendError::UnboundChannel`], [`AppendError::StreamName`], [`AppendError::Full`].
     pub fn device_batch(&mut self, batch: DeviceBatch<'_>) -> Result<(), AppendError> {
         let names_len = batch.channels.iter().map(|binding| binding.name.len()).sum::<usize>();
-        self.check_room(batch.batch.bytes().len() + names_len)?;
+        self.draft.check_room(batch.batch.bytes().len() + names_len)?;
         if let Some(event) =
             batch.batch.events().find(|event| usize::from(event.channel.0) >= batch.channels.len())
         {
             return Err(AppendError::UnboundChannel { channel: event.channel });
         }
         batch.channels.iter().try_for_each(|binding| check_name(binding.name))?;
-        let start = self.bindings.len();
-        for binding in batch.channels {
-            let name = self.keep_name(binding.name);
-            self.bindings.push(OwnedBinding { name, id: binding.id, descriptor: binding.descriptor });
-        }
-        let bytes = self.keep(batch.batch.bytes());
-        self.operations.push(Operation::DeviceBatch {
+        let bindings = self.draft.bind(batch.channels);
+        let bytes = self.draft.keep(batch.batch.bytes());
+        self.draft.add(Operation::DeviceBatch {
             place: Place {
                 device: batch.device,
                 epoch: batch.epoch,
@@ -189,7 +162,7 @@ impl Append {
             },
             chain: batch.chain,
             ingest_us: batch.ingest_us,
-            bindings: start..self.bindings.len(),
+            bindings,
             batch: bytes,
         });
         Ok(())
@@ -202,7 +175,7 @@ impl Append {
     ///
     /// [`AppendError::Full`].
     pub fn device_gap(&mut self, gap: DeviceGap) -> Result<(), AppendError> {
-        self.push(Operation::DeviceGap(gap))
+        self.draft.try_add(Operation::DeviceGap(gap))
     }
 
     /// Opens an epoch of a device, which becomes its latest. Epochs only rise: an earlier one is left as it is.
@@ -211,7 +184,7 @@ impl Append {
     ///
     /// [`AppendError::Full`].
     pub fn open_epoch(&mut self, device: DeviceId, epoch: Epoch) -> Result<(), AppendError> {
-        self.push(Operation::OpenEpoch { device, epoch })
+        self.draft.try_add(Operation::OpenEpoch { device, epoch })
     }
 
     /// Ends an epoch whose device has lost it. For each lane that is known or named in `heard`, with the place
@@ -229,7 +202,7 @@ impl Append {
         ingest_us: u64,
     ) -> Result<(), AppendError> {
         heard.iter().try_for_each(|&(lane, next)| self.heard(device, epoch, lane, next))?;
-        self.push(Operation::CloseEpoch { device, epoch, ingest_us })
+        self.draft.try_add(Operation::CloseEpoch { device, epoch, ingest_us })
     }
 
     /// Notes that a device told of events before `next` in a lane.
@@ -244,7 +217,7 @@ impl Append {
         lane: Lane,
         next: DeviceSequence,
     ) -> Result<(), AppendError> {
-        self.push(Operation::Heard(Place { device, epoch, lane, first: next }))
+        self.draft.try_add(Operation::Heard(Place { device, epoch, lane, first: next }))
     }
 
     /// Adds a descriptor and returns its hash, which is computed here. One that is known, or was announced as
@@ -255,10 +228,10 @@ impl Append {
     /// [`AppendError::Descriptor`] where the bytes are none; [`AppendError::Full`].
     pub fn descriptor(&mut self, bytes: &[u8]) -> Result<DescriptorHash, AppendError> {
         let schema = Schema::parse(bytes).map_err(AppendError::Descriptor)?;
-        self.check_room(bytes.len())?;
-        let bytes = self.keep(bytes);
+        self.draft.check_room(bytes.len())?;
+        let bytes = self.draft.keep(bytes);
         let (hash, layout) = (schema.descriptor_hash(), schema.layout_hash());
-        self.operations.push(Operation::Descriptor { hash, layout, bytes });
+        self.draft.add(Operation::Descriptor { hash, layout, bytes });
         Ok(schema.descriptor_hash())
     }
 
@@ -269,7 +242,7 @@ impl Append {
     ///
     /// [`AppendError::Full`].
     pub fn external(&mut self, hash: DescriptorHash) -> Result<(), AppendError> {
-        self.push(Operation::External(hash))
+        self.draft.try_add(Operation::External(hash))
     }
 
     /// Records how the ticks of a device's lane map to the host's time, from an event on; from the next one, where that
@@ -279,7 +252,7 @@ impl Append {
     ///
     /// [`AppendError::Full`].
     pub fn clock(&mut self, mapping: ClockMapping) -> Result<(), AppendError> {
-        self.push(Operation::Clock(mapping))
+        self.draft.try_add(Operation::Clock(mapping))
     }
 
     /// Moves the cursor of a consumer to `next`, the first event that it has yet to see, forward or back.
@@ -310,9 +283,9 @@ impl Append {
     /// [`AppendError::ConsumerName`], [`AppendError::Full`]; from the commit [`AppendError::ConsumerAhead`].
     pub fn consumer(&mut self, name: &str, next: GlobalSequence) -> Result<(), AppendError> {
         check_consumer_name(name)?;
-        self.check_room(name.len())?;
-        let name = self.keep_name(name);
-        self.operations.push(Operation::Consumer { name, next });
+        self.draft.check_room(name.len())?;
+        let name = self.draft.keep_name(name);
+        self.draft.add(Operation::Consumer { name, next });
         Ok(())
     }
 
@@ -322,44 +295,35 @@ impl Append {
         name: &str,
         next: Option<GlobalSequence>,
     ) -> Result<(), AppendError> {
-        self.check_room(name.len())?;
-        let name = self.keep_name(name);
-        self.operations.push(Operation::ExpectConsumer { name, next });
+        self.draft.check_room(name.len())?;
+        let name = self.draft.keep_name(name);
+        self.draft.add(Operation::ExpectConsumer { name, next });
         Ok(())
     }
 
     /// What is added so far, to [go back](Append::rewind) to. It holds until the append is cleared.
     pub(in crate::store) fn mark(&self) -> Mark {
-        Mark {
-            operations: self.operations.len(),
-            bytes: self.bytes.len(),
-            names: self.names.len(),
-            bindings: self.bindings.len(),
-        }
+        self.draft.mark()
     }
 
     /// Forgets what was added since the mark.
     pub(in crate::store) fn rewind(&mut self, mark: Mark) {
-        self.operations.truncate(mark.operations);
-        self.bytes.truncate(mark.bytes);
-        self.names.truncate(mark.names);
-        self.latest_name = 0..0;
-        self.bindings.truncate(mark.bindings);
+        self.draft.rewind(mark);
     }
 
     /// Whether so much is added that it is time to commit.
     pub(in crate::store) fn is_half_full(&self) -> bool {
-        self.operations.len() >= APPEND_OPERATIONS_MAX / 2 || self.bytes_len() >= APPEND_BYTES_MAX / 2
+        self.draft.len() >= APPEND_OPERATIONS_MAX / 2 || self.bytes_len() >= APPEND_BYTES_MAX / 2
     }
 
     /// Whether there is nothing to store.
     pub fn is_empty(&self) -> bool {
-        self.operations.is_empty()
+        self.draft.len() == 0
     }
 
     /// How many bytes are to be stored, about: what [`APPEND_BYTES_MAX`] bounds.
     pub fn bytes_len(&self) -> usize {
-        self.bytes.len() + self.names.len()
+        self.draft.bytes_len()
     }
 
     /// Stores everything in one transaction, in the order in which it was added, and returns once it is on the
@@ -370,8 +334,7 @@ impl Append {
     /// Where it fails nothing is stored, and the append still holds what it held. [`AppendError::ConcurrencyConflict`]
     /// where a stream is not as [expected](Append::expect).
     pub fn commit(&mut self) -> Result<Committed, AppendError> {
-        let writer = self.writer.clone();
-        let ((), committed) = writer.commit(0, |transaction| self.apply(transaction))?;
+        let ((), committed) = self.writer.commit(0, |transaction| self.draft.apply(transaction))?;
         self.clear();
         Ok(committed)
     }
@@ -398,115 +361,21 @@ impl Append {
     ///
     /// As [`Append::commit`]; an append of more than the tail takes is durable at once.
     pub fn commit_relaxed(&mut self) -> Result<Committed, AppendError> {
-        let writer = self.writer.clone();
-        let ((), committed) = writer.commit_relaxed(|transaction| self.apply(transaction))?;
+        let ((), committed) = self.writer.commit_relaxed(|transaction| self.draft.apply(transaction))?;
         self.clear();
         Ok(committed)
     }
 
     /// Forgets everything that was added.
     pub fn clear(&mut self) {
-        self.operations.clear();
-        self.bytes.clear();
-        self.names.clear();
-        self.latest_name = 0..0;
-        self.bindings.clear();
-    }
-
-    fn apply(&self, transaction: &mut Transaction<'_>) -> Result<(), AppendError> {
-        self.operations.iter().try_for_each(|operation| self.apply_one(operation, transaction))
-    }
-
-    fn apply_one(&self, operation: &Operation, transaction: &mut Transaction<'_>) -> Result<(), AppendError> {
-        match operation {
-            Operation::Event { name, id, event_type, event } => {
-                let target = transaction.local_target(self.name(name), *id, event_type)?;
-                transaction.push_archived(target, &self.bytes[event.clone()])
-            }
-            Operation::Expect { name, id, expected } => transaction.expect(self.name(name), *id, *expected),
-            Operation::DeviceBatch { place, chain, ingest_us, bindings, batch } => {
-                let batch =
-                    Batch::new_checked(&self.bytes[batch.clone()]).expect("it was checked when it came");
-                let bindings = &self.bindings[bindings.clone()];
-                let target = |transaction: &mut Transaction<'_>, channel: Channel| {
-                    let binding = &bindings[usize::from(channel.0)];
-                    transaction.device_target(self.name(&binding.name), binding.id, binding.descriptor)
-                };
-                transaction.device_batch(place, *chain, *ingest_us, &batch, target)
-            }
-            Operation::DeviceGap(gap) => transaction.device_gap(gap),
-            Operation::OpenEpoch { device, epoch } => transaction.open_epoch(*device, *epoch),
-            Operation::CloseEpoch { device, epoch, ingest_us } => {
-                transaction.close_epoch(*device, *epoch, *ingest_us)
-            }
-            Operation::Heard(place) => transaction.heard(place),
-            Operation::Descriptor { hash, layout, bytes } => {
-                transaction.descriptor(*hash, Some((*layout, &self.bytes[bytes.clone()]))).map(|_| ())
-            }
-            Operation::External(hash) => transaction.descriptor(*hash, None).map(|_| ()),
-            Operation::Clock(mapping) => transaction.clock(mapping),
-            Operation::ExpectConsumer { name, next } => transaction.expect_consumer(self.name(name), *next),
-            Operation::Consumer { name, next } => transaction.consumer(self.name(name), *next),
-        }
-    }
-
-    fn name(&self, range: &Range<usize>) -> &str {
-        &self.names[range.clone()]
-    }
-
-    fn push(&mut self, operation: Operation) -> Result<(), AppendError> {
-        self.check_room(0)?;
-        self.operations.push(operation);
-        Ok(())
-    }
-
-    fn check_room(&self, len: usize) -> Result<(), AppendError> {
-        if self.operations.len() >= APPEND_OPERATIONS_MAX || self.bytes_len() + len > APPEND_BYTES_MAX {
-            return Err(AppendError::Full);
-        }
-        Ok(())
-    }
-
-    fn keep(&mut self, bytes: &[u8]) -> Range<usize> {
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(bytes);
-        start..self.bytes.len()
-    }
-
-    fn keep_name(&mut self, name: &str) -> Range<usize> {
-        if &self.names[self.latest_name.clone()] != name {
-            let start = self.names.len();
-            self.names.push_str(name);
-            self.latest_name = start..self.names.len();
-        }
-        self.latest_name.clone()
+        self.draft.clear();
     }
 }
 
-/// One thing to do, in the terms of the append's own buffers.
-#[derive(Debug)]
-enum Operation {
-    Event { name: Range<usize>, id: StreamId, event_type: EventType, event: Range<usize> },
-    Expect { name: Range<usize>, id: StreamId, expected: ExpectedVersion },
-    DeviceBatch { place: Place, chain: u32, ingest_us: u64, bindings: Range<usize>, batch: Range<usize> },
-    DeviceGap(DeviceGap),
-    OpenEpoch { device: DeviceId, epoch: Epoch },
-    CloseEpoch { device: DeviceId, epoch: Epoch, ingest_us: u64 },
-    Heard(Place),
-    Descriptor { hash: DescriptorHash, layout: LayoutHash, bytes: Range<usize> },
-    External(DescriptorHash),
-    Clock(ClockMapping),
-    ExpectConsumer { name: Range<usize>, next: Option<GlobalSequence> },
-    Consumer { name: Range<usize>, next: GlobalSequence },
-}
-
-/// How much an append held at a moment.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::store) struct Mark {
-    operations: usize,
-    bytes: usize,
-    names: usize,
-    bindings: usize,
+impl Drop for Append {
+    fn drop(&mut self) {
+        self.writer.give_draft(std::mem::take(&mut self.draft));
+    }
 }
 
 /// A place among all that a device emits.
@@ -516,13 +385,6 @@ pub(in crate::store) struct Place {
     pub(in crate::store) epoch: Epoch,
     pub(in crate::store) lane: Lane,
     pub(in crate::store) first: DeviceSequence,
-}
-
-#[derive(Debug)]
-struct OwnedBinding {
-    name: Range<usize>,
-    id: StreamId,
-    descriptor: DescriptorHash,
 }
 
 /// The most bytes that an append holds: batches, events, names and descriptors together.

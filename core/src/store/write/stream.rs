@@ -145,8 +145,8 @@ impl<T: Event, const N: usize> Stream<T, N> {
         event_type: &EventType,
     ) -> Result<(StreamSequence, GlobalSequence), AppendError> {
         let target = transaction.local_target(self.name(), id, event_type)?;
-        let first = (transaction.stream_next(target), transaction.next());
-        transaction.push_local(target, N, events, crate::archive_into::<T>)?;
+        let first = (transaction.stream_next(&target), transaction.next());
+        transaction.push_local(&target, N, events, crate::archive_into::<T>)?;
         Ok(first)
     }
 }

@@ -5,7 +5,6 @@ mod devices;
 
 use std::collections::HashMap;
 
-use foldhash::fast::RandomState;
 use heed::RwTxn;
 
 use crate::store::error::AppendError;
@@ -22,8 +21,7 @@ use crate::store::tail::{RECORD_BODY_LEN_MAX, RecordWriter, TailView};
 use crate::store::upkeep::quota::Quota;
 use crate::store::write::append::Committed;
 use crate::store::write::delta::Delta;
-use crate::store::write::known_streams::{FoundStreams, KnownStreams};
-use crate::store::write::routes::Routes;
+use crate::store::write::known_streams::KnownStreams;
 use crate::store::write::writer::Moment;
 use crate::{ArchiveError, DeviceSequence, Epoch, GlobalSequence, Lane, StreamSequence};
 use devices::OpenLane;
@@ -35,14 +33,10 @@ pub(in crate::store) struct Transaction<'w> {
     block: &'w mut BlockWriter,
     encoded: &'w mut Vec<u8>,
     sealing: AppendSealing<'w>,
-    known: &'w KnownStreams,
-    found: FoundStreams,
-    /// Where the events go that it has local targets for.
-    destinations: Routes<Destination>,
+    /// The writer learns what is found, once the changes are written.
+    known: &'w mut KnownStreams,
     moment: Moment,
     next: GlobalSequence,
-    /// Where in `found.ends` a stream stands, by its number.
-    slots: HashMap<u32, usize, RandomState>,
     lanes: HashMap<(u32, Epoch, Lane), OpenLane>,
     committed: Committed,
     /// How many bytes of blocks went to LMDB.
@@ -57,22 +51,13 @@ pub(in crate::store) enum Target<'w> {
     Direct(RwTxn<'w>),
 }
 
-/// What an append has come to.
-pub(in crate::store) struct Finished {
-    pub(in crate::store) committed: Committed,
-    /// For the writer to learn, once the changes are written.
-    pub(in crate::store) found: FoundStreams,
-}
-
 /// Where an event goes: a stream and the descriptor of its bytes.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::store) struct Destination {
-    stream: u32,
-    /// Where the transaction keeps the stream's end.
+    /// The key of the runs that its local events make.
+    run: RunKey,
+    /// Where the append keeps the stream's end.
     slot: usize,
-    descriptor: u32,
-    /// Whether the stream is sealed.
-    sealed: bool,
 }
 
 impl<'w> Transaction<'w> {
@@ -83,11 +68,12 @@ impl<'w> Transaction<'w> {
         block: &'w mut BlockWriter,
         encoded: &'w mut Vec<u8>,
         sealing: AppendSealing<'w>,
-        known: &'w KnownStreams,
+        known: &'w mut KnownStreams,
         moment: Moment,
     ) -> Result<Self, AppendError> {
         let next = target.rows(tables).log_end()?;
         block.begin(next, moment.domain);
+        known.begin();
         Ok(Self {
             target,
             tables,
@@ -95,11 +81,8 @@ impl<'w> Transaction<'w> {
             encoded,
             sealing,
             known,
-            found: FoundStreams::default(),
-            destinations: Routes::default(),
             moment,
             next,
-            slots: HashMap::default(),
             lanes: HashMap::new(),
             committed: Committed {
                 first: next,
@@ -135,12 +118,12 @@ impl<'w> Transaction<'w> {
 
     /// Ends a closed append; nothing has happened before. Where its target is LMDB, that commits it; or else its record is
     /// to be written.
-    pub(in crate::store) fn finish(self, environment: &Environment) -> Result<Finished, AppendError> {
+    pub(in crate::store) fn finish(self, environment: &Environment) -> Result<Committed, AppendError> {
         if let Target::Direct(mut txn) = self.target {
             environment.retire(&mut txn, self.written)?;
             environment.commit(txn)?;
         }
-        Ok(Finished { committed: self.committed, found: self.found })
+        Ok(self.committed)
     }
 
     /// Whether the append holds more than the tail takes, and is to begin anew with LMDB as its target. Until it does,
@@ -193,27 +176,41 @@ impl<'w> Transaction<'w> {
     /// Adds local events of at most `len_max` bytes each, which `archive` writes.
     pub(in crate::store) fn push_local<E>(
         &mut self,
-        destination: Destination,
+        destination: &Destination,
         len_max: usize,
-        events: &[E],
-        archive: impl FnMut(&E, &mut [u8]) -> Result<usize, ArchiveError>,
+        mut events: &[E],
+        mut archive: impl FnMut(&E, &mut [u8]) -> Result<usize, ArchiveError>,
     ) -> Result<(), AppendError> {
-        let meta = self.local_meta(destination, self.moment.now_us);
-        self.push(destination, &local_run(destination), meta, len_max.min(EVENT_LEN_MAX), events, archive)
+        let (len_max, mut meta) =
+            (len_max.min(EVENT_LEN_MAX), self.local_meta(destination, self.moment.now_us));
+        let stream_end = self.check_sequences(meta.stream_seq, events.len())?;
+        while !events.is_empty() {
+            match self.block.extend(&destination.run, meta, len_max, events, &mut archive) {
+                Ok(added) => {
+                    meta.stream_seq.0 += added as u64;
+                    self.next.0 += added as u64;
+                    events = &events[added..];
+                }
+                Err(error) => self.make_room(error, len_max)?,
+            }
+        }
+        self.known.set_end_at(destination.slot, stream_end);
+        Ok(())
     }
 
     /// Adds a local event that is archived already.
     pub(in crate::store) fn push_archived(
         &mut self,
-        destination: Destination,
+        destination: &Destination,
         event: &[u8],
     ) -> Result<(), AppendError> {
-        self.push_local(destination, event.len(), &[event], copy)
+        let meta = self.local_meta(destination, self.moment.now_us);
+        self.push(destination.slot, &destination.run, meta, event)
     }
 
     /// The place of the next event of a destination's stream.
-    pub(in crate::store) fn stream_next(&self, destination: Destination) -> StreamSequence {
-        self.found.ends[destination.slot].1
+    pub(in crate::store) fn stream_next(&self, destination: &Destination) -> StreamSequence {
+        self.known.end_at(destination.slot)
     }
 
     /// The place of the next event in the log.
@@ -221,7 +218,7 @@ impl<'w> Transaction<'w> {
         self.next
     }
 
-    fn local_meta(&self, destination: Destination, ingest_us: u64) -> EventMeta {
+    fn local_meta(&self, destination: &Destination, ingest_us: u64) -> EventMeta {
         EventMeta {
             stream_seq: self.stream_next(destination),
             device_seq: DeviceSequence(0),
@@ -230,31 +227,30 @@ impl<'w> Transaction<'w> {
         }
     }
 
-    /// Adds events that follow each other: the first as `meta` tells, the others at the same time, and without ticks.
-    fn push<E>(
-        &mut self,
-        destination: Destination,
-        key: &RunKey,
-        mut meta: EventMeta,
-        len_max: usize,
-        mut events: &[E],
-        mut archive: impl FnMut(&E, &mut [u8]) -> Result<usize, ArchiveError>,
-    ) -> Result<(), AppendError> {
-        let stream_end = successor(meta.stream_seq.0, events.len(), "stream sequence")?;
-        successor(self.next.0, events.len(), "global sequence")?;
-        while !events.is_empty() {
-            match self.block.extend(key, meta, len_max, events, &mut archive) {
-                Ok(added) => {
-                    meta.stream_seq.0 += added as u64;
-                    self.next.0 += added as u64;
-                    events = &events[added..];
-                }
-                Err(PushError::Full) if self.block.len() > 0 => self.write_block()?,
-                Err(error) => return Err(push_error(error, len_max)),
-            }
+    /// Adds an archived event to the stream of a slot.
+    fn push(&mut self, slot: usize, key: &RunKey, meta: EventMeta, event: &[u8]) -> Result<(), AppendError> {
+        let stream_end = self.check_sequences(meta.stream_seq, 1)?;
+        while let Err(error) = self.block.push(key, meta, event.len(), |out| copy(event, out)) {
+            self.make_room(error, event.len())?;
         }
-        self.found.ends[destination.slot].1 = StreamSequence(stream_end);
+        self.next.0 += 1;
+        self.known.set_end_at(slot, stream_end);
         Ok(())
+    }
+
+    /// The place in a stream after `events` more from `first` on, which the log has room for too.
+    fn check_sequences(&self, first: StreamSequence, events: usize) -> Result<StreamSequence, AppendError> {
+        successor(self.next.0, events, "global sequence")?;
+        successor(first.0, events, "stream sequence").map(StreamSequence)
+    }
+
+    /// Begins another block where the one in the making is full; any other error is that of the event.
+    fn make_room(&mut self, error: PushError, len_max: usize) -> Result<(), AppendError> {
+        match error {
+            PushError::Full if self.block.len() > 0 => self.write_block(),
+            PushError::Full => unreachable!("an event of the largest size fits an empty block"),
+            PushError::Archive(error) => Err(AppendError::of_archive(error, len_max)),
+        }
     }
 
     /// Writes the block in the making, if it holds anything, and begins the next.
@@ -307,25 +303,13 @@ pub(in crate::store) fn put_block(
     Ok(time_index::put(tables, txn, first, encoded)?)
 }
 
-fn local_run(destination: Destination) -> RunKey {
-    let Destination { stream, descriptor, sealed, .. } = destination;
-    RunKey { stream, descriptor, device: 0, epoch: Epoch(0), lane: Lane(0), timed: false, sealed }
-}
-
 fn successor(sequence: u64, events: usize, space: &'static str) -> Result<u64, AppendError> {
-    sequence.checked_add(events as u64).ok_or(AppendError::Exhausted { space })
+    sequence.checked_add(events as u64).ok_or_else(|| AppendError::Exhausted { space })
 }
 
-fn copy(event: &&[u8], out: &mut [u8]) -> Result<usize, ArchiveError> {
+fn copy(event: &[u8], out: &mut [u8]) -> Result<usize, ArchiveError> {
     out.get_mut(..event.len()).ok_or(ArchiveError::TooLarge)?.copy_from_slice(event);
     Ok(event.len())
-}
-
-fn push_error(error: PushError, len_max: usize) -> AppendError {
-    match error {
-        PushError::Archive(error) => AppendError::of_archive(error, len_max),
-        PushError::Full => unreachable!("an event of the largest size fits an empty block"),
-    }
 }
 
 const _: () = assert!(crate::BATCH_EXTENT_MAX <= EVENT_LEN_MAX);

@@ -17,8 +17,9 @@ use crate::store::tail::{RECORD_BODY_LEN_MAX, RecordWriter, Tail};
 use crate::store::upkeep::retention::first_retained;
 use crate::store::write::append::Committed;
 use crate::store::write::delta::Delta;
+use crate::store::write::draft::Draft;
 use crate::store::write::known_streams::KnownStreams;
-use crate::store::write::transaction::{Finished, Target, Transaction};
+use crate::store::write::transaction::{Target, Transaction};
 #[cfg(feature = "encryption")]
 use {crate::StreamId, crate::store::encryption::MasterKey, crate::store::log::catalog};
 
@@ -28,6 +29,8 @@ pub(in crate::store) struct Writer {
     environment: Arc<Environment>,
     tail: Arc<Tail>,
     state: Mutex<State>,
+    /// That of the last append that was dropped, for the next one.
+    spare_draft: Mutex<Option<Draft>>,
 }
 
 /// When an append happens, by the host's clock.
@@ -87,7 +90,20 @@ impl Writer {
             sealing,
             upkeep_us: HostClock.now_us(),
         };
-        Self { environment, tail, state: Mutex::new(state) }
+        Self { environment, tail, state: Mutex::new(state), spare_draft: Mutex::default() }
+    }
+
+    /// An empty draft, whose memory was perhaps used before.
+    pub(in crate::store) fn take_draft(&self) -> Draft {
+        self.spare_draft.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default()
+    }
+
+    /// Keeps the memory of a draft for the next append, where that is little.
+    pub(in crate::store) fn give_draft(&self, mut draft: Draft) {
+        draft.clear();
+        if draft.capacity() <= SPARE_DRAFT_LEN_MAX {
+            *self.spare_draft.lock().unwrap_or_else(PoisonError::into_inner) = Some(draft);
+        }
     }
 
     /// The tail that it writes to.
@@ -247,13 +263,13 @@ impl State {
             Err(_) if transaction.has_outgrown_the_tail() => return Ok(Attempt::Outgrown),
             result => result?,
         };
-        let Finished { committed, found } = transaction.finish(environment)?;
+        let committed = transaction.finish(environment)?;
         if self.record.is_empty() {
             // What it read may be written and not yet durable: whoever waits for this commit waits for that.
             return Ok(Attempt::Written(result, committed, tail.last_written()));
         }
         let commit = self.write_record(tail, committed.events as u32)?;
-        self.known.learn(found);
+        self.known.learn();
         Ok(Attempt::Written(result, committed, commit))
     }
 
@@ -275,9 +291,8 @@ impl State {
         let _held = environment.hold_snapshots();
         let finished = transaction.finish(environment);
         // What LMDB holds after a commit that failed is not for the writer to guess.
-        let finished = finished.inspect_err(|_| self.known = KnownStreams::default());
-        let Finished { committed, found } = finished?;
-        self.known.learn(found);
+        let committed = finished.inspect_err(|_| self.known = KnownStreams::default())?;
+        self.known.learn();
         let next = GlobalSequence(committed.first.0 + committed.events);
         let commit = self.confirm(tail, next)?;
         Ok((result, committed, commit))
@@ -354,6 +369,9 @@ impl Drop for Writer {
 
 /// How often a commit looks after what slowly goes stale.
 const UPKEEP_INTERVAL_US: u64 = 60_000_000;
+
+/// How many bytes of an append's buffers are kept for the next one.
+const SPARE_DRAFT_LEN_MAX: usize = 1024 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -165,11 +165,13 @@ pub(super) fn check_ends(ends: &[u8], events_len: usize) -> Result<(), &'static 
 }
 
 /// Writes a varint behind `out`.
+#[inline]
 pub(super) fn push_varint(out: &mut Vec<u8>, value: u64) {
     // As most are.
-    if value < 0x80 {
-        return out.push(value as u8);
-    }
+    if value < 0x80 { out.push(value as u8) } else { push_long_varint(out, value) }
+}
+
+fn push_long_varint(out: &mut Vec<u8>, value: u64) {
     let mut buffer = [0; VARINT_LEN_MAX];
     let len = write_varint(value, &mut buffer).expect("the buffer holds any varint");
     out.extend_from_slice(&buffer[..len]);

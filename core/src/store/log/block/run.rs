@@ -253,16 +253,19 @@ impl RunHeader {
             Some(origin) => (origin.device, origin.epoch.0, origin.first.0),
             None => (0, 0, 0),
         };
-        out.extend(self.stream.to_le_bytes());
-        out.extend(self.descriptor.to_le_bytes());
-        out.extend(self.first.0.to_le_bytes());
-        out.extend(self.count.to_le_bytes());
-        out.extend(shape.to_le_bytes());
-        out.extend((self.events_at as u32).to_le_bytes());
-        out.extend((self.columns_at as u32).to_le_bytes());
-        out.extend(device.to_le_bytes());
-        out.extend(epoch.to_le_bytes());
-        out.extend(first.to_le_bytes());
+        let mut header = [0; RUN_LEN];
+        let mut put = |at: usize, field: &[u8]| header[at..at + field.len()].copy_from_slice(field);
+        put(field::STREAM, &self.stream.to_le_bytes());
+        put(field::DESCRIPTOR, &self.descriptor.to_le_bytes());
+        put(field::FIRST, &self.first.0.to_le_bytes());
+        put(field::COUNT, &self.count.to_le_bytes());
+        put(field::SHAPE, &shape.to_le_bytes());
+        put(field::EVENTS_AT, &(self.events_at as u32).to_le_bytes());
+        put(field::COLUMNS_AT, &(self.columns_at as u32).to_le_bytes());
+        put(field::DEVICE, &device.to_le_bytes());
+        put(field::EPOCH, &epoch.to_le_bytes());
+        put(field::DEVICE_FIRST, &first.to_le_bytes());
+        out.extend_from_slice(&header);
     }
 }
 

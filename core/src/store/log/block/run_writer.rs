@@ -69,6 +69,10 @@ pub(super) struct RunWriter {
     pub(super) first: StreamSequence,
     device_first: DeviceSequence,
     pub(super) count: u32,
+    /// Whether it may grow.
+    pub(super) is_open: bool,
+    /// The run that took the event after its last one; any, before it has.
+    pub(super) then: usize,
     /// The events, then room that was zeroed once.
     events: Vec<u8>,
     events_len: usize,
@@ -97,6 +101,8 @@ impl RunWriter {
             first: StreamSequence(0),
             device_first: DeviceSequence(0),
             count: 0,
+            is_open: false,
+            then: 0,
             events: Vec::new(),
             events_len: 0,
             stride: None,
@@ -112,6 +118,8 @@ impl RunWriter {
         self.first = meta.stream_seq;
         self.device_first = meta.device_seq;
         self.count = 0;
+        self.is_open = true;
+        self.then = 0;
         self.events_len = 0;
         self.stride = None;
         self.ends.clear();
@@ -175,9 +183,9 @@ impl RunWriter {
         if self.unit.is_empty() { &self.events[..self.events_len] } else { &self.unit }
     }
 
-    /// The place in the stream that the run's next event must have.
-    pub(super) fn next(&self) -> StreamSequence {
-        StreamSequence(self.first.0 + u64::from(self.count))
+    /// Whether it takes the event at `next` of a stream, as its next one.
+    pub(super) fn takes(&self, key: &RunKey, next: StreamSequence) -> bool {
+        self.is_open && self.first.0 + u64::from(self.count) == next.0 && self.key == *key
     }
 
     pub(super) fn origin(&self) -> Option<Origin> {

@@ -284,6 +284,25 @@ fn a_closed_run_does_not_grow() {
 }
 
 #[test]
+fn a_closed_run_does_not_grow_where_its_stream_is_the_one_to_be_guessed() {
+    let entry = |stream, stream_seq| Entry {
+        key: local(stream, 1),
+        stream_seq,
+        device_seq: 0,
+        ticks: None,
+        ingest_us: 1,
+        bytes: vec![7],
+    };
+    let mut writer = BlockWriter::new();
+    writer.begin(GlobalSequence(0), 1);
+    push_all(&mut writer, &[entry(1, 0), entry(2, 0), entry(1, 1), entry(2, 1)]);
+    writer.close_run(&local(1, 1));
+    push_all(&mut writer, &[entry(1, 2), entry(2, 2), entry(1, 3), entry(2, 9)]);
+    let runs: Vec<_> = writer.runs().map(|(stream, first, count)| (stream, first.0, count)).collect();
+    assert_eq!(runs, [(1, 0, 2), (2, 0, 3), (1, 2, 2), (2, 9, 1)]);
+}
+
+#[test]
 fn every_flipped_bit_is_found() {
     let good = golden("two runs");
     for bit in 0..good.len() * 8 {

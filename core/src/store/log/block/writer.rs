@@ -5,14 +5,15 @@ use std::hash::{Hash, Hasher};
 
 use foldhash::fast::RandomState;
 
-use super::columns::{push_varint, varint_len};
+use super::ingest_writer::IngestWriter;
+use super::order_writer::OrderWriter;
 use super::run::{END_LEN, RUN_LEN, Run, RunHeader};
 use super::run_writer::{RunWriter, RunWriters};
 #[cfg(any(test, feature = "encryption"))]
 use super::sealed_run::SealedRun;
 use super::sealed_run::UNIT_OVERHEAD;
 use super::{BLOCK_LEN_MAX, Block, CODEC_PLAIN, Damage, MAGIC, VERSION, field};
-use crate::{ArchiveError, DeviceSequence, Epoch, GlobalSequence, Lane, StreamSequence, zigzag};
+use crate::{ArchiveError, DeviceSequence, Epoch, GlobalSequence, Lane, StreamSequence};
 
 /// A block in the making. Its buffers are used again for the next one.
 #[derive(Debug)]
@@ -20,17 +21,15 @@ pub(crate) struct BlockWriter {
     first: GlobalSequence,
     domain: u32,
     runs: RunWriters,
-    /// The run that an event of each key would extend.
-    open: HashMap<RunKey, usize, RandomState>,
+    /// The last run of each key: the one that its next event may extend.
+    last_of: HashMap<RunKey, usize, RandomState>,
     /// The run that took the last event, which most often takes the next.
     latest: usize,
     events: u32,
     /// The bytes of the header, the runs' headers, events and columns.
     runs_len: usize,
-    /// Which run takes how many events.
-    order: PairsWriter,
-    /// How many events came when.
-    ingest: PairsWriter,
+    order: OrderWriter,
+    ingest: IngestWriter,
 }
 
 /// What all events of a run share.
@@ -99,12 +98,12 @@ impl BlockWriter {
             first: GlobalSequence(0),
             domain: 0,
             runs: RunWriters::default(),
-            open: HashMap::default(),
+            last_of: HashMap::default(),
             latest: 0,
             events: 0,
             runs_len: field::RUNS,
-            order: PairsWriter::default(),
-            ingest: PairsWriter::default(),
+            order: OrderWriter::default(),
+            ingest: IngestWriter::default(),
         }
     }
 
@@ -113,14 +112,12 @@ impl BlockWriter {
         self.first = first;
         self.domain = domain;
         self.runs.clear();
-        self.open.clear();
+        self.last_of.clear();
         self.latest = 0;
         self.events = 0;
         self.runs_len = field::RUNS;
-        self.order.pairs.clear();
-        self.order.len = 0;
-        self.ingest.pairs.clear();
-        self.ingest.len = 0;
+        self.order.clear();
+        self.ingest.clear();
     }
 
     /// The global sequence of the first event.
@@ -140,14 +137,15 @@ impl BlockWriter {
 
     /// Lets no run of a device's lane grow further: what comes next does not follow what came before.
     pub(crate) fn close_runs(&mut self, device: u32, epoch: Epoch, lane: Lane) {
-        self.open.retain(|key, _| (key.device, key.epoch, key.lane) != (device, epoch, lane));
-        self.latest = self.runs.len();
+        let is_of_lane = |key: &RunKey| (key.device, key.epoch, key.lane) == (device, epoch, lane);
+        self.runs.iter_mut().filter(|run| is_of_lane(&run.key)).for_each(|run| run.is_open = false);
     }
 
     /// Lets the run that an event of `key` would extend grow no further.
     pub(crate) fn close_run(&mut self, key: &RunKey) {
-        self.open.remove(key);
-        self.latest = self.runs.len();
+        if let Some(&run) = self.last_of.get(key) {
+            self.runs[run].is_open = false;
+        }
     }
 
     /// Adds an event that `archive` writes to the front of the slice it is given, returning how many bytes it
@@ -179,11 +177,14 @@ impl BlockWriter {
             }
         };
         if run.is_none() {
-            self.open.insert(*key, index);
+            self.last_of.insert(*key, index);
         }
         self.runs_len += head_len + added;
+        if let Some(latest) = self.runs.get_mut(self.latest) {
+            latest.then = index;
+        }
         self.latest = index;
-        self.order.add(index as u64);
+        self.order.add(index);
         self.ingest.add(meta.ingest_us);
         self.events += 1;
         Ok(())
@@ -240,7 +241,6 @@ impl BlockWriter {
         if self.events > 0 && taken > BLOCK_LEN_MAX {
             return Ok(false);
         }
-        self.close_all_runs();
         let before = self.runs.len();
         for index in 0..block.runs() {
             let added = self.runs.add();
@@ -250,7 +250,7 @@ impl BlockWriter {
         }
         for stretch in block.stretches() {
             let stretch = stretch?;
-            (0..stretch.len).for_each(|_| self.order.add((before + stretch.run) as u64));
+            (0..stretch.len).for_each(|_| self.order.add(before + stretch.run));
             (0..stretch.len).for_each(|_| self.ingest.add(stretch.ingest_us));
         }
         self.events += block.len();
@@ -274,12 +274,12 @@ impl BlockWriter {
         self.emit_runs(out);
         let order_at = if self.runs.len() > 1 { out.len() - start } else { 0 };
         if order_at > 0 {
-            self.order.pairs.iter().for_each(|&(run, n)| push_pair(out, run, n));
+            self.order.emit(out);
         }
         let (ingest_min, ingest_max) = self.ingest.bounds();
         let ingest_at = if ingest_min < ingest_max { out.len() - start } else { 0 };
         if ingest_at > 0 {
-            self.emit_ingest(ingest_min, out);
+            self.ingest.emit(ingest_min, out);
         }
         let block = &mut out[start..];
         put(block, field::MAGIC, &MAGIC);
@@ -297,13 +297,18 @@ impl BlockWriter {
         assert!(block.len() <= BLOCK_LEN_MAX, "the room was counted event by event");
     }
 
-    /// The run that would take the next event of `key`, if it is the event after the run's last.
+    /// The run that would take the next event of `key`, if it is the event after the run's last. Streams often take
+    /// turns: so the first guesses are the run that took the last event, and the one that came after it before.
     fn find(&self, key: &RunKey, next: StreamSequence) -> Option<usize> {
-        let takes = |&index: &usize| {
-            let run = self.runs.get(index)?;
-            (run.key == *key && run.next() == next).then_some(index)
-        };
-        takes(&self.latest).or_else(|| self.open.get(key).and_then(takes))
+        let takes = |index: usize| self.runs.get(index).is_some_and(|run| run.takes(key, next));
+        if takes(self.latest) {
+            return Some(self.latest);
+        }
+        let guess = self.runs.get(self.latest)?.then;
+        if takes(guess) {
+            return Some(guess);
+        }
+        self.last_of.get(key).copied().filter(|&last| takes(last))
     }
 
     fn open_run(&mut self, key: RunKey, meta: &EventMeta) -> usize {
@@ -313,13 +318,12 @@ impl BlockWriter {
     }
 
     fn close_all_runs(&mut self) {
-        self.open.clear();
-        self.latest = self.runs.len();
+        self.runs.iter_mut().for_each(|run| run.is_open = false);
     }
 
     /// What [`BlockWriter::finish`] would write at most.
     fn len_bound(&self) -> usize {
-        self.runs_len + self.order.len + self.ingest.len
+        self.runs_len + self.order.len_max() + self.ingest.len_max()
     }
 
     fn emit_runs(&self, out: &mut Vec<u8>) {
@@ -353,56 +357,6 @@ impl BlockWriter {
             out.extend_from_slice(&run.ticks);
         }
     }
-
-    fn emit_ingest(&self, ingest_min: u64, out: &mut Vec<u8>) {
-        let mut before = ingest_min;
-        for &(time, n) in &self.ingest.pairs {
-            push_pair(out, zigzag(time.wrapping_sub(before) as i64), n);
-            before = time;
-        }
-    }
-}
-
-/// Pairs of a value and how many events in a row have it.
-#[derive(Debug, Default)]
-struct PairsWriter {
-    pairs: Vec<(u64, u32)>,
-    /// What the column takes at most: the last count may still grow.
-    len: usize,
-}
-
-impl PairsWriter {
-    fn add(&mut self, value: u64) {
-        match self.pairs.last_mut() {
-            Some((last, n)) if *last == value => *n += 1,
-            last => {
-                let settled = last.map_or(0, |&mut (_, n)| COUNT_LEN_MAX - varint_len(n.into()));
-                self.len += self.value_len_max(value) + COUNT_LEN_MAX - settled;
-                self.pairs.push((value, 1));
-            }
-        }
-    }
-
-    /// Adds the last value `n` times more, which takes no room.
-    fn repeat(&mut self, n: u32) {
-        if let Some((_, last)) = self.pairs.last_mut() {
-            *last += n;
-        }
-    }
-
-    /// What the value takes at most, whether it is told as it is or as the difference to the one before: the
-    /// first is told against the least of all, which is not known yet.
-    fn value_len_max(&self, value: u64) -> usize {
-        match self.pairs.last() {
-            Some(&(last, _)) => varint_len(value).max(varint_len(zigzag(value.wrapping_sub(last) as i64))),
-            None => crate::VARINT_LEN_MAX,
-        }
-    }
-
-    fn bounds(&self) -> (u64, u64) {
-        let values = self.pairs.iter().map(|&(value, _)| value);
-        (values.clone().min().unwrap_or(0), values.max().unwrap_or(0))
-    }
 }
 
 /// What the runs of a block add to another at most.
@@ -418,11 +372,6 @@ fn joined_len_max(block: &Block<'_>) -> Result<usize, Damage> {
         len += PAIRS_LEN_PER_STRETCH_MAX;
     }
     Ok(len)
-}
-
-fn push_pair(out: &mut Vec<u8>, value: u64, n: u32) {
-    push_varint(out, value);
-    push_varint(out, n.into());
 }
 
 pub(super) fn put(head: &mut [u8], at: usize, bytes: &[u8]) {
@@ -448,4 +397,4 @@ pub(super) const EVENT_OVERHEAD_MAX: usize =
     field::RUNS + RUN_LEN + UNIT_OVERHEAD + COLUMNS_LEN_PER_EVENT_MAX;
 
 /// A count of a block's events, as a varint: there are fewer than 2²¹, since each takes a byte or an end.
-const COUNT_LEN_MAX: usize = 3;
+pub(super) const COUNT_LEN_MAX: usize = 3;

@@ -2,12 +2,13 @@
 
 use super::{Destination, Transaction};
 use crate::store::error::AppendError;
+use crate::store::log::block::RunKey;
 use crate::store::log::catalog::{self, DescriptorRow, StreamRow};
 use crate::store::log::tables::{key12, number};
 use crate::store::write::event_type::EventType;
 use crate::store::write::expected_version::ExpectedVersion;
 use crate::store::write::known_streams::Route;
-use crate::{DescriptorHash, LayoutHash, StreamId};
+use crate::{DescriptorHash, Epoch, Lane, LayoutHash, StreamId};
 
 impl Transaction<'_> {
     /// Refuses to go on where a stream has another version than `expected`. It adds nothing: not even the name.
@@ -31,8 +32,8 @@ impl Transaction<'_> {
     fn version(&self, name: &str, id: StreamId) -> Result<u64, AppendError> {
         let Some(name) = catalog::name_number(self.rows(), name)? else { return Ok(0) };
         let Some(stream) = catalog::stream_number(self.rows(), name, id)? else { return Ok(0) };
-        let end = match self.slots.get(&stream) {
-            Some(&slot) => self.found.ends[slot].1,
+        let end = match self.known.slot(stream) {
+            Some(slot) => self.known.end_at(slot),
             None => catalog::stream_end(self.rows(), stream)?,
         };
         Ok(end.0)
@@ -45,17 +46,23 @@ impl Transaction<'_> {
         id: StreamId,
         event_type: &EventType,
     ) -> Result<Destination, AppendError> {
-        let hash = event_type.descriptor_hash;
-        if let Some(destination) = self.destinations.get(name, id, hash) {
-            return Ok(destination);
-        }
-        let route = match self.known.route(name, id, hash) {
+        self.routed_target(name, id, event_type, &mut None)
+    }
+
+    /// As [`Transaction::local_target`], where an earlier append perhaps left its route. It leaves that which is stored.
+    pub(in crate::store) fn routed_target(
+        &mut self,
+        name: &str,
+        id: StreamId,
+        event_type: &EventType,
+        stored: &mut Option<Route>,
+    ) -> Result<Destination, AppendError> {
+        *stored = stored.or_else(|| self.known.route(name, id, event_type.descriptor_hash));
+        let route = match *stored {
             Some(route) => route,
             None => self.find_route(name, id, event_type)?,
         };
-        let destination = self.destination(name, id, route)?;
-        self.destinations.insert(name, id, hash, destination);
-        Ok(destination)
+        self.destination(name, id, route)
     }
 
     /// Asks the rows where a local event of a type goes, and adds what is new.
@@ -67,7 +74,7 @@ impl Transaction<'_> {
             row.is_readable_as(event_type) || row.reads(event_type)
         })?;
         let route = self.route(number, name, id, descriptor)?;
-        self.found.routes.push((name.into(), id, hash, route));
+        self.known.add_route(name, id, hash, route);
         Ok(route)
     }
 
@@ -148,21 +155,20 @@ impl Transaction<'_> {
     /// What the events of a route are made of.
     fn destination(&mut self, name: &str, id: StreamId, route: Route) -> Result<Destination, AppendError> {
         let Route { stream, descriptor } = route;
-        let slot = match self.slots.get(&stream) {
-            Some(&slot) => slot,
+        let slot = match self.known.slot(stream) {
+            Some(slot) => slot,
             None => {
                 let end = match self.known.end(stream) {
                     Some(end) => end,
                     None => catalog::stream_end(self.rows(), stream)?,
                 };
-                self.found.ends.push((stream, end));
-                let slot = self.found.ends.len() - 1;
-                self.slots.insert(stream, slot);
-                slot
+                self.known.add(stream, end)
             }
         };
-        let sealed = self.sealing.admit(stream, name, id, self.found.ends[slot].1)?;
-        Ok(Destination { stream, slot, descriptor, sealed })
+        let sealed = self.sealing.admit(stream, name, id, self.known.end_at(slot))?;
+        let (device, epoch, lane) = (0, Epoch(0), Lane(0));
+        let run = RunKey { stream, descriptor, device, epoch, lane, timed: false, sealed };
+        Ok(Destination { run, slot })
     }
 
     fn add_stream(&mut self, number: u32, name: &str, id: StreamId) -> Result<u32, AppendError> {

@@ -1,6 +1,6 @@
 //! What a transaction does for devices: their batches and gaps, their epochs, their clocks.
 
-use super::{Destination, Transaction, copy, local_run};
+use super::{Destination, Transaction};
 use crate::store::error::AppendError;
 use crate::store::log::block::{EventMeta, RunKey};
 use crate::store::log::clock::{ClockMapping, StoredMapping, mapped_from, mapping_key};
@@ -68,18 +68,11 @@ impl Transaction<'_> {
                 self.block.close_runs(device, place.epoch, place.lane);
             }
             let target = targets[usize::from(event.channel.0)].expect("found above");
-            let key = RunKey {
-                stream: target.stream,
-                descriptor: target.descriptor,
-                device,
-                epoch: place.epoch,
-                lane: place.lane,
-                timed: event.ticks.is_some(),
-                sealed: target.sealed,
-            };
-            let (stream_seq, ticks) = (self.stream_next(target), event.ticks.unwrap_or(0));
+            let (epoch, lane, timed) = (place.epoch, place.lane, event.ticks.is_some());
+            let key = RunKey { device, epoch, lane, timed, ..target.run };
+            let (stream_seq, ticks) = (self.stream_next(&target), event.ticks.unwrap_or(0));
             let meta = EventMeta { stream_seq, device_seq, ticks, ingest_us };
-            self.push(target, &key, meta, event.bytes.len(), &[event.bytes], copy)?;
+            self.push(target.slot, &key, meta, event.bytes)?;
             device_seq.0 += 1;
         }
         let lane = self.lane(place, device)?;
@@ -159,9 +152,11 @@ impl Transaction<'_> {
     fn push_gap(&mut self, gap: &GapEvent, ingest_us: u64) -> Result<(), AppendError> {
         let id = GapEvent::stream_id(DeviceId(gap.device), Lane(gap.lane));
         let target = self.local_target(GapEvent::STREAM, id, &EventType::of::<GapEvent>())?;
-        let meta = self.local_meta(target, ingest_us);
-        let archive = crate::archive_into::<GapEvent>;
-        self.push(target, &local_run(target), meta, size_of::<GapEvent>(), std::slice::from_ref(gap), archive)
+        let meta = self.local_meta(&target, ingest_us);
+        let mut bytes = [0; size_of::<GapEvent>()];
+        let len = crate::archive_into(gap, &mut bytes);
+        let len = len.map_err(|error| AppendError::of_archive(error, bytes.len()))?;
+        self.push(target.slot, &target.run, meta, &bytes[..len])
     }
 
     pub(super) fn write_lanes(&mut self) -> Result<(), AppendError> {

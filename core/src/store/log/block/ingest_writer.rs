@@ -1,0 +1,71 @@
+//! The ingest column in the making.
+
+use super::columns::{push_varint, varint_len};
+use super::writer::COUNT_LEN_MAX;
+use crate::zigzag;
+
+/// How many events came when.
+#[derive(Debug, Default)]
+pub(super) struct IngestWriter {
+    /// A time, and how many events in a row came then.
+    times: Vec<(u64, u32)>,
+    /// What the column takes at most: the last count may still grow.
+    len_max: usize,
+}
+
+impl IngestWriter {
+    pub(super) fn clear(&mut self) {
+        self.times.clear();
+        self.len_max = 0;
+    }
+
+    /// Adds an event.
+    #[inline]
+    pub(super) fn add(&mut self, time: u64) {
+        match self.times.last_mut() {
+            Some((last, n)) if *last == time => *n += 1,
+            _ => self.add_time(time),
+        }
+    }
+
+    fn add_time(&mut self, time: u64) {
+        self.len_max += match self.times.last() {
+            Some(&(last, n)) => varint_len(n.into()) + varint_len(difference(last, time)),
+            // It is told against the least of all, which is not known yet.
+            None => crate::VARINT_LEN_MAX + COUNT_LEN_MAX,
+        };
+        self.times.push((time, 1));
+    }
+
+    /// Adds `n` events that came when the last one did, which takes no room.
+    pub(super) fn repeat(&mut self, n: u32) {
+        if let Some((_, last)) = self.times.last_mut() {
+            *last += n;
+        }
+    }
+
+    /// What the column takes at most.
+    pub(super) fn len_max(&self) -> usize {
+        self.len_max
+    }
+
+    /// The least time and the greatest.
+    pub(super) fn bounds(&self) -> (u64, u64) {
+        let times = self.times.iter().map(|&(time, _)| time);
+        (times.clone().min().unwrap_or(0), times.max().unwrap_or(0))
+    }
+
+    /// Writes the column behind `out`; `min` is the least time.
+    pub(super) fn emit(&self, min: u64, out: &mut Vec<u8>) {
+        let mut before = min;
+        for &(time, n) in &self.times {
+            push_varint(out, difference(before, time));
+            push_varint(out, n.into());
+            before = time;
+        }
+    }
+}
+
+fn difference(before: u64, time: u64) -> u64 {
+    zigzag(time.wrapping_sub(before) as i64)
+}

@@ -1,0 +1,234 @@
+//! What an append collects until it is committed.
+
+use std::ops::Range;
+
+use crate::store::error::AppendError;
+use crate::store::log::clock::ClockMapping;
+use crate::store::log::device::{DeviceGap, StreamBinding};
+use crate::store::write::append::{APPEND_BYTES_MAX, APPEND_OPERATIONS_MAX, Place};
+use crate::store::write::event_type::EventType;
+use crate::store::write::expected_version::ExpectedVersion;
+use crate::store::write::local_streams::{LocalStream, LocalStreams};
+use crate::store::write::transaction::{Destination, Transaction};
+use crate::{Batch, Channel, DescriptorHash, DeviceId, Epoch, Event, GlobalSequence, LayoutHash, StreamId};
+
+/// Operations in the order in which they came. One that was cleared keeps its memory.
+#[derive(Debug, Default)]
+pub(in crate::store) struct Draft {
+    operations: Vec<Operation>,
+    /// The bytes that operations name by their range.
+    bytes: Vec<u8>,
+    /// The names that they name so.
+    names: String,
+    /// The name that was kept last: operations on one stream follow each other.
+    latest_name: Range<usize>,
+    bindings: Vec<OwnedBinding>,
+    streams: LocalStreams,
+}
+
+/// One thing to do, in the terms of the draft's own buffers.
+#[derive(Debug)]
+pub(super) enum Operation {
+    Event { stream: usize, event: Range<usize> },
+    Expect { name: Range<usize>, id: StreamId, expected: ExpectedVersion },
+    DeviceBatch { place: Place, chain: u32, ingest_us: u64, bindings: Range<usize>, batch: Range<usize> },
+    DeviceGap(DeviceGap),
+    OpenEpoch { device: DeviceId, epoch: Epoch },
+    CloseEpoch { device: DeviceId, epoch: Epoch, ingest_us: u64 },
+    Heard(Place),
+    Descriptor { hash: DescriptorHash, layout: LayoutHash, bytes: Range<usize> },
+    External(DescriptorHash),
+    Clock(ClockMapping),
+    ExpectConsumer { name: Range<usize>, next: Option<GlobalSequence> },
+    Consumer { name: Range<usize>, next: GlobalSequence },
+}
+
+/// How much a draft held at a moment.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::store) struct Mark {
+    operations: usize,
+    bytes: usize,
+    names: usize,
+    bindings: usize,
+    streams: usize,
+}
+
+#[derive(Debug)]
+struct OwnedBinding {
+    name: Range<usize>,
+    id: StreamId,
+    descriptor: DescriptorHash,
+}
+
+impl Draft {
+    /// How many operations there are.
+    pub(super) fn len(&self) -> usize {
+        self.operations.len()
+    }
+
+    /// How many bytes are to be stored, about.
+    pub(super) fn bytes_len(&self) -> usize {
+        self.bytes.len() + self.names.len() + self.streams.names_len()
+    }
+
+    /// Refuses another operation where there are too many, or too many bytes with `len` more.
+    pub(super) fn check_room(&self, len: usize) -> Result<(), AppendError> {
+        if self.len() >= APPEND_OPERATIONS_MAX || self.bytes_len() + len > APPEND_BYTES_MAX {
+            return Err(AppendError::Full);
+        }
+        Ok(())
+    }
+
+    /// Adds an operation for which there is room.
+    pub(super) fn add(&mut self, operation: Operation) {
+        self.operations.push(operation);
+    }
+
+    /// Adds an operation of a few bytes.
+    pub(super) fn try_add(&mut self, operation: Operation) -> Result<(), AppendError> {
+        self.check_room(0)?;
+        self.add(operation);
+        Ok(())
+    }
+
+    /// Archives an event of at most `len_max` bytes.
+    pub(super) fn archive<T: Event>(
+        &mut self,
+        event: &T,
+        len_max: usize,
+    ) -> Result<Range<usize>, AppendError> {
+        let start = self.bytes.len();
+        self.bytes.resize(start + len_max, 0);
+        let archived = crate::archive_into(event, &mut self.bytes[start..]);
+        self.bytes.truncate(start + *archived.as_ref().unwrap_or(&0));
+        archived.map_err(|error| AppendError::of_archive(error, len_max))?;
+        Ok(start..self.bytes.len())
+    }
+
+    /// The number of a stream among those that local events of the draft go to.
+    pub(super) fn local_stream(&mut self, name: &str, id: StreamId, event_type: &EventType) -> usize {
+        self.streams.name(name, id, event_type)
+    }
+
+    /// Keeps bytes.
+    pub(super) fn keep(&mut self, bytes: &[u8]) -> Range<usize> {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        start..self.bytes.len()
+    }
+
+    /// Keeps a name.
+    pub(super) fn keep_name(&mut self, name: &str) -> Range<usize> {
+        if &self.names[self.latest_name.clone()] != name {
+            let start = self.names.len();
+            self.names.push_str(name);
+            self.latest_name = start..self.names.len();
+        }
+        self.latest_name.clone()
+    }
+
+    /// Keeps what the channels of a batch are bound to.
+    pub(super) fn bind(&mut self, channels: &[StreamBinding<'_>]) -> Range<usize> {
+        let start = self.bindings.len();
+        for binding in channels {
+            let name = self.keep_name(binding.name);
+            self.bindings.push(OwnedBinding { name, id: binding.id, descriptor: binding.descriptor });
+        }
+        start..self.bindings.len()
+    }
+
+    /// What it holds so far, until it is cleared.
+    pub(super) fn mark(&self) -> Mark {
+        Mark {
+            operations: self.operations.len(),
+            bytes: self.bytes.len(),
+            names: self.names.len(),
+            bindings: self.bindings.len(),
+            streams: self.streams.len(),
+        }
+    }
+
+    /// Forgets what came since the mark.
+    pub(super) fn rewind(&mut self, mark: Mark) {
+        self.operations.truncate(mark.operations);
+        self.bytes.truncate(mark.bytes);
+        self.names.truncate(mark.names);
+        self.latest_name = 0..0;
+        self.bindings.truncate(mark.bindings);
+        self.streams.truncate(mark.streams);
+    }
+
+    /// Forgets everything.
+    pub(super) fn clear(&mut self) {
+        self.rewind(Mark { operations: 0, bytes: 0, names: 0, bindings: 0, streams: 0 });
+        self.streams.clear();
+    }
+
+    /// How many bytes its buffers take, used or not.
+    pub(super) fn capacity(&self) -> usize {
+        self.operations.capacity() * size_of::<Operation>()
+            + self.bytes.capacity()
+            + self.names.capacity()
+            + self.bindings.capacity() * size_of::<OwnedBinding>()
+    }
+
+    /// Does everything in a transaction.
+    pub(super) fn apply(&mut self, transaction: &mut Transaction<'_>) -> Result<(), AppendError> {
+        let mut destinations = Vec::with_capacity(self.streams.len());
+        for operation in &self.operations {
+            match operation {
+                Operation::Event { stream, event } => {
+                    // Streams are numbered in the order of their first events.
+                    if *stream == destinations.len() {
+                        destinations.push(destination(self.streams.get_mut(*stream), transaction)?);
+                    }
+                    transaction.push_archived(&destinations[*stream], &self.bytes[event.clone()])?;
+                }
+                operation => self.apply_one(operation, transaction)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn apply_one(&self, operation: &Operation, transaction: &mut Transaction<'_>) -> Result<(), AppendError> {
+        match operation {
+            Operation::Event { .. } => unreachable!("events need the destinations"),
+            Operation::Expect { name, id, expected } => transaction.expect(self.name(name), *id, *expected),
+            Operation::DeviceBatch { place, chain, ingest_us, bindings, batch } => {
+                let batch =
+                    Batch::new_checked(&self.bytes[batch.clone()]).expect("it was checked when it came");
+                let bindings = &self.bindings[bindings.clone()];
+                let target = |transaction: &mut Transaction<'_>, channel: Channel| {
+                    let binding = &bindings[usize::from(channel.0)];
+                    transaction.device_target(self.name(&binding.name), binding.id, binding.descriptor)
+                };
+                transaction.device_batch(place, *chain, *ingest_us, &batch, target)
+            }
+            Operation::DeviceGap(gap) => transaction.device_gap(gap),
+            Operation::OpenEpoch { device, epoch } => transaction.open_epoch(*device, *epoch),
+            Operation::CloseEpoch { device, epoch, ingest_us } => {
+                transaction.close_epoch(*device, *epoch, *ingest_us)
+            }
+            Operation::Heard(place) => transaction.heard(place),
+            Operation::Descriptor { hash, layout, bytes } => {
+                transaction.descriptor(*hash, Some((*layout, &self.bytes[bytes.clone()]))).map(|_| ())
+            }
+            Operation::External(hash) => transaction.descriptor(*hash, None).map(|_| ()),
+            Operation::Clock(mapping) => transaction.clock(mapping),
+            Operation::ExpectConsumer { name, next } => transaction.expect_consumer(self.name(name), *next),
+            Operation::Consumer { name, next } => transaction.consumer(self.name(name), *next),
+        }
+    }
+
+    fn name(&self, range: &Range<usize>) -> &str {
+        &self.names[range.clone()]
+    }
+}
+
+fn destination(
+    stream: &mut LocalStream,
+    transaction: &mut Transaction<'_>,
+) -> Result<Destination, AppendError> {
+    let LocalStream { name, id, event_type, route, .. } = stream;
+    transaction.routed_target(name, *id, event_type, route)
+}
