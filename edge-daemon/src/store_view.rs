@@ -1,5 +1,6 @@
 //! Opening a store to read it, and saying in one line why that cannot be.
 
+use std::io;
 use std::path::Path;
 
 use varve_core::{KeysError, MasterKey, OpenError, ReadError, Varve, VarveView};
@@ -26,7 +27,9 @@ pub(crate) fn cannot_open(dir: &Path, error: &OpenError) -> Failure {
         OpenError::Unrecovered { .. } => {
             "start `varved run` on it, or give it a moment if it has just started"
         }
+        OpenError::Io { error, .. } if is_full(error.kind()) => MAKE_ROOM,
         OpenError::Io { .. } => "check the path and its permissions",
+        OpenError::Storage(error) if error.is_disk_full() => MAKE_ROOM,
         OpenError::Encrypted { .. } => GIVE_ONE,
         OpenError::Keys(KeysError::WrongMasterKey) => "give the one that they were wrapped by last",
         OpenError::Keys(KeysError::Missing { .. }) => "nothing else opens what is sealed",
@@ -34,6 +37,10 @@ pub(crate) fn cannot_open(dir: &Path, error: &OpenError) -> Failure {
         _ => "check the disk and its permissions",
     };
     Failure::new(format!("store {} cannot be opened: {error}", dir.display()), remedy)
+}
+
+const fn is_full(kind: io::ErrorKind) -> bool {
+    matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Why the store in `dir` cannot be read on, and what to do.
@@ -45,6 +52,9 @@ pub(crate) fn cannot_read(dir: &Path, error: &ReadError) -> Failure {
     };
     Failure::new(format!("store {} cannot be read: {error}", dir.display()), remedy)
 }
+
+/// What to do where an owner cannot write anew what the last one left in the tail.
+const MAKE_ROOM: &str = "make room on its disk";
 
 /// What to do with a damaged store.
 pub(crate) const SALVAGE: &str =
@@ -63,6 +73,8 @@ mod tests {
         };
         check(OpenError::NewerFormat { found: 9, supported: 0 }, "install that release of varved");
         check(OpenError::Owned { path: "/data".into() }, "give another directory");
+        let error = io::ErrorKind::StorageFull.into();
+        check(OpenError::Io { path: "/data/tail".into(), error }, "make room on its disk");
         check(OpenError::OtherWordSize { found: 32, expected: 64 }, "read it on such a machine");
     }
 }

@@ -9,6 +9,7 @@ mod daemon;
 mod emulator;
 mod firmware;
 mod not_here;
+mod own_mounts;
 mod patience;
 mod simulated_device;
 pub mod simulation;
@@ -19,6 +20,7 @@ pub use cable::{Cable, Port};
 pub use daemon::Daemon;
 pub use emulator::Emulator;
 pub use not_here::NotHere;
+pub use own_mounts::{mount_small_disk, with_own_mounts};
 pub use patience::{PATIENCE, eventually};
 pub use simulated_device::{DeviceReport, SimulatedDevice};
 

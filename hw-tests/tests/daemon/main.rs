@@ -2,6 +2,7 @@
 
 mod commands;
 mod copies;
+mod disk;
 mod keys;
 mod log;
 mod plug;
