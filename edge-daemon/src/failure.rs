@@ -19,6 +19,16 @@ impl Failure {
         Self { what: one_line(what), remedy: one_line(remedy) }
     }
 
+    /// What is wrong.
+    pub(crate) fn what(&self) -> &str {
+        &self.what
+    }
+
+    /// What to do about it.
+    pub(crate) fn remedy(&self) -> &str {
+        &self.remedy
+    }
+
     /// The system did not give what the process needs: `what` says what that was.
     pub(crate) fn of_system(what: &str, error: &io::Error) -> Self {
         Self::new(format!("{what}: {error}"), "see what the system lacks")

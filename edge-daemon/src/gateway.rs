@@ -9,9 +9,10 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
-use tracing::info;
+use tracing::{info, warn};
 use varve_core::{Config, Varve};
 
+use crate::control::Control;
 use crate::counters::{PortCounters, WriterCounters};
 use crate::failure::Failure;
 use crate::port::Port;
@@ -42,6 +43,8 @@ pub(crate) struct Gateway {
     runtime: Runtime,
     ports: Vec<(Port, Serial)>,
     writer: Writer,
+    /// `None` where it could not be opened, as on a full disk.
+    control: Option<Control>,
     counters: GatewayCounters,
 }
 
@@ -70,7 +73,7 @@ impl Gateway {
     /// # Errors
     /// The store cannot be opened, a port is not there or in use, or the system refuses what a daemon needs.
     pub(crate) fn open(config: &GatewayConfig) -> Result<Self, Failure> {
-        let varve = config.open_store()?;
+        let varve = Arc::new(config.open_store()?);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -88,10 +91,11 @@ impl Gateway {
             ports.push((Port::new(path.clone(), config.baud, line, counters.clone()), serial));
             writer_ports.push(WriterPort::new(answers, counters.clone()));
         }
+        let control = open_control(&runtime, &config.store, varve.clone());
         let store_room = StoreRoom::new(&config.store, config.config.retention.clone());
         let (window, writer_counters) = (config.commit_window, counters.writer.clone());
         let writer = Writer::new(varve, store_room, requests, writer_ports, window, writer_counters);
-        Ok(Self { runtime, ports, writer, counters })
+        Ok(Self { runtime, ports, writer, control, counters })
     }
 
     /// What it counts while it serves.
@@ -105,7 +109,7 @@ impl Gateway {
     /// # Errors
     /// The store failed. The devices keep what was not acknowledged.
     pub(crate) fn serve(self, stop: impl Future<Output = ()>) -> Result<(), Failure> {
-        let Self { runtime, ports, writer, .. } = self;
+        let Self { runtime, ports, writer, control, .. } = self;
         let (ended, writer_ended) = oneshot::channel();
         let thread = std::thread::Builder::new().name("writer".into()).spawn(move || {
             let outcome = writer.run();
@@ -114,7 +118,7 @@ impl Gateway {
             outcome
         });
         let thread = thread.map_err(|error| Failure::of_system("no thread", &error))?;
-        runtime.block_on(serve_ports(ports, stop, writer_ended));
+        runtime.block_on(serve_all(ports, control, stop, writer_ended));
         thread
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
@@ -122,14 +126,18 @@ impl Gateway {
     }
 }
 
-async fn serve_ports(
+async fn serve_all(
     ports: Vec<(Port, Serial)>,
+    control: Option<Control>,
     stop: impl Future<Output = ()>,
     writer_ended: oneshot::Receiver<()>,
 ) {
     let (stopper, stopped) = watch::channel(false);
     let mut tasks: JoinSet<()> =
         ports.into_iter().map(|(port, serial)| port.serve(serial, stopped.clone())).collect();
+    if let Some(control) = control {
+        tasks.spawn(control.serve(stopped));
+    }
     tokio::select! {
         () = stop => {}
         () = terminated() => info!("told to end; committing what was admitted"),
@@ -163,6 +171,15 @@ fn open_port(runtime: &Runtime, path: &Path, baud: u32) -> Result<Serial, Failur
             "check that it is a serial port that you may open, and that no other program has it",
         )
     })
+}
+
+fn open_control(runtime: &Runtime, store: &Path, varve: Arc<Varve>) -> Option<Control> {
+    let _entered = runtime.enter();
+    Control::open(store, varve)
+        .inspect_err(
+            |error| warn!(%error, "`varved shred` and `varved rotate-master` cannot ask this daemon"),
+        )
+        .ok()
 }
 
 fn store_failed(error: &StoreError) -> Failure {

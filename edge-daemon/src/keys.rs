@@ -1,28 +1,24 @@
-//! `varved shred` and `varved rotate-master`: what is done to a store's keys.
+//! `varved shred` and `varved rotate-master`: what is done to a store's keys, by the daemon that writes the store where one
+//! runs, and else by the command itself.
 
 use std::path::Path;
 use std::process::ExitCode;
 
-use varve_core::{AppendError, KeysError, MasterKey, OpenError, StreamId, Varve};
+use varve_core::{MasterKey, OpenError, StreamId, Varve};
 
 use crate::cli::{RotateMasterArgs, ShredArgs};
+use crate::control::{KeyChange, RunningDaemon};
 use crate::failure::Failure;
-use crate::master_key::{self, config_of, no_key};
-use crate::store_view::cannot_open;
+use crate::master_key::{self, config_of};
+use crate::store_view::{cannot_open, open_read_only};
 
 /// Destroys the key of a stream.
 ///
 /// # Errors
 /// The store cannot be opened, or the stream was never sealed.
 pub(crate) fn shred(args: &ShredArgs) -> Result<ExitCode, Failure> {
-    let varve = open(&args.store, master_key::require(&args.master_key)?)?;
-    varve.shred(&args.name, StreamId(args.id)).map_err(|error| match error {
-        AppendError::Keys(error @ KeysError::NotSealed { .. }) => {
-            Failure::new(error, "`varved streams` lists the streams; nothing was changed")
-        }
-        error => keys_failed(&args.store, &error),
-    })?;
-    Ok(ExitCode::SUCCESS)
+    let key = master_key::require(&args.master_key)?;
+    change(&args.store, key, &KeyChange::Shred { stream: args.name.clone(), id: StreamId(args.id) })
 }
 
 /// Wraps a store's keys by another master key.
@@ -30,9 +26,20 @@ pub(crate) fn shred(args: &ShredArgs) -> Result<ExitCode, Failure> {
 /// # Errors
 /// The store cannot be opened, or one of the keys is none.
 pub(crate) fn rotate_master(args: &RotateMasterArgs) -> Result<ExitCode, Failure> {
-    let new = MasterKey::from_file(&args.new_master_key_file).map_err(|error| no_key(&error))?;
-    let varve = open(&args.store, master_key::require(&args.master_key)?)?;
-    varve.rotate_master(&new).map_err(|error| keys_failed(&args.store, &error))?;
+    let new_master_key_file = args.new_master_key_file.clone();
+    let key = master_key::require(&args.master_key)?;
+    change(&args.store, key, &KeyChange::RotateMaster { new_master_key_file })
+}
+
+fn change(store: &Path, key: MasterKey, change: &KeyChange) -> Result<ExitCode, Failure> {
+    match RunningDaemon::find(store)? {
+        Some(daemon) => {
+            // The daemon has the keys open; who asks it has to have the master key all the same.
+            open_read_only(store, Some(key))?;
+            daemon.ask(change)?;
+        }
+        None => change.apply(&open(store, key)?, store)?,
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -42,12 +49,4 @@ fn open(store: &Path, key: MasterKey) -> Result<Varve, Failure> {
         return Err(cannot_open(store, &error));
     }
     Varve::with_config(store, config_of(Some(key))).map_err(|error| cannot_open(store, &error))
-}
-
-fn keys_failed(store: &Path, error: &AppendError) -> Failure {
-    let remedy = match error {
-        AppendError::DiskFull => "make room; nothing was changed",
-        _ => "mend the disk and try again",
-    };
-    Failure::new(format!("the keys of store {} cannot be changed: {error}", store.display()), remedy)
 }

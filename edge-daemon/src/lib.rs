@@ -17,6 +17,7 @@ mod backup;
 mod byte_size;
 mod cli;
 mod complaints;
+mod control;
 mod counters;
 mod demo;
 mod device_name;

@@ -23,7 +23,7 @@ use crate::store_room::{StoreRoom, is_full};
 /// Takes in what the ports admit, and commits it in groups: one flush for all that came within a window.
 #[derive(Debug)]
 pub(crate) struct Writer {
-    varve: Varve,
+    varve: Arc<Varve>,
     append: Append,
     store_room: StoreRoom,
     requests: RequestQueue,
@@ -67,7 +67,7 @@ impl Writer {
     /// A writer of `varve` that takes the `requests` of `ports`, each named by its place there. A request waits for
     /// others at most for the `window`.
     pub(crate) fn new(
-        varve: Varve,
+        varve: Arc<Varve>,
         store_room: StoreRoom,
         requests: Receiver<Envelope>,
         ports: Vec<WriterPort>,

@@ -74,7 +74,10 @@ impl Image {
         let to = Daemon::store(case);
         fs::create_dir_all(&to).unwrap();
         for file in fs::read_dir(Daemon::store(&self.directory)).unwrap().map(Result::unwrap) {
-            fs::copy(file.path(), to.join(file.file_name())).unwrap();
+            // The socket of the daemon that was killed holds nothing.
+            if file.file_type().unwrap().is_file() {
+                fs::copy(file.path(), to.join(file.file_name())).unwrap();
+            }
         }
     }
 

@@ -22,7 +22,7 @@ pub(crate) struct ShredArgs {
     /// The id of the stream
     #[arg(value_name = "ID")]
     pub(crate) id: u64,
-    /// The directory of the store, which no daemon may be writing
+    /// The directory of the store; a daemon that is writing it is asked to do it
     #[arg(long, value_name = "DIR")]
     pub(crate) store: PathBuf,
     #[command(flatten)]
@@ -32,7 +32,7 @@ pub(crate) struct ShredArgs {
 /// The arguments of `rotate-master`.
 #[derive(Debug, Args)]
 pub(crate) struct RotateMasterArgs {
-    /// The directory of the store, which no daemon may be writing
+    /// The directory of the store; a daemon that is writing it is asked to do it
     #[arg(long, value_name = "DIR")]
     pub(crate) store: PathBuf,
     #[command(flatten)]
@@ -67,8 +67,11 @@ pub(crate) const MASTER_KEY_VARIABLE: &str = "VARVED_MASTER_KEY";
 /// What `varved shred --help` ends with.
 pub(super) const SHRED_HELP: &str = "\
 Nobody reads the events any more, not with the master key and every file of the store; their places stay, and say so.
-An older copy of the file `keys` still opens them: destroy it too. The stream takes new events under a new key. Events from before the stream was sealed stay readable.";
+An older copy of the file `keys` still opens them: destroy it too. The stream takes new events under a new key. Events from before the stream was sealed stay readable.
+Where `varved run` writes the store, it is asked through the socket `varved.socket` there, which its user alone may open.";
 
 /// What `varved rotate-master --help` ends with.
 pub(super) const ROTATE_HELP: &str = "\
-Whoever has the old master key and an older copy of the file `keys` still has the store's keys.";
+Whoever has the old master key and an older copy of the file `keys` still has the store's keys.
+Where `varved run` writes the store, it is asked through the socket `varved.socket` there, which its user alone may open, and told the path
+of the new key's file, which it reads itself. It goes on; give it the new key when it is started the next time.";

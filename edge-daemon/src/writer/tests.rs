@@ -37,7 +37,8 @@ impl Bench {
         let port = |answers| WriterPort::new(answers, Arc::default());
         let ports = answers.into_iter().map(port).collect();
         let store_room = StoreRoom::new(dir.path(), retention);
-        let writer = Writer::new(varve, store_room, requests, ports, Duration::ZERO, Arc::default());
+        let writer =
+            Writer::new(Arc::new(varve), store_room, requests, ports, Duration::ZERO, Arc::default());
         Self { writer, lines, _dir: dir }
     }
 

@@ -1,11 +1,21 @@
 //! The daemon with sealed streams: what needs the master key, and what is forgotten.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    io::{Read, Write},
+    net::Shutdown,
+    os::unix::{fs::PermissionsExt, net::UnixStream},
+    path::Path,
+    process::Command,
+};
 
 use serde_json::Value;
-use varve_hw_tests::{Daemon, SimulatedDevice};
+use varve_hw_tests::{Daemon, SimulatedDevice, eventually};
 
-use crate::commands::{assert_refused, command, lines, printed};
+use crate::{
+    commands::{assert_refused, command, lines, printed},
+    wait_for_events,
+};
 
 /// A master key of this digit, in a file.
 fn key_file(directory: &Path, digit: &str) -> String {
@@ -35,6 +45,13 @@ fn shown(directory: &Path, key: &str) -> usize {
 fn stream_id(directory: &Path, name: &str) -> String {
     let streams = lines("streams", directory, &[]);
     streams.iter().find(|stream| stream["stream"] == name).unwrap()["stream_id"].to_string()
+}
+
+/// The command that shreds a stream, still without a key.
+fn shred(directory: &Path, name: &str, id: &str) -> Command {
+    let mut command = command("shred", directory);
+    command.args([name, id]);
+    command
 }
 
 fn succeed(command: &mut Command) {
@@ -78,13 +95,10 @@ fn only_the_streams_that_are_named_are_sealed() {
     assert_eq!(absent(&mut command("tail", directory.path())), expected("sealed"));
     assert_eq!(lines("tail", directory.path(), &["--stream", "demo.climate"]).len(), 62);
     let climate = stream_id(directory.path(), "demo.climate");
-    let shred = |name: &str, id: &str| {
-        let mut command = command("shred", directory.path());
-        with_key(&mut command, &key).args([name, id]);
-        command
-    };
-    assert_refused(&mut shred("demo.climate", &climate), "was never sealed");
-    succeed(&mut shred("demo.notice", &stream_id(directory.path(), "demo.notice")));
+    let shred = |name: &str, id: &str| shred(directory.path(), name, id);
+    assert_refused(with_key(&mut shred("demo.climate", &climate), &key), "was never sealed");
+    let notices = stream_id(directory.path(), "demo.notice");
+    succeed(with_key(&mut shred("demo.notice", &notices), &key));
     assert_eq!(absent(with_key(&mut command("tail", directory.path()), &key)), expected("shredded"));
     assert_eq!(shown(directory.path(), &key), 62);
 }
@@ -117,21 +131,122 @@ fn keys_that_are_given_another_master_key_open_by_that_one_alone() {
 }
 
 #[test]
-fn keys_are_changed_where_there_is_a_store_a_key_and_no_daemon() {
+fn keys_are_changed_where_there_is_a_store_and_its_key() {
     let directory = tempfile::tempdir().unwrap();
     let key = key_file(directory.path(), "7");
-    let shred = || {
-        let mut command = command("shred", directory.path());
-        command.args(["demo.climate", "1"]);
-        command
-    };
+    let shred = || shred(directory.path(), "demo.climate", "1");
     assert_refused(&mut shred(), "no master key");
     assert_refused(with_key(&mut shred(), &key), "check the path");
     assert!(!Daemon::store(directory.path()).join("data.mdb").exists(), "nothing was made");
-    let mut device = SimulatedDevice::start(1, 64, None);
+}
+
+#[test]
+fn a_running_daemon_forgets_a_stream_and_goes_on_taking_in() {
+    let directory = tempfile::tempdir().unwrap();
+    let (key, other) = (key_file(directory.path(), "7"), key_file(directory.path(), "8"));
+    let mut device = SimulatedDevice::start(1, 3_000, None);
+    let mut daemon = Daemon::start_with(&[device.port()], directory.path(), &["--master-key-file", &key]);
+    wait_for_events(directory.path(), 100);
+    let id = stream_id(directory.path(), "demo.climate");
+    let shred = |name: &str| shred(directory.path(), name, &id);
+    assert_refused(&mut shred("demo.climate"), "no master key");
+    assert_refused(with_key(&mut shred("demo.climate"), &other), "another master key");
+    assert_refused(with_key(&mut shred("demo.rain"), &key), "was never sealed");
+    succeed(with_key(&mut shred("demo.climate"), &key));
+    let shredded = |line: &Value| line["absent"] == "shredded";
+    let lines = printed(with_key(&mut command("tail", directory.path()), &key));
+    let places: u64 =
+        lines.iter().filter(|line| shredded(line)).map(|line| line["events"].as_u64().unwrap()).sum();
+    assert!(places >= 98, "{places}");
+
+    let report = device.wait_until_done();
+    assert_eq!(report.dropped, 0);
+    assert!(daemon.stop().success());
+    let lines = printed(with_key(&mut command("tail", directory.path()), &key));
+    let forgotten: u64 =
+        lines.iter().filter(|line| shredded(line)).map(|line| line["events"].as_u64().unwrap()).sum();
+    assert!(forgotten >= places);
+    assert_eq!(forgotten + shown(directory.path(), &key) as u64, report.offered);
+    assert!(lines.last().unwrap()["event"]["nth"] == report.offered - 1, "what came later is sealed anew");
+    assert!(daemon.log().contains("is shredded, as asked"));
+}
+
+#[test]
+fn a_running_daemon_takes_another_master_key_and_goes_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let (old, new) = (key_file(directory.path(), "7"), key_file(directory.path(), "8"));
+    let mut device = SimulatedDevice::start(1, 3_000, None);
+    let mut daemon = Daemon::start_with(&[device.port()], directory.path(), &["--master-key-file", &old]);
+    wait_for_events(directory.path(), 100);
+    let rotate = |new: &str| {
+        let mut command = command("rotate-master", directory.path());
+        with_key(&mut command, &old).args(["--new-master-key-file", new]);
+        command
+    };
+    assert_refused(&mut rotate("/no-such-key"), "give a file that the daemon's user may read");
+    let no_key = directory.path().join("guess");
+    fs::write(&no_key, "guess").unwrap();
+    assert_refused(&mut rotate(no_key.to_str().unwrap()), "64 hexadecimal digits");
+    succeed(&mut rotate(&new));
+    assert_refused(&mut rotate(&new), "another master key");
+    device.wait_until_done();
+    assert!(daemon.stop().success());
+    assert_eq!(shown(directory.path(), &new), 3_000);
+    assert_refused(with_key(&mut command("tail", directory.path()), &old), "another master key");
+}
+
+#[test]
+fn who_connects_and_asks_for_nothing_keeps_nobody_from_asking() {
+    let directory = tempfile::tempdir().unwrap();
+    let key = key_file(directory.path(), "7");
+    let mut device = SimulatedDevice::start(1, 2_000, None);
+    let mut daemon = Daemon::start_with(&[device.port()], directory.path(), &["--master-key-file", &key]);
+    wait_for_events(directory.path(), 100);
+    let socket = Daemon::store(directory.path()).join("varved.socket");
+    assert_eq!(fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o600);
+    let told = |bytes: &[u8]| {
+        let mut stream = UnixStream::connect(&socket).unwrap();
+        // A daemon that has read enough hangs up.
+        let _ = stream.write_all(bytes);
+        let _ = stream.shutdown(Shutdown::Write);
+        let mut reply = String::new();
+        let _ = stream.read_to_string(&mut reply);
+        reply
+    };
+    for noise in [&b""[..], b"\n", b"{\"shred\":", b"{\"shred\":{}}\n", &[b'['; 1 << 20], &[0xff; 1 << 20]] {
+        let reply = told(noise);
+        assert!(reply.is_empty() || reply.contains("cannot read the request"), "{reply}");
+    }
+    let silent = [(); 4].map(|()| UnixStream::connect(&socket).unwrap());
+    succeed(with_key(
+        &mut shred(directory.path(), "demo.notice", &stream_id(directory.path(), "demo.notice")),
+        &key,
+    ));
+    drop(silent);
+    assert_eq!(device.wait_until_done().dropped, 0, "no port waits");
+    assert!(daemon.stop().success());
+    assert!(!socket.exists());
+}
+
+#[test]
+fn the_socket_of_a_killed_daemon_is_in_nobodys_way() {
+    let directory = tempfile::tempdir().unwrap();
+    let key = key_file(directory.path(), "7");
     let args = ["--master-key-file", &key];
+    let mut device = SimulatedDevice::start(1, 64, None);
     let mut daemon = Daemon::start_with(&[device.port()], directory.path(), &args);
     device.wait_until_done();
-    assert_refused(with_key(&mut shred(), &key), "end that process");
+    daemon.kill();
+    assert!(Daemon::store(directory.path()).join("varved.socket").exists());
+    let notices = stream_id(directory.path(), "demo.notice");
+    succeed(with_key(&mut shred(directory.path(), "demo.notice", &notices), &key));
+    assert_eq!(shown(directory.path(), &key), 62);
+
+    let mut daemon = Daemon::start_with(&[device.port()], directory.path(), &args);
+    eventually("a daemon that is asked", || daemon.log().matches("serving").nth(1).map(drop));
+    let climate = stream_id(directory.path(), "demo.climate");
+    succeed(with_key(&mut shred(directory.path(), "demo.climate", &climate), &key));
+    assert!(daemon.log().contains("is shredded, as asked"));
     assert!(daemon.stop().success());
+    assert_eq!(shown(directory.path(), &key), 0);
 }
