@@ -50,8 +50,10 @@ impl Drop for Follower {
     /// Waits for the thread: for a moment, or for as long as it tries to read beside a busy owner, a second.
     fn drop(&mut self) {
         self.is_done.store(true, Ordering::Release);
-        if let Some(thread) = self.thread.take() {
-            thread.thread().unpark();
+        let Some(thread) = self.thread.take() else { return };
+        thread.thread().unpark();
+        // Whom it wakes may drop the last handle on the thread itself, which then ends by itself.
+        if thread.thread().id() != thread::current().id() {
             // Had it panicked, it would have let go all the same.
             let _ = thread.join();
         }
@@ -84,3 +86,46 @@ impl Watch {
 
 /// How often it looks: what a reader beside the owner lags behind at most, about.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::sync::{Mutex, mpsc};
+    use std::task::{Context, Wake};
+
+    use super::*;
+    use crate::store::follow::watcher::WriteWatcher;
+    use crate::{Config, GlobalSequence, Varve};
+
+    /// Drops the follower when it is woken, and tells that it did.
+    struct Dropper {
+        follower: Mutex<Option<Follower>>,
+        dropped: mpsc::Sender<()>,
+    }
+
+    impl Wake for Dropper {
+        fn wake(self: Arc<Self>) {
+            drop(self.follower.lock().unwrap().take());
+            self.dropped.send(()).unwrap();
+        }
+    }
+
+    #[test]
+    fn whoever_is_woken_may_drop_the_last_handle() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(Varve::new(dir.path()).unwrap());
+        let environment = Arc::new(Environment::open_read_only(dir.path(), &Config::default()).unwrap());
+        let mirror = Arc::new(Mirror::open(dir.path(), &environment).unwrap());
+        let watermark = Arc::new(Watermark::new(GlobalSequence(0)));
+        let (dropped, told) = mpsc::channel();
+        let dropper = Arc::new(Dropper { follower: Mutex::default(), dropped });
+        let watcher = WriteWatcher::new(watermark.clone());
+        let mut wait = pin!(watcher.wait_for_global_seq(GlobalSequence(0)));
+        assert!(wait.as_mut().poll(&mut Context::from_waker(&dropper.clone().into())).is_pending());
+        let mut follower = dropper.follower.lock().unwrap();
+        *follower = Some(Follower::new(mirror, environment, watermark));
+        drop(follower);
+        told.recv_timeout(Duration::from_secs(20)).expect("the thread drops what holds it");
+    }
+}
