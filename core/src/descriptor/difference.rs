@@ -29,6 +29,10 @@ pub enum LayoutDifference {
     Type {
         /// The field's name, or its place among the fields of a tuple.
         field: String,
+        /// The type that it has in the events.
+        stored: String,
+        /// The type that it was asked for as. Of one name with the other where what a struct or an enum holds differs.
+        asked: String,
     },
 }
 
@@ -61,7 +65,8 @@ fn check_field(place: usize, stored: Option<&FieldNode>, asked: &FieldNode) -> R
         return Err(LayoutDifference::Name { field: name(), stored: stored.name.clone() });
     }
     if !stored.node.has_layout_of(&asked.node) {
-        return Err(LayoutDifference::Type { field: name() });
+        let (stored, asked) = (stored.node.to_string(), asked.node.to_string());
+        return Err(LayoutDifference::Type { field: name(), stored, asked });
     }
     Ok(())
 }
@@ -111,7 +116,12 @@ impl fmt::Display for LayoutDifference {
             Self::Name { field, stored } => {
                 write!(f, "the stored events have field `{stored}` where `{field}` is asked for")
             }
-            Self::Type { field } => write!(f, "field `{field}` is of another type"),
+            Self::Type { field, stored, asked } if stored == asked => {
+                write!(f, "the stored events have another `{stored}` as field `{field}`")
+            }
+            Self::Type { field, stored, asked } => {
+                write!(f, "the stored events have field `{field}` as `{stored}`, not `{asked}`")
+            }
         }
     }
 }
@@ -147,8 +157,8 @@ mod tests {
         }};
     }
 
-    fn of_other_type(field: &str) -> Result<usize, LayoutDifference> {
-        Err(LayoutDifference::Type { field: field.into() })
+    fn of_other_type(field: &str, stored: &str, asked: &str) -> Result<usize, LayoutDifference> {
+        Err(LayoutDifference::Type { field: field.into(), stored: stored.into(), asked: asked.into() })
     }
 
     #[test]
@@ -163,10 +173,13 @@ mod tests {
         assert_eq!(as_reading!(celsius: f32), Err(LayoutDifference::Missing { field: "mode".into() }));
         let renamed = LayoutDifference::Name { field: "mode".into(), stored: "state".into() };
         assert_eq!(as_reading!(celsius: f32, state: Mode), Err(renamed));
-        assert_eq!(as_reading!(celsius: f32, mode: Option<(u8, [u16; 3])>), of_other_type("mode"));
-        assert_eq!(as_reading!(celsius: f32, mode: Option<(i8, [u16; 2])>), of_other_type("mode"));
-        assert_eq!(as_reading!(celsius: f32, mode: u8), of_other_type("mode"));
-        assert_eq!(as_reading!(celsius: u32, mode: Mode), of_other_type("celsius"));
+        let of_other_mode = |stored| of_other_type("mode", stored, "Option<(u8, [u16; 2])>");
+        let longer = as_reading!(celsius: f32, mode: Option<(u8, [u16; 3])>);
+        assert_eq!(longer, of_other_mode("Option<(u8, [u16; 3])>"));
+        let signed = as_reading!(celsius: f32, mode: Option<(i8, [u16; 2])>);
+        assert_eq!(signed, of_other_mode("Option<(i8, [u16; 2])>"));
+        assert_eq!(as_reading!(celsius: f32, mode: u8), of_other_mode("u8"));
+        assert_eq!(as_reading!(celsius: u32, mode: Mode), of_other_type("celsius", "u32", "f32"));
         assert_eq!(root_len::<u8, Reading>(), Err(LayoutDifference::Shape));
         assert_eq!(root_len::<Reading, u8>(), Err(LayoutDifference::Shape));
     }
@@ -193,7 +206,10 @@ mod tests {
         }
         #[derive(Archive, Serialize, Event)]
         struct Grown(grown::Point);
-        assert_eq!(root_len::<Grown, Asked>(), of_other_type("0"));
+        let grown = root_len::<Grown, Asked>();
+        assert_eq!(grown, of_other_type("0", "Point", "Point"));
+        let text = "the stored events have another `Point` as field `0`";
+        assert_eq!(grown.unwrap_err().to_string(), text);
     }
 
     #[test]
@@ -223,7 +239,10 @@ mod tests {
         #[derive(Archive, Serialize, Event)]
         struct AnotherVariant(Wider, u8);
         assert_eq!(root_len::<Longer, Asked>(), Ok(6));
-        assert_eq!(root_len::<OtherName, Asked>(), of_other_type("0"));
-        assert_eq!(root_len::<AnotherVariant, Asked>(), of_other_type("0"));
+        assert_eq!(root_len::<OtherName, Asked>(), of_other_type("0", "Named", "Busy"));
+        let another = root_len::<AnotherVariant, Asked>();
+        assert_eq!(another, of_other_type("0", "Wider", "Busy"));
+        let text = "the stored events have field `0` as `Wider`, not `Busy`";
+        assert_eq!(another.unwrap_err().to_string(), text);
     }
 }
