@@ -6,7 +6,9 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::Duration;
 
-use varve_core::{Config, GlobalSequence, ReadError, Snapshot, StreamId, StreamSequence, Varve};
+use varve_core::{
+    Config, DeviceId, Event, GlobalSequence, ReadError, Snapshot, StreamId, StreamSequence, Varve,
+};
 
 use crate::second_process::{start, tell, wait_for};
 use crate::{Door, door, new_dir, open, relaxed};
@@ -34,6 +36,12 @@ fn reads(snapshot: &Snapshot) -> Vec<(&'static str, bool)> {
     add("iter_streams", snapshot.iter_streams([("doors", ID)], first).map(drop));
     add("iter_name", snapshot.iter_name("doors", first).map(drop));
     add("iter_between", snapshot.iter_between(0..1).map(drop));
+    add("first_global_seq", snapshot.first_global_seq().map(drop));
+    add("streams", snapshot.streams().map(drop));
+    add("devices", snapshot.devices().map(drop));
+    add("device", snapshot.device(DeviceId(0)).map(drop));
+    add("consumer", snapshot.consumer("upstream").map(drop));
+    add("schema", snapshot.schema(Door::DESCRIPTOR_HASH).map(drop));
     reads
 }
 

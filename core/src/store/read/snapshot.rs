@@ -90,24 +90,42 @@ impl Snapshot {
     }
 
     /// The place of the next event: every event before it is in the snapshot.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::PinnedTooLong`]; [`ReadError::Corrupt`] where the end of the log is damaged.
     pub fn next_global_seq(&self) -> Result<GlobalSequence, ReadError> {
-        self.read.check_age()?;
+        self.check_age()?;
         Ok(self.rows().log_end()?)
     }
 
     /// The events from `from` on, in global order. What was retired of them is told first, as one absence: what is left
     /// begins at [`Snapshot::first_global_seq`].
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::PinnedTooLong`]; [`ReadError::Corrupt`] where the block of the first event is damaged. Of later ones the
+    /// iterator tells.
     pub fn iter_from(&self, from: GlobalSequence) -> Result<GlobalIter<'_>, ReadError> {
         GlobalIter::new(self, from)
     }
 
     /// The events before `before`, or all of them: the last first.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::PinnedTooLong`]; [`ReadError::Corrupt`] where the end of the log is damaged.
     pub fn iter_back(&self, before: Option<GlobalSequence>) -> Result<GlobalIterBack<'_>, ReadError> {
         GlobalIterBack::new(self, before)
     }
 
     /// Every stream, in the order in which they came to be.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::PinnedTooLong`], [`ReadError::Storage`]; the iterator gives [`ReadError::Corrupt`] in the place of a damaged row.
     pub fn streams(&self) -> Result<impl Iterator<Item = Result<StreamInfo, ReadError>> + '_, ReadError> {
+        self.check_age()?;
         let rows = self.rows().all(&self.tables().stream_info)?;
         Ok(rows.map(|row| {
             let (key, value) = row?;
@@ -120,7 +138,12 @@ impl Snapshot {
     }
 
     /// Every device, in the order in which they came to be.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::PinnedTooLong`], [`ReadError::Storage`]; the iterator gives [`ReadError::Corrupt`] in the place of a damaged row.
     pub fn devices(&self) -> Result<impl Iterator<Item = Result<DeviceRecord, ReadError>> + '_, ReadError> {
+        self.check_age()?;
         let rows = self.rows().all(&self.tables().device)?;
         Ok(rows.map(|row| {
             let (key, value) = row?;
@@ -131,7 +154,12 @@ impl Snapshot {
     }
 
     /// One device; `None` before anything of it was stored.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::PinnedTooLong`]; [`ReadError::Corrupt`] where a row of it is damaged.
     pub fn device(&self, device: DeviceId) -> Result<Option<DeviceRecord>, ReadError> {
+        self.check_age()?;
         let tables = self.tables();
         let key = device.0.to_be_bytes();
         let Some(row) = self.rows().get(&tables.device_id, &key)? else { return Ok(None) };
@@ -147,17 +175,28 @@ impl Snapshot {
     ///
     /// # Errors
     ///
-    /// [`ReadError::Corrupt`] where its row is damaged.
+    /// [`ReadError::PinnedTooLong`]; [`ReadError::Corrupt`] where its row is damaged.
     pub fn consumer(&self, name: &str) -> Result<Option<GlobalSequence>, ReadError> {
+        self.check_age()?;
         Ok(consumer::next_of(self.rows(), name)?)
     }
 
     /// The schema of a descriptor; `None` where the store has not its bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::PinnedTooLong`]; [`ReadError::Corrupt`] where a row of it is damaged.
     pub fn schema(&self, hash: DescriptorHash) -> Result<Option<Arc<Schema>>, ReadError> {
+        self.check_age()?;
         match catalog::descriptor_number(self.rows(), hash)? {
             Some(number) => self.schema_of(number),
             None => Ok(None),
         }
+    }
+
+    /// Refuses to be read past the configured limit.
+    pub(in crate::store) fn check_age(&self) -> Result<(), ReadError> {
+        self.read.check_age()
     }
 
     pub(in crate::store) fn tables(&self) -> &Tables {
@@ -180,7 +219,7 @@ impl Snapshot {
 
     /// The number of a stream; `None` where it holds nothing.
     pub(in crate::store) fn stream_number(&self, name: &str, id: StreamId) -> Result<Option<u32>, ReadError> {
-        self.read.check_age()?;
+        self.check_age()?;
         match catalog::name_number(self.rows(), name)? {
             Some(name) => Ok(catalog::stream_number(self.rows(), name, id)?),
             None => Ok(None),
@@ -193,7 +232,7 @@ impl Snapshot {
     ///
     /// [`ReadError::TooManyStreams`] past `max`.
     pub(in crate::store) fn stream_numbers(&self, name: &str, max: usize) -> Result<Vec<u32>, ReadError> {
-        self.read.check_age()?;
+        self.check_age()?;
         let Some(name) = catalog::name_number(self.rows(), name)? else { return Ok(Vec::new()) };
         let table = &self.tables().stream_id;
         let mut numbers = Vec::new();
@@ -219,7 +258,7 @@ impl Snapshot {
         first: GlobalSequence,
         value: &'s [u8],
     ) -> Result<Block<'s>, ReadError> {
-        self.read.check_age()?;
+        self.check_age()?;
         let block = Block::new_trusted(first, value)?;
         if !self.store.verified.contains(first, block.crc()) {
             Block::new_checked(first, value)?;
@@ -238,7 +277,7 @@ impl Snapshot {
         &self,
         global: GlobalSequence,
     ) -> Result<Option<Block<'_>>, ReadError> {
-        self.read.check_age()?;
+        self.check_age()?;
         let block = match self.tail.block_at_or_before(global) {
             Some((first, value)) => Some(Block::new_trusted(first, value)?),
             None => self.stored_block_at_or_before(global)?,
@@ -256,7 +295,7 @@ impl Snapshot {
 
     /// The block that begins at `first` in the tail.
     pub(in crate::store) fn tail_block(&self, first: GlobalSequence) -> Result<Option<Block<'_>>, ReadError> {
-        self.read.check_age()?;
+        self.check_age()?;
         match self.tail.block_at_or_before(first) {
             Some((found, value)) if found == first => Ok(Some(Block::new_trusted(first, value)?)),
             _ => Ok(None),
@@ -269,7 +308,7 @@ impl Snapshot {
         stream: u32,
         seq: StreamSequence,
     ) -> Result<Option<LocatedRun<'_>>, ReadError> {
-        self.read.check_age()?;
+        self.check_age()?;
         if let Some((run, block)) = self.rows().tail_run(stream, seq) {
             return if seq < run.end() { self.tail_run(&run, block).map(Some) } else { Ok(None) };
         }
@@ -283,7 +322,7 @@ impl Snapshot {
         stream: u32,
         seq: StreamSequence,
     ) -> Result<Option<RunIndex>, ReadError> {
-        self.read.check_age()?;
+        self.check_age()?;
         let Some((run, _)) = self.rows().tail_run(stream, seq) else {
             return self.stored_run_index_at(stream, seq);
         };

@@ -58,7 +58,8 @@ impl Snapshot {
     ///
     /// # Errors
     ///
-    /// [`BackupError::Read`] with [`ReadError::Corrupt`] where anything of the store is damaged.
+    /// [`BackupError::Read`] with [`ReadError::Corrupt`] where anything of the store is damaged, and with
+    /// [`ReadError::PinnedTooLong`] where it takes longer than a snapshot may be read; [`BackupError::Io`].
     pub fn back_up(&self, out: impl Write) -> Result<BackupCounts, BackupError> {
         let header = Header {
             incarnation: read_incarnation(self.tables(), self.txn())?,

@@ -160,8 +160,9 @@ impl Snapshot {
     ///
     /// # Errors
     ///
-    /// [`ReadError::Corrupt`] where its row is damaged.
+    /// [`ReadError::PinnedTooLong`]; [`ReadError::Corrupt`] where its row is damaged.
     pub fn first_global_seq(&self) -> Result<GlobalSequence, ReadError> {
+        self.check_age()?;
         Ok(first_retained(self.tables(), self.txn())?)
     }
 }

@@ -55,7 +55,8 @@ pub fn verify(path: impl AsRef<Path>) -> Result<VerifyReport, OpenError> {
 }
 
 impl Snapshot {
-    /// Verifies what the snapshot sees: see [`verify`]. It takes memory for 65,536 lanes of devices, and no more.
+    /// Verifies what the snapshot sees: see [`verify`]. It takes memory for 65,536 lanes of devices, and no more. Where it takes
+    /// longer than a [`Config::pin_limit`](crate::Config::pin_limit), it finds that: open a store that is to be verified without one.
     pub fn verify(&self) -> VerifyReport {
         let mut verification = Verification::new(self);
         verification.check_meta();
