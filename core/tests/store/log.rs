@@ -99,7 +99,7 @@ fn the_stream_decides_how_large_an_event_may_be() {
     );
 }
 
-/// An adapter that takes no odd number.
+/// An adapter that takes no odd number, and panics at 13.
 struct Even;
 
 impl ArchiveWith<u8> for Even {
@@ -113,6 +113,7 @@ impl ArchiveWith<u8> for Even {
 
 impl<S: Fallible<Error: Source> + ?Sized> SerializeWith<u8, S> for Even {
     fn serialize_with(number: &u8, _: &mut S) -> Result<(), S::Error> {
+        assert!(*number != 13, "nobody takes 13");
         if number.is_multiple_of(2) { Ok(()) } else { Err(S::Error::new(std::fmt::Error)) }
     }
 }
@@ -133,6 +134,26 @@ fn a_value_that_its_adapter_refuses_is_not_stored() {
     append.commit().unwrap();
     assert_eq!(pairs.reader().iter_stream(StreamId(0), None).unwrap().collect_bytes().unwrap()[0].1, [4]);
     assert_eq!(varve.next_global_seq().unwrap(), GlobalSequence(1));
+}
+
+#[test]
+fn a_panic_while_an_event_is_archived_stores_nothing_and_leaves_the_store_usable() {
+    let dir = new_dir();
+    let mut varve = open(&dir);
+    let pairs = varve.stream::<Pair, 1>("pairs").unwrap();
+    // So few that the tail would take them, and so many that LMDB would.
+    for evens in [3, 300_000] {
+        let mut pairs = pairs.clone();
+        let append = move || {
+            let events: Vec<_> = (0..evens).map(|_| Pair(2)).chain([Pair(13)]).collect();
+            pairs.append_batch(StreamId(0), &events).map(drop)
+        };
+        assert!(std::thread::spawn(append).join().is_err());
+    }
+    let places = pairs.clone().append(StreamId(0), &Pair(4)).unwrap();
+    assert_eq!(places, (StreamSequence(0), GlobalSequence(0)));
+    drop((pairs, varve));
+    assert_eq!(open(&dir).next_global_seq().unwrap(), GlobalSequence(1));
 }
 
 #[test]
