@@ -22,6 +22,7 @@ mod error;
 mod files;
 mod follow;
 #[cfg(feature = "fuzzing")]
+#[doc(hidden)]
 pub mod fuzzing;
 mod log;
 mod read;

@@ -80,6 +80,10 @@ impl core::error::Error for BatchError {}
 
 impl<'a> Batch<'a> {
     /// Checks `bytes`, which must be one batch and nothing else.
+    ///
+    /// # Errors
+    ///
+    /// [`BatchError`] with the byte at which it is none.
     pub fn new_checked(bytes: &'a [u8]) -> Result<Self, BatchError> {
         let mut input = Input { bytes, at: 0 };
         let shape =

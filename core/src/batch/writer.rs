@@ -114,6 +114,10 @@ impl BatchWriter {
 
     /// Appends one event. `archive` writes it to the front of the room that it is given and returns its length, or
     /// `None` where the room is too small.
+    ///
+    /// # Errors
+    ///
+    /// [`PushError`]; the batch is as it was.
     pub fn try_push(
         &mut self,
         region: &mut [u8],

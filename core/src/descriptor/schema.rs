@@ -28,6 +28,10 @@ pub struct Schema {
 impl Schema {
     /// Parses a descriptor, which must be in its only form and within the limits of
     /// [`descriptor`](crate::descriptor). Takes memory in proportion to `descriptor`'s length.
+    ///
+    /// # Errors
+    ///
+    /// [`DescriptorError`] with the byte at which it is none.
     pub fn parse(descriptor: &[u8]) -> Result<Self, DescriptorError> {
         Parser::parse(descriptor)
     }
@@ -71,6 +75,10 @@ impl Schema {
     }
 
     /// As [`write_json`](Self::write_json), with a choice of how to write integers that JavaScript would round.
+    ///
+    /// # Errors
+    ///
+    /// As [`write_json`](Self::write_json).
     pub fn write_json_with(
         &self,
         archived: &[u8],

@@ -56,7 +56,7 @@ impl Varve {
     ///
     /// # Errors
     ///
-    /// [`OpenError::Owned`] where another handle owns it; [`OpenError::NewerFormat`], [`OpenError::OtherWordSize`]
+    /// [`OpenError::Owned`] where another handle still owns it after half a second; [`OpenError::NewerFormat`], [`OpenError::OtherWordSize`]
     /// and [`OpenError::NotAStore`] where this release cannot read what is there; [`OpenError::NetworkFileSystem`];
     /// [`OpenError::Encrypted`] where streams are sealed; [`OpenError::Corrupt`] and [`OpenError::Storage`] where nothing
     /// can be recovered, which [`salvage`](crate::salvage) may do.
@@ -77,6 +77,10 @@ impl Varve {
     /// let varve = Varve::with_config(dir.path(), config)?;
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Varve::new`]; with the feature `encryption` also `OpenError::Keys`.
     pub fn with_config(path: impl AsRef<Path>, mut config: Config) -> Result<Self, OpenError> {
         let dir = path.as_ref();
         make_directory(dir).map_err(|error| OpenError::Io { path: dir.to_path_buf(), error })?;
@@ -117,6 +121,10 @@ impl Varve {
     }
 
     /// As [`Varve::open_read_only`], with a choice of how; the durability is the owner's.
+    ///
+    /// # Errors
+    ///
+    /// As [`Varve::open_read_only`].
     pub fn open_read_only_with_config(
         path: impl AsRef<Path>,
         config: Config,

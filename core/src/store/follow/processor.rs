@@ -156,6 +156,10 @@ impl<H: EventHandler> Processor<H> {
     }
 
     /// As [`Processor::run`], blocking the thread.
+    ///
+    /// # Errors
+    ///
+    /// As [`Processor::run`].
     #[cfg(feature = "notify")]
     pub fn run_blocking(&mut self) -> Result<std::convert::Infallible, ProcessorError> {
         let watcher = self.view.watcher();

@@ -101,6 +101,10 @@ impl Subscription {
     }
 
     /// As [`Subscription::next_turn`], blocking the thread.
+    ///
+    /// # Errors
+    ///
+    /// As [`Subscription::next_turn`].
     pub fn next_turn_blocking(&mut self) -> Result<Turn<'_>, ReadError> {
         let (snapshot, end) = loop {
             match self.look()? {

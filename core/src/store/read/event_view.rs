@@ -66,11 +66,19 @@ pub struct Origin {
 
 impl<'s> EventView<'s> {
     /// What describes the bytes; `None` where the store has not the descriptor.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Corrupt`] where its row is damaged.
     pub fn schema(&self) -> Result<Option<Arc<Schema>>, ReadError> {
         self.snapshot.schema_of(self.descriptor)
     }
 
     /// The hash of the descriptor that the event came with.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Corrupt`] where its row is damaged.
     pub fn descriptor_hash(&self) -> Result<DescriptorHash, ReadError> {
         Ok(self.snapshot.descriptor_row(self.descriptor)?.hash)
     }
@@ -93,6 +101,10 @@ impl<'s> EventView<'s> {
     }
 
     /// When it happened: by the device's clock where that can be told, or else when the host took it in.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Corrupt`] where a row of the device's clock or of the host's is damaged.
     pub fn time(&self) -> Result<EventTime, ReadError> {
         if let Some((origin, ticks)) = self.origin.as_ref().zip(self.ticks)
             && let Some(time) = self.snapshot.device_time(origin, ticks)?
@@ -103,6 +115,10 @@ impl<'s> EventView<'s> {
     }
 
     /// When the host took it in.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Corrupt`] where the row of the host's clock is damaged.
     pub fn ingest_time(&self) -> Result<EventTime, ReadError> {
         self.snapshot.ingest_time(self.domain, self.ingest_us)
     }
@@ -113,6 +129,10 @@ impl<'s> EventView<'s> {
     }
 
     /// The device that it came from; `None` for an event of this host.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Corrupt`] where the device's row is damaged.
     pub fn origin(&self) -> Result<Option<Origin>, ReadError> {
         let Some(RunOrigin { device, epoch, lane, .. }) = self.origin else { return Ok(None) };
         let device = self.snapshot.device_id(device)?;

@@ -104,6 +104,10 @@ impl GlobalReader {
 
     /// The events from `from` on. What was retired of them is told first, as one absence: what is left begins at
     /// [`Snapshot::first_global_seq`].
+    ///
+    /// # Errors
+    ///
+    /// As [`VarveView::snapshot`](crate::VarveView::snapshot).
     pub fn iter_from(&self, from: GlobalSequence) -> Result<GlobalEvents, ReadError> {
         Ok(GlobalEvents { snapshot: self.snapshot()?, from })
     }
@@ -121,6 +125,10 @@ impl GlobalReader {
 
 impl GlobalEvents {
     /// Iterates over the events, borrowed from the map.
+    ///
+    /// # Errors
+    ///
+    /// As [`Snapshot::iter_from`].
     pub fn iter(&self) -> Result<GlobalIter<'_>, ReadError> {
         self.snapshot.iter_from(self.from)
     }

@@ -157,6 +157,11 @@ impl<T: Event> StreamReader<T> {
 
     /// The events of the stream `id` from `from` on, or from the first that retention left. What was retired behind `from`
     /// is told first, as one absence.
+    ///
+    /// # Errors
+    ///
+    /// As [`VarveView::snapshot`](crate::VarveView::snapshot); [`ReadError::Corrupt`]
+    /// where the index of the stream is damaged.
     pub fn iter_stream(
         &self,
         id: StreamId,

@@ -152,6 +152,11 @@ impl VarveView {
     }
 
     /// The log as it is now.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::TooManyReaders`]; beside an owner in another process [`ReadError::MapGrown`] and
+    /// [`ReadError::Overtaken`]; [`ReadError::Storage`].
     pub fn snapshot(&self) -> Result<Snapshot, ReadError> {
         Snapshot::new(self.store.clone())
     }
@@ -194,6 +199,10 @@ impl VarveView {
     }
 
     /// The place of the next event.
+    ///
+    /// # Errors
+    ///
+    /// As [`VarveView::snapshot`]; [`ReadError::Corrupt`] where the end of the log is damaged.
     pub fn next_global_seq(&self) -> Result<GlobalSequence, ReadError> {
         self.snapshot()?.next_global_seq()
     }
@@ -230,26 +239,46 @@ impl VarveView {
     }
 
     /// Every stream. [`Snapshot::streams`] lists them one by one.
+    ///
+    /// # Errors
+    ///
+    /// As [`VarveView::snapshot`]; [`ReadError::Corrupt`] where a row of them is damaged.
     pub fn streams(&self) -> Result<Vec<StreamInfo>, ReadError> {
         self.snapshot()?.streams()?.collect()
     }
 
     /// Every device. [`Snapshot::devices`] lists them one by one.
+    ///
+    /// # Errors
+    ///
+    /// As [`VarveView::snapshot`]; [`ReadError::Corrupt`] where a row of them is damaged.
     pub fn devices(&self) -> Result<Vec<DeviceRecord>, ReadError> {
         self.snapshot()?.devices()?.collect()
     }
 
     /// One device; `None` before anything of it was stored.
+    ///
+    /// # Errors
+    ///
+    /// As [`VarveView::snapshot`]; [`ReadError::Corrupt`] where a row of it is damaged.
     pub fn device(&self, device: DeviceId) -> Result<Option<DeviceRecord>, ReadError> {
         self.snapshot()?.device(device)
     }
 
     /// The first event that a consumer has yet to see; `None` before it was ever moved.
+    ///
+    /// # Errors
+    ///
+    /// As [`VarveView::snapshot`]; [`ReadError::Corrupt`] where its row is damaged.
     pub fn consumer(&self, name: &str) -> Result<Option<GlobalSequence>, ReadError> {
         self.snapshot()?.consumer(name)
     }
 
     /// The schema of a descriptor; `None` where the store has not its bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`VarveView::snapshot`]; [`ReadError::Corrupt`] where a row of it is damaged.
     pub fn schema(&self, hash: DescriptorHash) -> Result<Option<Arc<Schema>>, ReadError> {
         self.snapshot()?.schema(hash)
     }

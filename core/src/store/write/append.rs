@@ -139,6 +139,36 @@ impl Append {
     /// Whether it follows what is stored is decided inside the commit: a batch that is stored already counts as
     /// duplicates, one that would leave a hole is refused, and neither keeps the rest from being stored.
     ///
+    /// ```
+    /// use varve_core::*;
+    ///
+    /// # let dir = tempfile::tempdir()?;
+    /// // On the device:
+    /// let mut region = [0; 64];
+    /// let mut writer = BatchWriter::new(Lane(0), TimeColumn::None);
+    /// writer.try_push(&mut region, Channel(0), 0, |room| archive_into(&650u16, room).ok())?;
+    /// let sealed = writer.seal(&mut region);
+    ///
+    /// // On the host, twice, since the acknowledgement got lost:
+    /// let varve = Varve::new(dir.path())?;
+    /// let (device, epoch) = (DeviceId(7), Epoch(1));
+    /// let id = StreamId::of_device(device, 0);
+    /// let channels = [StreamBinding { name: "readings", id, descriptor: u16::DESCRIPTOR_HASH }];
+    /// let ingest_us = HostClock.now_us();
+    /// let batch = Batch::new_checked(&region[sealed])?;
+    /// let batch =
+    ///     DeviceBatch { device, epoch, first: DeviceSequence(0), chain: 1, ingest_us, channels: &channels, batch };
+    /// let mut append = varve.begin();
+    /// append.open_epoch(device, epoch)?;
+    /// append.descriptor(u16::DESCRIPTOR)?;
+    /// append.device_batch(batch.clone())?;
+    /// assert_eq!(append.commit()?.events, 1);
+    /// append.device_batch(batch)?;
+    /// let committed = append.commit()?;
+    /// assert_eq!((committed.events, committed.duplicates), (0, 1));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`AppendError::UnboundChannel`], [`AppendError::StreamName`], [`AppendError::Full`].

@@ -45,6 +45,10 @@ impl GlobalReader {
     /// assert_eq!(latest.global_seq, GlobalSequence(2));
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`VarveView::snapshot`](crate::VarveView::snapshot).
     pub fn iter_back(&self, before: Option<GlobalSequence>) -> Result<GlobalEventsBack, ReadError> {
         Ok(GlobalEventsBack { snapshot: self.snapshot()?, before })
     }
@@ -52,6 +56,10 @@ impl GlobalReader {
 
 impl GlobalEventsBack {
     /// Iterates over the events, borrowed from the map.
+    ///
+    /// # Errors
+    ///
+    /// As [`Snapshot::iter_back`](crate::Snapshot::iter_back).
     pub fn iter(&self) -> Result<GlobalIterBack<'_>, ReadError> {
         self.snapshot.iter_back(self.before)
     }

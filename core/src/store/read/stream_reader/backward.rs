@@ -51,6 +51,10 @@ impl<T: Event> StreamReader<T> {
     /// The events of the stream `id` before `before`, or all of them: the last first.
     ///
     /// It costs what [`StreamReader::iter_stream`] costs, and for each run a look-up in the index.
+    ///
+    /// # Errors
+    ///
+    /// As [`StreamReader::iter_stream`].
     pub fn iter_stream_back(
         &self,
         id: StreamId,
