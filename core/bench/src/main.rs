@@ -5,8 +5,9 @@
 //! ```
 //!
 //! Every engine is as durable as every other: a commit is on the disk when it returns. Rounds take the engines in turn,
-//! and the table shows medians; in parentheses, how many times better Varve is. Every read adds up what it finds, and a
-//! sum that differs from what was written ends the run: no engine is fast by doing less.
+//! and the table shows medians; in parentheses, how many times better Varve is. Before each visit of an engine, and before
+//! what it appends at once, the disk takes whatever the file system holds back, so that none pays for what another wrote. Every
+//! read adds up what it finds, and a sum that differs from what was written ends the run: no engine is fast by doing less.
 
 mod aim;
 mod arguments;

@@ -1,5 +1,6 @@
 //! One run of the bench: what was asked for, and the figures so far.
 
+use std::fs::File;
 use std::path::Path;
 use std::time::Instant;
 
@@ -46,6 +47,13 @@ impl Session {
         if memory.is_dir() { new_dir_in(memory) } else { self.new_dir() }
     }
 
+    /// Waits until the disk that is measured has taken all that was written to its file system: what one engine left to be
+    /// written back is not to be counted as another's time.
+    pub(crate) fn settle(&self) {
+        let dir = File::open(&self.arguments.dir).expect("the directory can be read");
+        rustix::fs::syncfs(dir).expect("the disk takes it");
+    }
+
     /// As many events as were asked for.
     pub(crate) fn events<E: Sample>(&self) -> Vec<E> {
         (0..self.arguments.events).map(E::generate).collect()
@@ -67,7 +75,7 @@ impl Session {
     }
 
     /// Takes all contenders through each round, each round in another order, so that a busy moment of the machine meets
-    /// all of them and none is always the first.
+    /// all of them and none is always the first. The disk is [settled](Session::settle) before each visit.
     pub(crate) fn rounds<E: Sample, C: Contends>(
         &mut self,
         what: &str,
@@ -77,6 +85,7 @@ impl Session {
         for round in 1..=self.arguments.rounds {
             for contender in &mut *contenders {
                 eprintln!("{what}, {}: round {round}, {}", E::NAME, contender.name());
+                self.settle();
                 visit(self, contender);
             }
             contenders.rotate_left(1);

@@ -38,6 +38,7 @@ fn append<E: Sample>(session: &mut Session, contender: &Contender<E>, events: &[
     drop((contender.open)(dir.path(), payload));
     let empty = disk_bytes(dir.path());
     let mut engine = (contender.open)(dir.path(), payload);
+    session.settle();
     let (ns, ()) = timed(|| engine.append(0, events));
     assert_eq!(engine.scan(), E::sum(events), "{:?} lost events", contender.name);
     drop(engine);

@@ -99,6 +99,7 @@ fn measure_relaxed<E: Sample>(session: &mut Session) {
     session.rounds::<E, _>(RELAXED.title, &mut contenders, |session, contender| {
         let dir = session.new_dir();
         let mut engine = (contender.open)(dir.path(), (events.len() * E::LEN) as u64);
+        session.settle();
         let (ns, is_able) = timed(|| engine.append_relaxed(&events));
         if is_able {
             assert_eq!(engine.scan(), E::sum(&events), "{:?} lost events", contender.name);
