@@ -424,3 +424,39 @@ pub const APPEND_BYTES_MAX: usize = 16 << 20;
 pub const APPEND_OPERATIONS_MAX: usize = 1 << 16;
 
 const _: () = assert!(EVENT_LEN_MAX <= APPEND_BYTES_MAX);
+
+#[cfg(test)]
+mod tests {
+    use crate::{StreamId, Varve};
+
+    #[test]
+    fn an_append_holds_nothing_of_the_one_whose_memory_it_takes() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut varve = Varve::new(dir.path()).unwrap();
+        let numbers = varve.stream::<u16, 2>("numbers").unwrap();
+        for round in 0..4 {
+            let mut dropped = varve.begin();
+            (0..9).for_each(|id| dropped.event(&numbers, StreamId(id), &1).unwrap());
+            dropped.consumer("watchman", crate::GlobalSequence(0)).unwrap();
+            drop(dropped);
+            let mut append = varve.begin();
+            assert!(append.is_empty() && append.bytes_len() == 0);
+            assert!(append.draft.capacity() > 0, "round {round}: the memory is used again");
+            append.event(&numbers, StreamId(round), &2).unwrap();
+            assert_eq!(append.commit().unwrap().events, 1);
+        }
+        assert_eq!(numbers.reader().iter_stream(StreamId(3), None).unwrap().iter().count(), 1);
+        assert_eq!(varve.next_global_seq().unwrap().0, 4);
+    }
+
+    #[test]
+    fn much_memory_is_given_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut varve = Varve::new(dir.path()).unwrap();
+        let blobs = varve.stream::<Vec<u8>, 60_000>("blobs").unwrap();
+        let mut append = varve.begin();
+        (0..40).for_each(|_| append.event(&blobs, StreamId(0), &vec![1; 50_000]).unwrap());
+        drop(append);
+        assert_eq!(varve.begin().draft.capacity(), 0);
+    }
+}

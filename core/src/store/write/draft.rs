@@ -158,8 +158,9 @@ impl Draft {
         self.streams.truncate(mark.streams);
     }
 
-    /// Forgets everything.
+    /// Forgets everything, and wipes the bytes: those of a stream that is sealed are not to be kept plain.
     pub(super) fn clear(&mut self) {
+        self.bytes.fill(0);
         self.rewind(Mark { operations: 0, bytes: 0, names: 0, bindings: 0, streams: 0 });
         self.streams.clear();
     }
