@@ -1,6 +1,6 @@
 //! The heart of Varve that firmware and gateway share, and behind the feature `store` the event store.
 //!
-//! Both sides share the [`Event`] with its [descriptor](descriptor), the one form in which it is [archived](archive_into), the number spaces
+//! Both sides share the [`Event`] with its [`descriptor`], the one form in which it is [archived](archive_into), the number spaces
 //! ([`GlobalSequence`], [`StreamSequence`], [`DeviceSequence`] and more), and the [`Batch`] that a device seals and the store takes in.
 //!
 //! | feature | what it adds |
