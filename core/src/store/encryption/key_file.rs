@@ -179,6 +179,15 @@ pub(in crate::store) fn entries_of(bytes: &[u8]) -> impl Iterator<Item = (usize,
     used.map(|(slot, bytes)| (slot, bytes.try_into().ok().and_then(Entry::parse)))
 }
 
+/// The entries of the rest of a file that were torn or damaged, byte for byte: [`DAMAGED_MAX`] of them at most.
+pub(super) fn damaged_in(bytes: &[u8]) -> Vec<u8> {
+    let damaged = entries_of(bytes).filter(|(_, entry)| entry.is_none()).map(|(slot, _)| slot * ENTRY_LEN);
+    let kept = damaged
+        .filter_map(|at| bytes.get(at..at + ENTRY_LEN))
+        .filter(|slot| slot.iter().any(|&byte| byte != 0));
+    kept.take(DAMAGED_MAX).flatten().copied().collect()
+}
+
 /// Fills up the last page.
 pub(super) fn fill_page(bytes: &mut Vec<u8>) {
     bytes.resize(bytes.len().next_multiple_of(PAGE_LEN), FILL);
@@ -314,6 +323,9 @@ const VERSION: u16 = 0;
 const IDENTITY_LEN: usize = 40;
 pub(in crate::store) const HEADER_LEN: usize = 128;
 pub(in crate::store) const ENTRY_LEN: usize = 128;
+
+/// How many damaged entries a whole new file takes along.
+pub(super) const DAMAGED_MAX: usize = 1024;
 
 /// What one write to the file begins and ends with: no disk makes garbage of more than what is written.
 pub(in crate::store) const PAGE_LEN: usize = 4096;

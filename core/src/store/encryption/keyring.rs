@@ -10,7 +10,8 @@ use std::{fmt, io, thread};
 
 use super::error::KeysError;
 use super::key_file::{
-    ENTRY_LEN, Entry, EntryKind, FILL, HEADER_LEN, Header, PAGE_LEN, StreamIdentity, entries_of, fill_page,
+    ENTRY_LEN, Entry, EntryKind, FILL, HEADER_LEN, Header, PAGE_LEN, StreamIdentity, damaged_in, entries_of,
+    fill_page,
 };
 use super::master_key::MasterKey;
 use super::replacement::{Replacement, at, discard, exists, is_old_given_up, read, read_from, settle};
@@ -39,6 +40,9 @@ struct State {
     wrapping: Cipher,
     /// The entry of each stream: the last that the file has of it.
     entries: HashMap<StreamIdentity, Entry>,
+    /// The entries that were torn or damaged, as their bytes are. They open nothing, but tell that something is missing:
+    /// whatever file takes this one's place has them too.
+    damaged: Vec<u8>,
     /// Where the next entry stands or will, in bytes from the file's start.
     end: u64,
     /// Entries that were drawn, and are to be stored before anything that they seal.
@@ -142,7 +146,7 @@ impl Keyring {
         state.refuse_if_poisoned()?;
         if state.is_mostly_spare() {
             let (master, kek) = (state.master.clone(), state.kek.copy());
-            let entries = bytes_of(state.entries.values());
+            let entries = state.bytes_with(state.entries.values());
             return state.replace(&self.dir, &master, &kek, &entries);
         }
         at(&self.dir.join(KEYS_FILE), |_| state.append_fresh())
@@ -193,13 +197,14 @@ impl Keyring {
         let shredded = Entry::shredded(entry.suite, stream, end, ring, &wrapping);
         entries.insert(stream, shredded.map_err(KeysError::Random)?);
         let master = state.master.clone();
-        state.replace(&self.dir, &master, &kek, &bytes_of(entries.values()))
+        let bytes = state.bytes_with(entries.values());
+        state.replace(&self.dir, &master, &kek, &bytes)
     }
 
     /// Wraps the key-encryption key by another master key. The one before opens nothing any more.
     pub(in crate::store) fn rotate_master(&self, master: &MasterKey) -> Result<(), KeysError> {
         let mut state = self.lock();
-        let (kek, entries) = (state.kek.copy(), bytes_of(state.entries.values()));
+        let (kek, entries) = (state.kek.copy(), state.bytes_with(state.entries.values()));
         state.replace(&self.dir, master, &kek, &entries)
     }
 
@@ -228,6 +233,7 @@ impl State {
             wrapping: Cipher::new(header.suite, &kek),
             kek,
             entries: HashMap::new(),
+            damaged: damaged_in(&bytes[HEADER_LEN..]),
             end: HEADER_LEN as u64,
             fresh: Vec::new(),
             entries_max: KEYS_MAX,
@@ -381,6 +387,7 @@ impl State {
         (self.master, self.kek) = (master.clone(), kek.copy());
         self.wrapping = Cipher::new(self.header.suite, kek);
         (self.entries, self.opened) = (HashMap::new(), HashMap::new());
+        self.damaged = damaged_in(&bytes[HEADER_LEN..]);
         self.fresh.clear();
         self.end = HEADER_LEN as u64;
         self.take(&bytes[HEADER_LEN..]);
@@ -390,7 +397,15 @@ impl State {
     /// Whether the file is to be made anew, since most of it is room that appends have left.
     fn is_mostly_spare(&self) -> bool {
         let pages = self.end as usize / PAGE_LEN;
-        pages > 2 * (self.entries.len() * ENTRY_LEN).div_ceil(PAGE_LEN) + SPARE_PAGES_MAX
+        let used = self.entries.len() * ENTRY_LEN + self.damaged.len();
+        pages > 2 * used.div_ceil(PAGE_LEN) + SPARE_PAGES_MAX
+    }
+
+    /// Entries as they are stored, behind the damaged ones.
+    fn bytes_with<'e>(&self, entries: impl Iterator<Item = &'e Entry>) -> Vec<u8> {
+        let mut bytes = self.damaged.clone();
+        entries.for_each(|entry| entry.emit(&mut bytes));
+        bytes
     }
 
     /// Refuses keys that are not those of the store's `ring`, if it knows one.
@@ -427,13 +442,6 @@ fn file_of(
     let mut file = [&header.to_bytes(), entries].concat();
     fill_page(&mut file);
     Ok(file)
-}
-
-/// Entries as they are stored.
-fn bytes_of<'e>(entries: impl Iterator<Item = &'e Entry>) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    entries.for_each(|entry| entry.emit(&mut bytes));
-    bytes
 }
 
 fn open_for_writing(path: &Path) -> Result<File, KeysError> {

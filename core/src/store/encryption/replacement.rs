@@ -10,7 +10,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::error::KeysError;
-use super::key_file::{ENTRY_LEN, HEADER_LEN, Header, PAGE_LEN, entries_of};
+use super::key_file::{DAMAGED_MAX, ENTRY_LEN, HEADER_LEN, Header, PAGE_LEN, entries_of};
 use super::keyring::{KEYS_MAX, SPARE_PAGES_MAX};
 use crate::store::sealing::{KEYS_FILE, NEW_KEYS_FILE};
 
@@ -193,4 +193,5 @@ const OWNER_ONLY: u32 = 0o600;
 /// The longest file of keys in bytes: it is written anew before half of it is room that was left.
 const FILE_LEN_MAX: u64 = (4 * KEYS_MAX * ENTRY_LEN) as u64;
 
-const _: () = assert!(FILE_LEN_MAX > 2 * (KEYS_MAX * ENTRY_LEN + SPARE_PAGES_MAX * PAGE_LEN) as u64);
+const _: () =
+    assert!(FILE_LEN_MAX > 2 * ((KEYS_MAX + DAMAGED_MAX) * ENTRY_LEN + SPARE_PAGES_MAX * PAGE_LEN) as u64);

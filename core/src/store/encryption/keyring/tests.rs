@@ -6,6 +6,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::store::encryption::attacker::{all_bytes, attack};
+use crate::store::encryption::key_file::check;
 use crate::store::encryption::suite::TAG_LEN;
 
 const MASTER: [u8; 32] = [0x5a; 32];
@@ -349,6 +350,36 @@ fn a_flipped_bit_costs_one_stream_at_most_and_is_told_where_it_costs_all() {
             "damage is kept, bit {bit}"
         );
     }
+}
+
+/// Whoever verifies the store goes on to hear of it.
+#[test]
+fn a_damaged_entry_stays_as_it_is_in_every_file_to_come() {
+    let (dir, keyring) = with_keys(3);
+    drop(keyring);
+    let path = dir.path().join(KEYS_FILE);
+    let mut file = fs::read(&path).unwrap();
+    let entry = PAGE_LEN + ENTRY_LEN;
+    file[entry + 60] ^= 1;
+    fs::write(&path, &file).unwrap();
+    let damaged = &file[entry..entry + ENTRY_LEN];
+    let check_told = || {
+        let file = fs::read(&path).unwrap();
+        assert!(file.chunks(ENTRY_LEN).any(|slot| slot == damaged));
+        assert_eq!(check(&file).unwrap().len(), 1);
+    };
+    let keyring = open(dir.path()).unwrap();
+    check_told();
+    keyring.rotate_master(&master()).unwrap();
+    check_told();
+    for id in 3..3 * SPARE_PAGES_MAX as u64 {
+        draw(&keyring, "person", StreamId(id), StreamSequence(0));
+        keyring.store_fresh().unwrap();
+    }
+    check_told();
+    keyring.shred("person", StreamId(0), StreamSequence(1)).unwrap();
+    check_told();
+    assert_eq!((key_bytes(&keyring, 0), key_bytes(&keyring, 1)), (Err("shredded"), Err("missing")));
 }
 
 #[test]
