@@ -165,7 +165,39 @@ fn what_the_watermark_counts_is_a_named_absence_though_nothing_else_tells_of_it(
     let mut varve = Varve::with_config(target.path().join("new"), relaxed()).unwrap();
     assert_eq!(absence(varve.global_reader().get(GlobalSequence(2))).reason, AbsenceReason::Quarantined);
     let mut doors = varve.stream::<Door, 64>("doors").unwrap();
-    assert_eq!(doors.append(StreamId(1), &door("Grace")).unwrap().1, GlobalSequence(3));
+    assert_eq!(
+        absence(doors.reader().get_bytes(StreamId(1), StreamSequence(2))).reason,
+        AbsenceReason::Quarantined
+    );
+    assert_eq!(doors.append(StreamId(1), &door("Grace")).unwrap(), (StreamSequence(3), GlobalSequence(3)));
+}
+
+/// A block is lost together with the rows of its runs: nobody can tell whose its events were.
+#[test]
+fn no_stream_takes_a_place_that_a_lost_event_may_have_had() {
+    let dir = filled();
+    let view = Varve::open_read_only(dir.path()).unwrap();
+    let streams = view.streams().unwrap();
+    let end = view.next_global_seq().unwrap().0;
+    drop(view);
+    let last = *blocks(dir.path()).last().unwrap();
+    edit(dir.path(), "stream", |_, value| {
+        if value[..8] == last.to_le_bytes() {
+            value.clear();
+        }
+    });
+    break_everywhere(dir.path(), last);
+    let (report, target) = saved(dir.path());
+    assert!(report.lost_events > 0 && report.places_reserved > 0, "{report}");
+    assert!(report.verification.is_sound(), "{report}");
+    let view = read(&target);
+    assert_eq!(view.next_global_seq().unwrap().0, end + report.places_reserved);
+    for (stream, before) in view.streams().unwrap().iter().zip(&streams) {
+        assert!(
+            stream.name == before.name && stream.next >= before.next,
+            "{stream:?}, and it was {before:?}"
+        );
+    }
 }
 
 /// Damages the data file page by page: whatever is hit, the salvage ends, and what it saves is what was stored.

@@ -34,6 +34,9 @@ pub use report::{SalvageError, SalvageReport};
 /// [`ReadError::Absent`](crate::ReadError::Absent), and where to read on. Blocks are found through LMDB's tree
 /// where that is whole, and in pages that nothing leads to where it is not; the tail's records are read one by one. The
 /// log ends where the watermark says that it did, so that no event to come takes the place of a lost one.
+/// Nor does one in its stream: where nobody can tell whose the lost events were, every stream that may have had them goes on
+/// behind as many places, whose events are lost too. Only of a stream whose rows are all lost, and all of whose events were
+/// retired or are out of the reach of the watermark, nothing is known: it begins anew.
 /// A stream, descriptor or device whose row is lost gets one with a made-up name, so that its events can be read.
 ///
 /// Sealed events stay sealed: the file `keys` of the damaged store opens them, once it is copied into the new one.
@@ -271,8 +274,14 @@ impl Salvage {
         let indexed_end = self.holes.indexed_end(next..next.saturating_add(LOST_EVENTS_MAX));
         let end = indexed_end.unwrap_or(next).max(durable_end);
         self.holes.note_lost(next..end);
+        let reserved = self.holes.reserve(self.references.streams(), end);
         let holes: Vec<_> = self.holes.blocks().collect();
-        holes.iter().try_for_each(|(first, bytes)| self.write_block(&Block::new_checked(*first, bytes)?))
+        holes.iter().try_for_each(|(first, bytes)| self.write_block(&Block::new_checked(*first, bytes)?))?;
+        reserved.iter().try_for_each(|(first, bytes)| {
+            let block = Block::new_checked(*first, bytes)?;
+            self.report.places_reserved += u64::from(block.len());
+            Ok(self.builder.block(&block)?)
+        })
     }
 
     fn write_block(&mut self, block: &Block<'_>) -> Result<(), SalvageError> {

@@ -73,6 +73,43 @@ impl Holes {
         Ok(())
     }
 
+    /// Sees to it that no event to come takes a place of a stream that a lost one may have had: behind all that is known of
+    /// each of `streams`, there are as many such places as events of unknown runs in the holes since. One stream alone has
+    /// them in these holes; for more there is no telling, and they get the blocks that are returned, at the log's `end`.
+    pub(super) fn reserve(
+        &mut self,
+        streams: impl IntoIterator<Item = u32>,
+        end: u64,
+    ) -> Vec<(GlobalSequence, Vec<u8>)> {
+        let room = self.room_from_each();
+        let reserved: Vec<_> = streams
+            .into_iter()
+            .filter_map(|stream| {
+                let (next, since) = self.streams.get(&stream).copied().unwrap_or((0, 0));
+                let (_, &room) = room.range(since..).next().filter(|(_, room)| **room > 0)?;
+                let count = room.min(u32::MAX.into()) as u32;
+                Some((LostRun { stream, first: StreamSequence(next), count }, since))
+            })
+            .collect();
+        match reserved.as_slice() {
+            [(run, since)] => {
+                let lost = run.first.0..run.first.0 + u64::from(run.count);
+                self.fill(run.stream, lost, *since..end);
+                Vec::new()
+            }
+            several => blocks_of(several.iter().map(|(run, _)| *run), end),
+        }
+    }
+
+    /// How many events of unknown runs there are in each hole and those behind it.
+    fn room_from_each(&self) -> BTreeMap<u64, u64> {
+        let rooms = self.holes.iter().rev().scan(0_u64, |sum, (&first, hole)| {
+            *sum = sum.saturating_add(hole.room());
+            Some((first, *sum))
+        });
+        rooms.collect()
+    }
+
     /// The blocks that stand in for what is lost.
     pub(super) fn blocks(&self) -> impl Iterator<Item = (GlobalSequence, Vec<u8>)> {
         self.holes.iter().map(|(&first, hole)| {
@@ -85,7 +122,7 @@ impl Holes {
     fn fill(&mut self, stream: u32, gap: Range<u64>, since: Range<u64>) {
         let mut next = gap.start;
         for hole in self.holes.range_mut(since).map(|(_, hole)| hole) {
-            let room = u64::from(hole.events).saturating_sub(events_of(&hole.runs)).min(gap.end - next);
+            let room = hole.room().min(gap.end - next);
             if room > 0 && hole.runs.len() < LOST_RUNS_MAX {
                 hole.runs.push(LostRun { stream, first: StreamSequence(next), count: room as u32 });
                 next += room;
@@ -97,6 +134,31 @@ impl Holes {
         let end = run.first.0.saturating_add(run.count.into());
         self.streams.insert(run.stream, (end, at));
     }
+}
+
+impl Hole {
+    /// How many of its events are of unknown runs.
+    fn room(&self) -> u64 {
+        u64::from(self.events).saturating_sub(events_of(&self.runs))
+    }
+}
+
+/// Blocks of these runs alone, from `first` on.
+fn blocks_of(runs: impl Iterator<Item = LostRun>, first: u64) -> Vec<(GlobalSequence, Vec<u8>)> {
+    let (mut blocks, mut next, mut block) = (Vec::new(), first, Vec::new());
+    let mut runs = runs.peekable();
+    while let Some(run) = runs.next() {
+        block.push(run);
+        let events = events_of(&block);
+        let has_room = |run: &LostRun| events + u64::from(run.count) <= u32::MAX.into();
+        if block.len() == LOST_RUNS_MAX || !runs.peek().is_some_and(has_room) {
+            let first = GlobalSequence(next);
+            blocks.push((first, quarantined(first, events as u32, &block)));
+            next += events;
+            block.clear();
+        }
+    }
+    blocks
 }
 
 fn events_of(runs: &[LostRun]) -> u64 {
@@ -147,6 +209,59 @@ mod tests {
         note(&mut holes, 30, 5, &[run(2, 9, 5)]);
         let first = vec![run(1, 6, 7), run(2, 4, 3)];
         assert_eq!(told(&holes), [(10, 10, first), (25, 5, vec![run(2, 7, 2)])]);
+    }
+
+    /// The runs of each block, by its first event and how many it has.
+    fn runs_of(blocks: &[(GlobalSequence, Vec<u8>)]) -> Vec<(u64, u32, Vec<LostRun>)> {
+        let of = |(first, bytes): &(GlobalSequence, Vec<u8>)| {
+            let block = Block::new_checked(*first, bytes).unwrap();
+            let lost = |RunIndex { stream, first, count, .. }| LostRun { stream, first, count };
+            (first.0, block.len(), block.index_rows().unwrap().into_iter().map(lost).collect())
+        };
+        blocks.iter().map(of).collect()
+    }
+
+    #[test]
+    fn the_places_of_lost_events_are_those_of_the_one_stream_that_can_have_had_them() {
+        let mut holes = Holes::default();
+        note(&mut holes, 0, 10, &[run(1, 0, 6), run(2, 0, 4)]);
+        holes.note_lost(10..20);
+        note(&mut holes, 20, 5, &[run(1, 16, 5)]);
+        assert_eq!(holes.reserve([1, 2], 25), [], "all of the hole is the first stream's");
+        holes.note_lost(25..28);
+        assert_eq!(holes.reserve([1], 28), []);
+        assert_eq!(told(&holes)[1], (25, 3, vec![run(1, 21, 3)]));
+    }
+
+    #[test]
+    fn places_that_several_streams_can_have_had_stand_behind_the_log() {
+        let mut holes = Holes::default();
+        note(&mut holes, 0, 10, &[run(1, 0, 6), run(2, 0, 4)]);
+        holes.note_lost(10..20);
+        note(&mut holes, 20, 5, &[run(1, 9, 5)]);
+        holes.note_lost(25..28);
+        let reserved = runs_of(&holes.reserve([1, 2, 3], 28));
+        assert_eq!(reserved, [(28, 23, vec![run(1, 14, 3), run(2, 4, 10), run(3, 0, 10)])]);
+    }
+
+    #[test]
+    fn a_block_of_places_has_no_more_than_a_block_may_have() {
+        let mut holes = Holes::default();
+        holes.note_lost(0..2 * u64::from(u32::MAX));
+        let streams = 1 + LOST_RUNS_MAX as u32;
+        let blocks = runs_of(&holes.reserve([1, 2], 7));
+        assert_eq!(
+            blocks,
+            [
+                (7, u32::MAX, vec![run(1, 0, u32::MAX)]),
+                (7 + u64::from(u32::MAX), u32::MAX, vec![run(2, 0, u32::MAX)])
+            ]
+        );
+        let mut holes = Holes::default();
+        holes.note_lost(0..1);
+        let lens: Vec<_> =
+            runs_of(&holes.reserve(0..streams, 1)).iter().map(|(_, events, _)| *events).collect();
+        assert_eq!(lens, [LOST_RUNS_MAX as u32, 1]);
     }
 
     #[test]

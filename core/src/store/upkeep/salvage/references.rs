@@ -54,6 +54,15 @@ impl References {
         self.known.insert(known);
     }
 
+    /// The streams that have a row or events, by their numbers.
+    pub(super) fn streams(&self) -> impl Iterator<Item = u32> {
+        let number = |reference: &Reference| match reference {
+            Reference::Stream(stream) => Some(*stream),
+            _ => None,
+        };
+        self.known.union(&self.needed).filter_map(number)
+    }
+
     /// Notes what a block needs.
     pub(super) fn note_block(&mut self, block: &Block<'_>) -> Result<(), Damage> {
         let streams = block.index_rows()?.into_iter().map(|run| Reference::Stream(run.stream));

@@ -22,6 +22,9 @@ pub struct SalvageReport {
     pub events: u64,
     /// How many events are lost. After the last event that is known of more may be.
     pub lost_events: u64,
+    /// How many places of streams nothing to come takes, since lost events may have had them. They stand behind the log, as
+    /// lost events do.
+    pub places_reserved: u64,
     /// How many rows were saved beside the blocks.
     pub rows: u64,
     /// How many rows were made up in the place of lost ones, or mended.
@@ -48,6 +51,7 @@ impl fmt::Display for SalvageReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{:>12} events saved in {} blocks", self.events, self.blocks)?;
         writeln!(f, "{:>12} events lost", self.lost_events)?;
+        writeln!(f, "{:>12} places of streams that they may have had", self.places_reserved)?;
         writeln!(f, "{:>12} blocks found that nothing led to", self.blocks_found_unlinked)?;
         writeln!(f, "{:>12} rows saved, {} made up", self.rows, self.rows_made_up)?;
         writeln!(f, "{:>12} unreadable pages", self.unreadable_pages)?;
