@@ -133,6 +133,12 @@ fn check_log(log: &Log, snapshot: &Snapshot, lost: &[Range<u64>]) {
         expected
             .retain(|told| !matches!(told, Told::Event(place) if !is_reading(&log.events[*place as usize])));
         assert_eq!(told_of(of_type, |event| event.global_seq), expected, "from {from}");
+        let of_type = snapshot.events_of::<Reading>(GlobalSequence(from));
+        let folded = of_type.fold(Vec::new(), |mut told, event| {
+            told.push(event.map(|event| event.global_seq));
+            told
+        });
+        assert_eq!(told_of(folded.into_iter(), |place| place), expected, "from {from}");
     }
     let all = log.expected(lost, 0, |_| true);
     let backward = told_of(snapshot.iter_back(None).unwrap(), |event| event.global_seq);
@@ -171,6 +177,11 @@ fn check_stream<T: Event>(snapshot: &Snapshot, name: &str, id: StreamId, stored:
     for from in [0, 1.min(end), end / 2, end.saturating_sub(1), end] {
         let forward =
             in_stream(view.iter_from(StreamSequence(from)).map(|event| event.map(|event| event.stream_seq)));
+        let folded = view.iter_from(StreamSequence(from)).fold(Vec::new(), |mut told, event| {
+            told.push(event.map(|event| event.stream_seq));
+            told
+        });
+        assert_eq!(in_stream(folded.into_iter()), forward, "{name} {id} from {from}");
         let (mut next, mut seen) = (from, Vec::new());
         for told in forward {
             next = match told {

@@ -364,6 +364,7 @@ fn damage_is_told_behind_the_events_before_it() {
                 place => assert_eq!((place, is_of_row), (Place::Block(GlobalSequence(first)), false)),
             }
             assert!(events.next().is_none(), "an error ends the iteration");
+            assert_eq!(doors.iter_stream(StreamId(1), None).unwrap().iter().count() as u64, first + 1);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Every event of a type, in whichever stream, in global order.
 
 use std::fmt;
+use std::mem;
 
 use crate::store::error::{Absence, Damage, Place, ReadError};
 use crate::store::log::block::{Block, Pairs, Run};
@@ -106,12 +107,18 @@ impl<'s, T: Event> EventsOf<'s, T> {
     /// The next event, where it follows the one before in its run.
     #[inline]
     fn next_of_stretch(&mut self) -> Option<TypedEvent<'s, T>> {
-        let (archived, bytes) = self.events.next()?;
+        let event = self.events.next()?;
+        Some(self.placed(event))
+    }
+
+    /// An event with its places, behind which the next one is to come.
+    #[inline]
+    fn placed(&mut self, (archived, bytes): (&'s T::Archived, &'s [u8])) -> TypedEvent<'s, T> {
         let StreamRow { name: stream_name, id: stream_id } = self.stream;
         let global_seq = self.next;
         let stream_seq = StreamSequence(global_seq.0.wrapping_add(self.stream_offset));
         self.next = GlobalSequence(global_seq.0 + 1);
-        Some(TypedEvent { global_seq, stream_name, stream_id, stream_seq, archived, bytes })
+        TypedEvent { global_seq, stream_name, stream_id, stream_seq, archived, bytes }
     }
 
     /// Goes to the next stretch of events of the type, and tells whether there is one. Where there is none, and after an
@@ -159,7 +166,7 @@ impl<'s, T: Event> EventsOf<'s, T> {
                     continue;
                 }
                 EventsOfRun::Absent(absence) => {
-                    let first = std::mem::replace(&mut self.next, GlobalSequence(block.next));
+                    let first = mem::replace(&mut self.next, GlobalSequence(block.next));
                     let len = (len - skipped).into();
                     return Err(absence.as_ref().clone().of_stretch(first, place.into(), len).into());
                 }
@@ -239,6 +246,22 @@ where
                 Ok(true) => {}
                 Ok(false) => return None,
                 Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+
+    /// As `next` over and over, but that it knows the stretch of the events to come.
+    #[inline]
+    fn fold<B, F: FnMut(B, Self::Item) -> B>(mut self, init: B, mut f: F) -> B {
+        let mut folded = init;
+        loop {
+            for event in mem::replace(&mut self.events, TypedEvents::none()) {
+                folded = f(folded, Ok(self.placed(event)));
+            }
+            match self.seek() {
+                Ok(true) => {}
+                Ok(false) => return folded,
+                Err(error) => folded = f(folded, Err(error)),
             }
         }
     }

@@ -5,6 +5,7 @@ mod view;
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::mem;
 use std::sync::Arc;
 
 use crate::archive::access_root;
@@ -259,42 +260,49 @@ impl<'s, T: Event> StreamIter<'s, T> {
     /// The next event, where it is another one of the same run and there is nothing to say about it.
     #[inline]
     fn next_of_run(&mut self) -> Option<StreamEvent<'s, T>> {
-        let (archived, bytes) = self.events.next()?;
+        let event = self.events.next()?;
+        Some(self.placed(event))
+    }
+
+    /// An event with its place, behind which the next one is to come.
+    #[inline]
+    fn placed(&mut self, (archived, bytes): (&'s T::Archived, &'s [u8])) -> StreamEvent<'s, T> {
         let stream_seq = self.next;
         self.next = StreamSequence(stream_seq.0 + 1);
-        Some(StreamEvent { stream_seq, archived, bytes })
+        StreamEvent { stream_seq, archived, bytes }
     }
 
-    /// The next event, of the next run, or what is to be said instead.
+    /// Goes to the next run, and tells whether there is one. An error that is no absence ends the iteration.
+    ///
+    /// It is cold for the sake of loops over long runs. What it calls is not, for the sake of short ones.
+    #[cold]
     #[inline(never)]
-    fn next_of_next_run(&mut self) -> Option<Result<StreamEvent<'s, T>, ReadError>> {
-        let event = self.advance();
-        if event.is_err() {
+    fn seek(&mut self) -> Result<bool, ReadError> {
+        let found = self.advance();
+        if found.is_err() {
             self.events = TypedEvents::none();
         }
-        if event.as_ref().is_err_and(|error| !error.is_absence()) {
+        if found.as_ref().is_err_and(|error| !error.is_absence()) {
             self.raw.end();
         }
-        event.transpose()
+        found
     }
 
-    fn advance(&mut self) -> Result<Option<StreamEvent<'s, T>>, ReadError> {
-        loop {
-            if let Some(cursor) = &mut self.raw.run
-                && self.next < cursor.end()
-            {
-                return Err(cursor.damage_at(self.next));
-            }
-            let snapshot = self.raw.snapshot;
-            let Some(cursor) = self.raw.next_cursor()? else { return Ok(None) };
-            let mut run = cursor.typed::<T>(snapshot, &mut self.readability)?;
-            run.validate(snapshot.validated());
-            self.next = StreamSequence(cursor.run.first().0 + cursor.next as u64);
-            self.events = run.iter_from(cursor.next);
-            if let Some(event) = self.next_of_run() {
-                return Ok(Some(event));
-            }
+    /// Goes to the next run, and tells whether there is one.
+    #[inline(never)]
+    fn advance(&mut self) -> Result<bool, ReadError> {
+        if let Some(cursor) = &mut self.raw.run
+            && self.next < cursor.end()
+        {
+            return Err(cursor.damage_at(self.next));
         }
+        let snapshot = self.raw.snapshot;
+        let Some(cursor) = self.raw.next_cursor()? else { return Ok(false) };
+        let mut run = cursor.typed::<T>(snapshot, &mut self.readability)?;
+        run.validate(snapshot.validated());
+        self.next = StreamSequence(cursor.run.first().0 + cursor.next as u64);
+        self.events = run.iter_from(cursor.next);
+        Ok(true)
     }
 }
 
@@ -306,9 +314,31 @@ where
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        match self.next_of_run() {
-            Some(event) => Some(Ok(event)),
-            None => self.next_of_next_run(),
+        loop {
+            if let Some(event) = self.next_of_run() {
+                return Some(Ok(event));
+            }
+            match self.seek() {
+                Ok(true) => {}
+                Ok(false) => return None,
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+
+    /// As `next` over and over, but that it knows the run of the events to come.
+    #[inline]
+    fn fold<B, F: FnMut(B, Self::Item) -> B>(mut self, init: B, mut f: F) -> B {
+        let mut folded = init;
+        loop {
+            for event in mem::replace(&mut self.events, TypedEvents::none()) {
+                folded = f(folded, Ok(self.placed(event)));
+            }
+            match self.seek() {
+                Ok(true) => {}
+                Ok(false) => return folded,
+                Err(error) => folded = f(folded, Err(error)),
+            }
         }
     }
 }
