@@ -305,6 +305,7 @@ fn a_store_that_is_owned_or_is_none_is_not_salvaged() {
     let (dir, target) = (new_dir(), new_dir());
     let new = target.path().join("new");
     assert!(matches!(salvage(dir.path(), &new), Err(SalvageError::Nothing)));
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "what is no store is left as it is");
     assert!(matches!(salvage(dir.path().join("nowhere"), &new), Err(SalvageError::Nothing)));
     let varve = open(&dir);
     let error = salvage(dir.path(), &new).unwrap_err();

@@ -78,6 +78,11 @@ impl Journal {
         Self::open_with(dir, Durability::Durable, OpenOptions::new().read(true))
     }
 
+    /// Whether there is a tail in `dir`, damaged or not.
+    pub(in crate::store) fn is_in(dir: &Path) -> bool {
+        dir.join(FILE_NAME).exists()
+    }
+
     /// What it means that there is no tail where there was one.
     pub(in crate::store) fn missing() -> Damage {
         Damage { place: Place::TailHeader, reason: "the file is missing" }

@@ -55,7 +55,7 @@ pub enum RestoreError {
     Open(OpenError),
 }
 
-/// Makes a new store of a backup in the directory `path`, which must not be there yet, or be empty.
+/// Makes a new store of a backup in the directory `path`, which must not be there yet, or be empty; the one above it must.
 ///
 /// The store has everything of the one that was backed up but its incarnation. It is written beside `path` under
 /// the same name with `.partial` added, and moved there once all of it is on the disk: whoever sees it sees the whole.

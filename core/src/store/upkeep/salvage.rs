@@ -12,6 +12,7 @@ use std::path::Path;
 use crate::GlobalSequence;
 use crate::store::config::Durability;
 use crate::store::files::data_file::{DataTree, ValueAt};
+use crate::store::files::environment::DATA_FILE;
 use crate::store::files::owner_lock::OwnerLock;
 use crate::store::log::block::Block;
 use crate::store::log::format::{FOLDED_KEY, INCARNATION_KEY, RESTORED_FROM_KEY, is_of_this_store};
@@ -28,7 +29,7 @@ use references::References;
 pub use report::{SalvageError, SalvageReport};
 
 /// Makes a new store in `new_path` of everything in the damaged store of `path` that can be read, and tells what could
-/// not. The damaged one is read only, and must have no owner.
+/// not. The damaged one is read only, and must have no owner; `new_path` is as [`restore`](crate::restore) wants it.
 ///
 /// Every event keeps its global sequence and its place in its stream. Where events are lost, reading says
 /// [`ReadError::Absent`](crate::ReadError::Absent), and where to read on. Blocks are found through LMDB's tree
@@ -61,7 +62,8 @@ pub use report::{SalvageError, SalvageReport};
 /// [`SalvageError::Nothing`] where there is nothing of a store.
 pub fn salvage(path: impl AsRef<Path>, new_path: impl AsRef<Path>) -> Result<SalvageReport, SalvageError> {
     let path = path.as_ref();
-    if !path.is_dir() {
+    // Nothing is made where nothing is: not even the owner's lock.
+    if !path.join(DATA_FILE).exists() && !Journal::is_in(path) {
         return Err(SalvageError::Nothing);
     }
     let _owner = OwnerLock::acquire(path)?;
