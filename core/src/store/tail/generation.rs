@@ -320,7 +320,7 @@ fn check_blocks(record: &Record) -> Result<(), Damage> {
 mod tests {
     use super::*;
     use crate::store::log::block::{BlockWriter, EventMeta, RunKey};
-    use crate::store::tail::{RecordHead, RecordSeed, RecordWriter};
+    use crate::store::tail::record::{RecordHead, RecordSeed, RecordWriter};
     use crate::{DeviceSequence, Epoch, Lane};
 
     /// A record whose own checksum holds, of a block of the event `seq` with the byte at `flipped` changed.
