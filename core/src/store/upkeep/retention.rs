@@ -37,7 +37,7 @@ use crate::{GlobalSequence, StreamSequence};
 #[non_exhaustive]
 pub struct RetentionPolicy {
     /// Events that were taken in longer ago are surplus. Where it is not known when that was, as on a host whose
-    /// clock was never set, they are not.
+    /// clock was never set, it was before those behind them.
     pub age_max: Option<Duration>,
     /// While the blocks take more bytes of the data file, the oldest is surplus. The index of the streams, the tail
     /// and what LMDB keeps free are not counted: a quota is.
@@ -265,13 +265,63 @@ fn is_too_old(
     now_utc_us: Option<i64>,
 ) -> Result<bool, RowError> {
     let Some((age_max, now)) = policy.age_max.zip(now_utc_us) else { return Ok(false) };
-    let key = block.domain().to_be_bytes();
+    let Some(latest) = latest_intake(txn, tables, block)? else { return Ok(false) };
+    Ok(i128::from(now) - latest > age_max.as_micros().min(i128::MAX as u128) as i128)
+}
+
+/// When the events of a block had all been taken in, in µs since 1970. Where its own clock was never set, or it stands in
+/// for lost events, that was before the first of those behind it of which it is known.
+fn latest_intake(txn: &RoTxn<'_>, tables: &Tables, block: &Block<'_>) -> Result<Option<i128>, RowError> {
+    let (mut at, mut ingest_us) = (*block, block.ingest_max());
+    loop {
+        if !at.is_quarantined()
+            && let Some(latest) = intake_time(txn, tables, at.domain(), ingest_us)?
+        {
+            return Ok(Some(latest));
+        }
+        let Some(later) = first_of_later_domain(txn, tables, &at)? else { return Ok(None) };
+        (at, ingest_us) = (later, later.ingest_min());
+    }
+}
+
+/// A time of a domain's clock at the latest, in µs since 1970; `None` where that was never set.
+fn intake_time(
+    txn: &RoTxn<'_>,
+    tables: &Tables,
+    domain: u32,
+    ingest_us: u64,
+) -> Result<Option<i128>, RowError> {
+    let key = domain.to_be_bytes();
     let domain = tables.domain.get(txn, &key)?.and_then(Domain::from_row);
     let domain = domain.ok_or_else(|| tables.domain.damage(&key, "it is no clock domain"))?;
-    let latest = domain.time(block.ingest_max().into(), Some(0));
-    let Some(uncertainty_us) = latest.uncertainty_us else { return Ok(false) };
-    let age_us = i128::from(now) - i128::from(latest.utc_us) - i128::from(uncertainty_us);
-    Ok(age_us > age_max.as_micros().min(i128::MAX as u128) as i128)
+    let time = domain.time(ingest_us.into(), Some(0));
+    Ok(time.uncertainty_us.map(|uncertainty_us| i128::from(time.utc_us) + i128::from(uncertainty_us)))
+}
+
+/// The first block behind `block` of a later domain. Each boot has a later one than those before, so that it is found by
+/// halves.
+fn first_of_later_domain<'t>(
+    txn: &'t RoTxn<'_>,
+    tables: &Tables,
+    block: &Block<'_>,
+) -> Result<Option<Block<'t>>, RowError> {
+    let Some((key, value)) = tables.block.last(txn)? else { return Ok(None) };
+    let mut found = block_of(tables, key, value)?;
+    if found.domain() <= block.domain() {
+        return Ok(None);
+    }
+    let mut next = block.end()?.0;
+    while next < found.first().0 {
+        let middle = next.midpoint(found.first().0);
+        let Some((key, value)) = tables.block.at_or_before(txn, &middle.to_be_bytes())? else { break };
+        let at = block_of(tables, key, value)?;
+        if at.domain() > block.domain() {
+            found = at;
+        } else {
+            next = at.end()?.0.max(middle.saturating_add(1));
+        }
+    }
+    Ok(Some(found))
 }
 
 fn exceeds(limit: Option<u64>, len: u64) -> bool {

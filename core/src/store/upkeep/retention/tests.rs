@@ -11,6 +11,8 @@ struct Log {
     environment: Environment,
     /// The next sequence of each stream.
     next: [u64; 3],
+    /// The clock domain of the next block.
+    domain: u32,
     _dir: tempfile::TempDir,
 }
 
@@ -21,21 +23,26 @@ impl Log {
         let config = Config { durability: Durability::Relaxed, ..Config::default() };
         let owner = OwnerLock::acquire(dir.path()).unwrap();
         let environment = Environment::open(dir.path(), &config, owner).unwrap();
-        let mut log = Self { environment, next: [0; 3], _dir: dir };
-        let domain = Domain { boot_id: [1; 16], utc_offset_us: UTC_OFFSET_US, uncertainty_us: 0 };
-        log.set(|tables, txn| tables.domain.put(txn, &1u32.to_be_bytes(), &domain.to_row()).unwrap());
+        let mut log = Self { environment, next: [0; 3], domain: 1, _dir: dir };
+        log.set_clock(1, 0);
         (0..blocks).for_each(|block| log.append(if of_stream_2.contains(&block) { 2 } else { 1 }));
         log
     }
 
     fn append(&mut self, stream: u32) {
         let block = self.next.iter().sum::<u64>() / 10;
-        let (key, bytes, rows) = ten_events(block, stream, self.next[stream as usize]);
+        let (key, bytes, rows) = ten_events(block, self.domain, stream, self.next[stream as usize]);
         self.next[stream as usize] += 10;
         self.set(|tables, txn| {
             tables.block.append(txn, &key, &bytes).unwrap();
             rows.iter().for_each(|row| tables.stream.put(txn, &row.key(), &row.value()).unwrap());
         });
+    }
+
+    /// Lets a domain's clock be off by so much.
+    fn set_clock(&self, domain: u32, uncertainty_us: u64) {
+        let row = Domain { boot_id: [1; 16], utc_offset_us: UTC_OFFSET_US, uncertainty_us }.to_row();
+        self.set(|tables, txn| tables.domain.put(txn, &domain.to_be_bytes(), &row).unwrap());
     }
 
     fn retire(&self, policy: &RetentionPolicy, now_s: i64) -> Result<Step, RowError> {
@@ -67,10 +74,10 @@ impl Log {
     }
 }
 
-fn ten_events(block: u64, stream: u32, next: u64) -> (Vec<u8>, Vec<u8>, Vec<RunIndex>) {
+fn ten_events(block: u64, domain: u32, stream: u32, next: u64) -> (Vec<u8>, Vec<u8>, Vec<RunIndex>) {
     let mut writer = BlockWriter::new();
     let first = GlobalSequence(block * 10);
-    writer.begin(first, 1);
+    writer.begin(first, domain);
     let key = RunKey {
         stream,
         descriptor: 1,
@@ -180,14 +187,36 @@ fn what_was_taken_in_too_long_ago_goes_and_only_where_that_is_known() {
     assert_eq!(log.retire(&policy, 10).unwrap().retired.blocks, 0);
     assert_eq!(log.retire(&policy, 12).unwrap().retired.blocks, 2, "blocks of the seconds 0 and 1");
     let log = Log::of(5, &[]);
-    log.set(|tables, txn| {
-        let unset = Domain { boot_id: [1; 16], utc_offset_us: UTC_OFFSET_US, uncertainty_us: u64::MAX };
-        tables.domain.put(txn, &1u32.to_be_bytes(), &unset.to_row()).unwrap();
-    });
+    log.set_clock(1, u64::MAX);
     assert_eq!(log.retire(&policy, 1_000_000).unwrap().retired.blocks, 0);
     let mut txn = log.environment.write().unwrap();
     let step = retire(&mut txn, log.environment.tables(), &policy, None).unwrap();
     assert_eq!(step.retired.blocks, 0, "nobody knows what time it is");
+}
+
+#[test]
+fn what_a_clock_that_was_never_set_took_in_is_older_than_what_follows() {
+    let policy = RetentionPolicy { age_max: Some(Duration::from_secs(10)), ..RetentionPolicy::default() };
+    for lost in [false, true] {
+        // Two blocks of a clock that was never set, 20 of another, 3 of one that was.
+        let mut log = Log::of(2, &[]);
+        for (domain, uncertainty_us, blocks) in [(1, u64::MAX, 0), (2, u64::MAX, 20), (3, 0, 3)] {
+            log.domain = domain;
+            log.set_clock(domain, uncertainty_us);
+            (0..blocks).for_each(|_| log.append(1));
+        }
+        if lost {
+            let stand_in = crate::store::log::block::quarantined(GlobalSequence(0), 10, &[]);
+            log.set(|tables, txn| tables.block.put(txn, &0u64.to_be_bytes(), &stand_in).unwrap());
+        }
+        assert_eq!(
+            log.retire(&policy, 22 + 10).unwrap().retired.blocks,
+            0,
+            "the second 22 is the first known"
+        );
+        let step = log.retire(&policy, 22 + 11).unwrap();
+        assert_eq!((step.retired.blocks, step.is_done), (23, true), "{lost}");
+    }
 }
 
 #[test]
