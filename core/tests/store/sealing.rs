@@ -8,13 +8,14 @@ use std::path::Path;
 use tempfile::TempDir;
 use varve_core::{
     Absence, AbsenceReason, AppendError, Config, Damage, Encryption, Epoch, Event, GlobalSequence, KeysError,
-    MasterKey, OpenError, Place, ReadError, SNAPSHOT_OPENED_LEN_MAX, SealedStreams, StreamId, StreamSequence,
-    Suite, TimeColumn, Varve,
+    MasterKey, OpenError, Place, QUOTA_MIN, ReadError, SNAPSHOT_OPENED_LEN_MAX, SealedStreams, StreamId,
+    StreamSequence, Suite, TAIL_LEN_MIN, TimeColumn, Varve,
 };
 
 use crate::second_process::{start, tell, wait_for};
 use crate::{
-    DEVICE, Door, LANE, Reading, absence, archived, binding, device_batch, door, new_dir, reading, relaxed,
+    DEVICE, Door, LANE, Reading, absence, archived, binding, device_batch, door, new_dir, new_dir_in_memory,
+    reading, relaxed,
 };
 
 const MASTER: [u8; 32] = [0x42; 32];
@@ -62,6 +63,28 @@ fn append_marked(varve: &mut Varve, n: usize) {
 fn whos(varve: &Varve, id: u64) -> Vec<String> {
     let events = varve.stream_reader::<Door>("doors").unwrap().iter_stream(StreamId(id), None).unwrap();
     events.iter().map(|event| event.unwrap().archived.who.as_str().into()).collect()
+}
+
+/// Each stream has an entry in the file of keys, which takes part of the quota like any other.
+#[test]
+fn the_keys_of_many_streams_do_not_take_the_files_past_the_quota() {
+    let dir = new_dir_in_memory();
+    let mut config = all_sealed();
+    config.tail_len = TAIL_LEN_MIN;
+    config.quota = Some(QUOTA_MIN + (2 << 20));
+    let mut varve = Varve::with_config(dir.path(), config).unwrap();
+    let readings = varve.stream::<Reading, 32>("climate").unwrap();
+    let error = (0..1_000).find_map(|round| {
+        let mut append = varve.begin();
+        for id in round * 200..(round + 1) * 200 {
+            append.event(&readings, StreamId(id), &reading(id)).unwrap();
+        }
+        append.commit().err()
+    });
+    assert!(matches!(error, Some(AppendError::QuotaExceeded { .. })), "{error:?}");
+    let files = fs::read_dir(dir.path()).unwrap().map(|file| file.unwrap().metadata().unwrap().len());
+    assert!(files.sum::<u64>() <= QUOTA_MIN + (2 << 20));
+    varve.shred("climate", StreamId(0)).unwrap();
 }
 
 #[test]

@@ -77,7 +77,7 @@ impl Environment {
         };
         let tables = tables.complete(&env)?;
         let quota = Quota::new(config);
-        quota.note(&tables, &*env.read_txn()?)?;
+        quota.note(dir, &tables, &*env.read_txn()?)?;
         Ok(Self {
             env,
             tables,
@@ -157,7 +157,7 @@ impl Environment {
     /// Where it fails, the disk counts as it was, and the commit may be repeated: nothing names the pages that were
     /// written, and LMDB writes every one of them anew, whatever the system has dropped of them.
     pub(in crate::store) fn commit(&self, txn: RwTxn<'_>) -> Result<(), heed::Error> {
-        self.quota.note(&self.tables, &txn)?;
+        self.quota.note(&self.dir, &self.tables, &txn)?;
         match txn.commit() {
             // LMDB says so too where the system took but a part of its pages, as it does when the disk is full.
             Err(heed::Error::Io(error)) if error.raw_os_error() == Some(EIO) => {

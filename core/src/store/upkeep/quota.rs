@@ -1,5 +1,7 @@
 //! The quota: how much of the disk a store may take, and what of that is kept free to fold the tail and to retire events.
 
+use std::fs;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use heed::RoTxn;
@@ -7,10 +9,11 @@ use heed::RoTxn;
 use crate::store::config::{Config, MAP_SIZE_MAX, MAP_SIZE_MIN, TAIL_LEN_MAX, TAIL_LEN_MIN};
 use crate::store::error::AppendError;
 use crate::store::log::tables::Tables;
+use crate::store::sealing::KEYS_FILE;
 
 /// How far the data file may grow, and how much of it is in use.
 ///
-/// Two limits hold. Events are refused while what is in use, the tail that is yet to be folded and a headroom exceed
+/// Two limits hold. Events are refused while what is in use, the tail that is yet to be folded, the keys and a headroom exceed
 /// the quota; what a large append brings counts as in use. So there is room to fold, to move cursors and to retire. And
 /// the map ends at the quota, so that pages that a reader keeps from being used again do not take the file beyond it:
 /// then folds wait, and once the tail is full appends do, until the reader ends.
@@ -22,6 +25,8 @@ pub(in crate::store) struct Quota {
     tail_len: u64,
     /// How many bytes of the data file the tables take, since the last commit to it.
     in_use: AtomicU64,
+    /// How many the file of keys had then.
+    keys_len: AtomicU64,
 }
 
 impl Quota {
@@ -31,6 +36,7 @@ impl Quota {
             bytes: config.quota.map(|quota| quota.max(quota_min(config.tail_len))),
             tail_len: config.tail_len,
             in_use: AtomicU64::new(0),
+            keys_len: AtomicU64::new(0),
         }
     }
 
@@ -47,9 +53,11 @@ impl Quota {
         usize::try_from(left).unwrap_or(MAP_SIZE_MAX).clamp(MAP_SIZE_MIN, MAP_SIZE_MAX)
     }
 
-    /// Notes what the tables take, as a transaction sees or leaves them.
-    pub(in crate::store) fn note(&self, tables: &Tables, txn: &RoTxn<'_>) -> heed::Result<()> {
+    /// Notes what the tables take, as a transaction sees or leaves them, and what the keys of the store `dir` do.
+    pub(in crate::store) fn note(&self, dir: &Path, tables: &Tables, txn: &RoTxn<'_>) -> heed::Result<()> {
         if self.bytes.is_some() {
+            let keys_len = fs::metadata(dir.join(KEYS_FILE)).map_or(0, |keys| keys.len());
+            self.keys_len.store(keys_len, Ordering::Relaxed);
             self.in_use.store(tables.len_on_disk(txn)?, Ordering::Relaxed);
         }
         Ok(())
@@ -86,9 +94,10 @@ impl Quota {
         self.used_with(self.in_use.load(Ordering::Relaxed))
     }
 
-    /// What is in use, what the tail takes here and in the data file once it is folded, and the headroom.
+    /// What is in use, what the tail takes here and in the data file once it is folded, the keys and the file that takes
+    /// their place to shred a stream, and the headroom.
     fn used_with(&self, in_use: u64) -> u64 {
-        in_use + 2 * self.tail_len + HEADROOM + OTHER_FILES_LEN
+        in_use + 2 * (self.tail_len + self.keys_len.load(Ordering::Relaxed)) + HEADROOM + OTHER_FILES_LEN
     }
 }
 
