@@ -9,8 +9,8 @@ use varve_core::{
 };
 
 use crate::damage::{edit, remove_table, with_a_damaged_last_record};
-use crate::whole::{Whole, blocks, filled};
-use crate::{Door, Reading, absence, door, new_dir, open, reading, relaxed};
+use crate::whole::{Whole, blocks, fill, filled};
+use crate::{Door, Reading, absence, door, new_dir, new_dir_in_memory, open, reading, relaxed};
 
 /// Salvages into a directory of its own.
 pub(crate) fn saved(dir: &Path) -> (SalvageReport, tempfile::TempDir) {
@@ -51,6 +51,21 @@ fn a_data_file_that_the_system_cannot_read_is_not_taken_for_an_empty_one() {
     let error = salvage(dir.path(), target.path().join("new")).unwrap_err();
     assert!(matches!(error, SalvageError::Io(_)), "{error}");
     assert_eq!(fs::read_dir(target.path()).unwrap().count(), 0, "nothing is left behind");
+}
+
+/// Few of its bytes are on the disk: a file may be far longer than memory is.
+#[test]
+fn a_data_file_that_claims_any_length_is_read_where_the_tree_leads() {
+    let dir = new_dir_in_memory();
+    let mut varve = open(&dir);
+    let events = fill(&mut varve);
+    drop(varve);
+    let data = fs::OpenOptions::new().write(true).open(dir.path().join("data.mdb")).unwrap();
+    // Not every file system has files so long.
+    let is_long = [1 << 62, 1 << 43].into_iter().any(|len| data.set_len(len).is_ok());
+    assert!(is_long);
+    let (report, _target) = saved(dir.path());
+    assert_eq!((report.events, report.lost_events, report.unreadable_pages), (events, 0, 0));
 }
 
 #[test]

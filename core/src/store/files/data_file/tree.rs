@@ -9,7 +9,7 @@
 //! overflow  the head of a page, then the value through as many pages as it takes
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -123,7 +123,8 @@ impl DataTree {
     }
 
     /// Visits every node of the leaves below `root`, and tells how many pages are not what they should be. Each page is
-    /// read once, so that no circle of pages goes on for ever.
+    /// read once, so that no circle of pages goes on for ever. It remembers those that a page names, however long the
+    /// file says that it is.
     fn walk<E: From<io::Error>>(
         &self,
         root: u64,
@@ -133,18 +134,23 @@ impl DataTree {
             return Ok(0);
         }
         let mut unreadable = 0;
-        let mut seen = vec![false; self.pages as usize];
         let mut page = vec![0; self.page_len];
-        let mut to_read = vec![root];
+        let (mut seen, mut to_read) = (HashSet::from([root]), vec![root]);
         while let Some(number) = to_read.pop() {
-            let is_new = seen.get_mut(number as usize).is_some_and(|seen| !std::mem::replace(seen, true));
-            if !is_new || !self.read_page(number, &mut page)? {
+            if number >= self.pages || !self.read_page(number, &mut page)? {
                 unreadable += 1;
                 continue;
             }
             let parsed = Page { bytes: &page, number };
             match parsed.flags() {
-                FLAG_BRANCH => to_read.extend(parsed.nodes().rev().filter_map(|node| parsed.child(node))),
+                FLAG_BRANCH => {
+                    for child in parsed.nodes().rev().filter_map(|node| parsed.child(node)) {
+                        match child < self.pages && seen.insert(child) {
+                            true => to_read.push(child),
+                            false => unreadable += 1,
+                        }
+                    }
+                }
                 FLAG_LEAF => {
                     for node in parsed.nodes() {
                         match parsed.leaf_node(node, self.page_len) {
