@@ -174,8 +174,11 @@ fn the_account_of_every_device_is_closed() {
     check(&after("clock", |_, value| value.truncate(4)), "table clock", "it maps no ticks");
     check(&after("cursor", without_first()), "block", "a run's lane has no cursor");
     let lost_more = |_: &[u8], value: &mut Vec<u8>| value[12] += 1;
+    // All that the number space has.
+    let lost_all = |_: &[u8], value: &mut Vec<u8>| value[..28].fill(0xff);
     let reason = "the events stored and those in gaps are not what it has passed";
     check(&after("cursor", lost_more), "table cursor", reason);
+    check(&after("cursor", lost_all), "table cursor", reason);
     let unheard = |_: &[u8], value: &mut Vec<u8>| value[20] = 0;
     check(&after("cursor", unheard), "table cursor", "more is stored than was ever heard of");
     let behind = |_: &[u8], value: &mut Vec<u8>| value[0] = 4;

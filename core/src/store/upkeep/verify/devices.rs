@@ -61,7 +61,7 @@ impl Verification<'_> {
         }
         let Some(lanes) = &self.lanes else { return Ok(()) };
         let stored = lanes.get(&lane).copied().unwrap_or(0);
-        if stored + record.gap_total == record.next.0 {
+        if stored.checked_add(record.gap_total) == Some(record.next.0) {
             Ok(())
         } else {
             Err("the events stored and those in gaps are not what it has passed")
