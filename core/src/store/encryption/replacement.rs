@@ -122,7 +122,7 @@ pub(super) fn is_old_given_up(dir: &Path) -> Result<bool, KeysError> {
 }
 
 /// Takes back a replacement that has not touched the old file: what it wrote is overwritten as well, since it holds the
-/// keys of streams that may yet be shredded.
+/// keys of streams that may yet be shredded. A name that a power cut brings back is that of zeros, and goes again.
 pub(super) fn discard(dir: &Path) -> Result<(), KeysError> {
     let new = dir.join(NEW_KEYS_FILE);
     if !exists(&new)? {
@@ -130,8 +130,7 @@ pub(super) fn discard(dir: &Path) -> Result<(), KeysError> {
     }
     at(&new, overwrite)?;
     at(&new, sync)?;
-    at(&new, |path| fs::remove_file(path))?;
-    at(dir, sync)
+    at(&new, |path| fs::remove_file(path))
 }
 
 /// The content of a file of keys, which is no longer than the largest.
