@@ -1,5 +1,6 @@
 //! A disk that keeps what was flushed, and of the rest what it likes.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io;
@@ -146,6 +147,31 @@ impl Disk {
         }
     }
 
+    /// The disk after a power cut now of which it kept nothing but what is certain.
+    pub fn certain(&self) -> Self {
+        let names = self.stable_names.clone();
+        Self {
+            inodes: self.inodes.iter().map(Inode::certain).collect(),
+            stable_names: names.clone(),
+            names,
+            ignores_flushes: self.ignores_flushes,
+            ..Self::default()
+        }
+    }
+
+    /// As [`Disk::certain`], but for the first sector of the last write that is not certain: it was under way, and is garbage.
+    pub fn certain_but_torn(&self, random: &mut Rng) -> Self {
+        let mut cut = self.certain();
+        let under_way = self.inodes.iter().enumerate().flat_map(|(at, inode)| {
+            let last = |versions: &[Version<_>]| versions.last().map(|version| version.operation);
+            inode.pending.iter().map(move |(&sector, versions)| (last(versions), Reverse(sector), at))
+        });
+        if let Some((_, Reverse(sector), inode)) = under_way.max() {
+            cut.inodes[inode].make_garbage(sector, random);
+        }
+        cut
+    }
+
     /// The bytes of each file, as a program reads them now.
     pub fn files(&self) -> impl Iterator<Item = (&Path, &[u8])> {
         self.names.iter().map(|(name, &inode)| (name.as_path(), self.inodes[inode].visible.as_slice()))
@@ -217,12 +243,8 @@ impl Disk {
             .flat_map(|(at, inode)| inode.pending.keys().map(move |&sector| (at, sector)))
             .collect();
         let Some(&(inode, sector)) = random.choice(&under_way) else { return };
-        let start = sector as usize * SECTOR_LEN;
-        let inode = &mut cut[inode];
-        let end = (start + SECTOR_LEN).min(inode.visible.len());
-        if random.bool() && start < end {
-            random.fill(&mut inode.visible[start..end]);
-            inode.stable.clone_from(&inode.visible);
+        if random.bool() {
+            cut[inode].make_garbage(sector, random);
         }
     }
 }
@@ -274,6 +296,21 @@ impl Inode {
     fn give_up(&mut self) {
         let versions = self.pending.values_mut().flatten();
         versions.for_each(|version| version.is_given_up = true);
+    }
+
+    /// Fills a sector with garbage, as far as the file reaches.
+    fn make_garbage(&mut self, sector: u64, random: &mut Rng) {
+        let start = sector as usize * SECTOR_LEN;
+        let end = (start + SECTOR_LEN).min(self.visible.len());
+        if start < end {
+            random.fill(&mut self.visible[start..end]);
+            self.stable.clone_from(&self.visible);
+        }
+    }
+
+    /// The file without the versions that may not be on the disk yet.
+    fn certain(&self) -> Self {
+        Self { visible: self.stable.clone(), stable: self.stable.clone(), ..Self::default() }
     }
 
     /// The file with each version kept with the probability `kept`, unless a later one is.

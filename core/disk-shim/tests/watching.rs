@@ -213,6 +213,10 @@ fn a_power_cut_keeps_what_was_flushed_and_may_lose_the_rest() {
     for expected in [vec![1; 1024], [[1; 512], [2; 512]].concat(), [[1; 512], [2; 512], [2; 512]].concat()] {
         assert!(outcomes.contains(&Some(expected)));
     }
+    let bytes_of = |disk: Disk| disk.files().next().map(|(_, bytes)| bytes.to_vec()).unwrap();
+    assert_eq!(bytes_of(disk.certain()), vec![1; 1024]);
+    let torn = bytes_of(disk.certain_but_torn(&mut Rng::with_seed(0)));
+    assert!(torn[..512] == [1; 512] && torn[512..] != [1; 512] && torn[512..] != [2; 512]);
     let is_garbage = |sector: &[u8]| ![[0; 512], [1; 512], [2; 512]].iter().any(|whole| sector == whole);
     assert!(outcomes.iter().flatten().any(|bytes| bytes.chunks(512).any(is_garbage)));
     file.sync_data().unwrap();

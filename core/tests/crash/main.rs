@@ -16,6 +16,7 @@ mod lineage;
 mod marks;
 mod power_cuts;
 mod restoring;
+mod steps;
 mod surveyor;
 mod upkeep;
 mod workload;

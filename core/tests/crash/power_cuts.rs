@@ -1,9 +1,12 @@
 //! Power cuts at random moments: whatever the disk kept of what was not flushed, the store holds what it acknowledged.
 
+use std::path::Path;
+
 use fastrand::Rng;
 use varve_disk_shim::{Disk, Operation, Watch};
 
 use crate::boot::start_anew;
+use crate::contents::Contents;
 use crate::history::{Commit, History, Progress};
 use crate::lineage::{IMAGES_PER_LIFE, LIVES};
 use crate::marks::{Mark, Tally};
@@ -53,7 +56,7 @@ pub(crate) fn check(
     let mut disk = image.clone();
     start_anew(&mut disk);
     let mut after = history.clone();
-    let Checked { operations, place } = check_image(&disk, &mut after, progress)?;
+    let Served { operations, place } = serve(&disk, &mut after, progress, draw_any)?;
     disk.begin_recording();
     let places = [place];
     let (mut history, mut tally) = (history, Tally::new(&places, progress));
@@ -68,18 +71,23 @@ pub(crate) fn check(
     let (mut cut, mut history) = (disk.power_cut(random), history.clone());
     start_anew(&mut cut);
     let again = |reason| format!("and once more with {:?}: {reason}", tally.progress());
-    check_image(&cut, &mut history, tally.progress()).map(drop).map_err(again)
+    serve(&cut, &mut history, tally.progress(), draw_any).map(drop).map_err(again)
 }
 
 /// What was done to an image until it was closed.
-struct Checked {
-    operations: Vec<Operation>,
+pub(crate) struct Served {
+    pub(crate) operations: Vec<Operation>,
     /// The place of the commit in the history.
-    place: usize,
+    pub(crate) place: usize,
 }
 
-/// Opens an image, commits, and opens it once more.
-fn check_image(image: &Disk, history: &mut History, progress: Progress) -> Result<Checked, String> {
+/// Opens an image, makes the commit that `draw` gives, and opens it once more.
+pub(crate) fn serve(
+    image: &Disk,
+    history: &mut History,
+    progress: Progress,
+    draw: impl FnOnce(&mut Rng, &Contents, &Path) -> Commit,
+) -> Result<Served, String> {
     if history.destroyed(progress).any(|destroyed| image.holds(destroyed)) {
         return Err("a key that was destroyed is there".into());
     }
@@ -100,10 +108,7 @@ fn check_image(image: &Disk, history: &mut History, progress: Progress) -> Resul
     let mut varve = history.open(dir, progress)?;
     let place = history.len();
     watch.mark(Mark::Settled(place).number());
-    let commit = match random.u8(..4) {
-        0 => Commit::draw_upkeep(&mut random, history.contents(), dir),
-        _ => Commit::draw(&mut random, history.contents()),
-    };
+    let commit = draw(&mut random, history.contents(), dir);
     watch.mark(Mark::Begun(0).number());
     let first = history.begin(commit).perform(&mut varve);
     if let Some(first) = first.map_err(|error| format!("it takes no commit: {error}"))? {
@@ -114,7 +119,15 @@ fn check_image(image: &Disk, history: &mut History, progress: Progress) -> Resul
     let operations = watch.take_operations();
     let again = |reason| format!("opened once more: {reason}");
     history.open(dir, Progress::settled(history.len())).map_err(again)?;
-    Ok(Checked { operations, place })
+    Ok(Served { operations, place })
+}
+
+/// Draws a commit to the store in `dir`, or as often as one in four what looks after it.
+fn draw_any(random: &mut Rng, contents: &Contents, dir: &Path) -> Commit {
+    match random.u8(..4) {
+        0 => Commit::draw_upkeep(random, contents, dir),
+        _ => Commit::draw(random, contents),
+    }
 }
 
 /// After how many operations the power is cut: of those until the store is open, or of all.

@@ -239,6 +239,22 @@ fn what_lies_within_a_record_is_none_whatever_it_looks_like() {
     assert_eq!((commits(&recovered), recovered.folded), (vec![1], Folded { generation: 1, commit: 1 }));
 }
 
+/// What it holds would follow a record of the same number that took the place of the torn one.
+#[test]
+fn a_generation_of_which_there_is_anything_is_not_begun_again() {
+    let dir = dir();
+    let journal = create(&dir);
+    let head = |generation, commit| RecordHead { generation, commit, ..RecordHead::default() };
+    write_row(&journal, 0, head(1, 1), b"");
+    write_row(&journal, 0, head(2, 2), b"torn");
+    write_row(&journal, 1, head(2, 3), b"lost");
+    scribble(&dir, journal.offset(2, 0) + HEADER_LEN as u64, b"?");
+    let recovered = journal.recover(Folded::default()).unwrap();
+    assert_eq!((commits(&recovered), recovered.folded), (vec![1], Folded { generation: 2, commit: 1 }));
+    write_row(&journal, 0, head(recovered.folded.generation + 1, 2), b"");
+    assert_eq!(commits(&journal.recover(recovered.folded).unwrap()), [2]);
+}
+
 #[test]
 fn records_that_contradict_each_other_are_damage() {
     let head = |commit, first, events| RecordHead {
