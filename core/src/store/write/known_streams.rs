@@ -215,6 +215,7 @@ mod tests {
                 assert!((0..=slot).all(|slot| known.slot(order[slot]) == Some(slot)), "{round}");
             }
             assert!((0..6).all(|slot| known.end_at(slot) == StreamSequence(order[slot].into())));
+            assert_eq!(known.slot(order[0] + 4 * max), None, "one of an earlier append leads nowhere");
         }
     }
 

@@ -30,7 +30,7 @@ pub(in crate::store) struct LocalStream {
     pub(in crate::store) route: Option<Route>,
     /// Its number among those that are named, if it is.
     number: Option<usize>,
-    /// The one that took the event after its last one; any, before it has.
+    /// The one that took the event after its last one: perhaps this one. Any, before it is known.
     then: usize,
 }
 
@@ -82,17 +82,17 @@ impl LocalStreams {
         }
     }
 
-    /// Where a stream stands in `remembered`. Streams often take turns: so the first guesses are the one of the last event,
-    /// and the one that came after it before.
+    /// Where a stream stands in `remembered`. Streams often take turns: so the first guess is the one that came after the
+    /// latest one before.
     fn index(&mut self, name: &str, id: StreamId, event_type: &EventType) -> usize {
         let descriptor = event_type.descriptor_hash;
         let is_it = |stream: &LocalStream| stream.is(name, id, descriptor);
         if let Some(latest) = self.remembered.get(self.latest) {
-            if is_it(latest) {
-                return self.latest;
-            }
             if is_it(&self.remembered[latest.then]) {
                 return latest.then;
+            }
+            if is_it(latest) {
+                return self.latest;
             }
         }
         if let Some(index) = self.routes.get(name, id, descriptor) {

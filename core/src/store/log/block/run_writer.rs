@@ -71,7 +71,7 @@ pub(super) struct RunWriter {
     pub(super) count: u32,
     /// Whether it may grow.
     pub(super) is_open: bool,
-    /// The run that took the event after its last one; any, before it has.
+    /// The run that took the event after its last one: perhaps this one. Any, before it is known.
     pub(super) then: usize,
     /// The events, then room that was zeroed once.
     events: Vec<u8>,

@@ -23,7 +23,7 @@ pub(crate) struct BlockWriter {
     runs: RunWriters,
     /// The last run of each key: the one that its next event may extend.
     last_of: HashMap<RunKey, usize, RandomState>,
-    /// The run that took the last event, which most often takes the next.
+    /// The run that took the last event.
     latest: usize,
     events: u32,
     /// The bytes of the header, the runs' headers, events and columns.
@@ -298,15 +298,15 @@ impl BlockWriter {
     }
 
     /// The run that would take the next event of `key`, if it is the event after the run's last. Streams often take
-    /// turns: so the first guesses are the run that took the last event, and the one that came after it before.
+    /// turns: so the first guess is the run that came after the latest one before.
     fn find(&self, key: &RunKey, next: StreamSequence) -> Option<usize> {
         let takes = |index: usize| self.runs.get(index).is_some_and(|run| run.takes(key, next));
-        if takes(self.latest) {
-            return Some(self.latest);
-        }
         let guess = self.runs.get(self.latest)?.then;
         if takes(guess) {
             return Some(guess);
+        }
+        if takes(self.latest) {
+            return Some(self.latest);
         }
         self.last_of.get(key).copied().filter(|&last| takes(last))
     }
