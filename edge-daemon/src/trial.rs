@@ -1,7 +1,7 @@
 //! The trial of a store before the daemon opens it.
 //!
-//! A child opens the store as the daemon is about to, with all that is recovered then, and looks at every row of it. What
-//! may end a process ends the child, and what contradicts itself is an error with a place: the daemon then takes in nothing.
+//! A child looks at what LMDB uses each page for, opens the store as the daemon is about to, with all that is recovered then,
+//! and looks at every row of it. What may end a process ends the child, and what contradicts itself is an error with a place: the daemon then takes in nothing.
 
 use std::process::ExitCode;
 
@@ -16,6 +16,8 @@ use crate::store_view::{SALVAGE, cannot_read};
 /// The store cannot be opened, or something in it cannot be right.
 pub(crate) fn try_out(config: &GatewayConfig) -> Result<ExitCode, Failure> {
     end_with_parent()?;
+    let mut config = config.clone();
+    config.config.check_pages = true;
     let varve = config.open_store()?;
     let snapshot = varve.snapshot().map_err(|error| cannot_read(&config.store, &error))?;
     match snapshot.verify_rows().findings.first() {

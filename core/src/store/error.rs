@@ -269,6 +269,8 @@ pub enum Place {
     },
     /// The two meta pages at the front of LMDB's data file.
     MetaPages,
+    /// A page of LMDB's data file, by its number.
+    Page(u64),
     /// The header of the tail journal.
     TailHeader,
     /// A record of the tail journal.

@@ -10,6 +10,7 @@ use heed::RwTxn;
 use crate::Event;
 use crate::store::config::Config;
 use crate::store::error::{AppendError, OpenError, ReadError};
+use crate::store::files::data_file;
 use crate::store::files::environment::{Environment, sync_directory};
 use crate::store::files::owner_lock::OwnerLock;
 use crate::store::log::tables::Tables;
@@ -86,6 +87,9 @@ impl Varve {
         make_directory(dir).map_err(|error| OpenError::Io { path: dir.to_path_buf(), error })?;
         let owner = OwnerLock::acquire(dir)?;
         let journal = recovery::open_journal(dir, &config)?;
+        if config.check_pages {
+            data_file::check_page_use(dir)?;
+        }
         // A store keeps the tail that it has, and the quota counts that one.
         config.tail_len = journal.as_ref().map_or_else(|| Quota::new_tail_len(&config), Journal::len);
         let environment = Arc::new(Environment::open(dir, &config, owner)?);

@@ -155,6 +155,7 @@ impl fmt::Display for Place {
                 key.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
             }
             Self::MetaPages => f.write_str("front of the data file"),
+            Self::Page(page) => write!(f, "page {page} of the data file"),
             Self::TailHeader => f.write_str("header of the tail"),
             Self::Tail { generation, sector } => {
                 write!(f, "tail at generation {generation}, sector {sector}")

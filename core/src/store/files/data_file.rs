@@ -24,6 +24,7 @@ use std::path::Path;
 
 use crate::store::error::{Damage, OpenError, Place};
 use crate::store::log::tables::array;
+use tree::PageError;
 pub(in crate::store) use tree::{DataTree, ValueAt};
 
 /// The checksum of the meta that counts in a data file: never 0, which confirms none.
@@ -65,6 +66,21 @@ pub(in crate::store) fn repair_after_power_cut(
     let Some(kept) = metas.to_keep(newest, confirmed) else { return Ok(false) };
     metas.copy(&file, kept).map_err(io)?;
     Ok(true)
+}
+
+/// Checks that every page of the data file in `dir` has one use, before LMDB first writes to any that it calls free. The
+/// process must be the owner, and have no environment open there.
+///
+/// # Errors
+///
+/// [`OpenError::Corrupt`] with the page; [`OpenError::Io`].
+pub(in crate::store) fn check_page_use(dir: &Path) -> Result<(), OpenError> {
+    let io = |error| OpenError::Io { path: dir.join(DATA_FILE), error };
+    let Some(tree) = DataTree::open(dir).map_err(io)? else { return Ok(()) };
+    tree.check_page_use().map_err(|error| match error {
+        PageError::Io(error) => io(error),
+        PageError::Damage(damage) => damage.into(),
+    })
 }
 
 /// Both meta pages, of which one that is no meta page is `None`.
@@ -199,8 +215,10 @@ mod field {
     pub(in crate::store) const PAGE_LEN: usize = FREE_PAGES;
     pub(in crate::store) const TRANSACTION: usize = FREE_PAGES + 2 * TABLE_LEN + WORD;
 
-    /// The root of the list of tables.
+    /// The roots of the list of free pages, and of that of the tables.
+    pub(in crate::store) const FREE_ROOT: usize = FREE_PAGES + TABLE_LEN - WORD;
     pub(in crate::store) const MAIN_ROOT: usize = TRANSACTION - 2 * WORD;
+    pub(in crate::store) const LAST_PAGE: usize = TRANSACTION - WORD;
 
     const FREE_PAGES: usize = 8 + 2 * WORD;
     const TABLE_LEN: usize = 8 + 5 * WORD;

@@ -236,3 +236,72 @@ fn environment(dir: &Path) -> Environment {
     config.durability = Durability::Relaxed;
     Environment::open(dir, &config, OwnerLock::acquire(dir).unwrap()).unwrap()
 }
+
+/// A data file with free pages.
+fn with_free_pages() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    (0..20).for_each(|state| write_state(dir.path(), state));
+    dir
+}
+
+/// Where the first of the lists of free pages stands.
+fn free_list(dir: &Path) -> usize {
+    let bytes = fs::read(dir.join(DATA_FILE)).unwrap();
+    let metas = MetaPages::read(&File::open(dir.join(DATA_FILE)).unwrap()).unwrap();
+    let meta = metas.pages[metas.newest().unwrap()].as_ref().unwrap();
+    let root = metas.page_len * usize::from_ne_bytes(array(&meta.bytes, field::FREE_ROOT).unwrap());
+    let node = root + usize::from(u16::from_ne_bytes(array(&bytes, root + PAGE_HEADER_LEN).unwrap()));
+    let list = node + 8 + WORD;
+    assert!(word(&bytes, list) > 1, "a list that can be out of order");
+    list
+}
+
+fn word(bytes: &[u8], at: usize) -> usize {
+    usize::from_ne_bytes(array(bytes, at).unwrap())
+}
+
+#[test]
+fn a_list_of_free_pages_that_lmdb_must_not_follow_is_found() {
+    let dir = with_free_pages();
+    let (path, list) = (dir.path().join(DATA_FILE), free_list(dir.path()));
+    let good = fs::read(&path).unwrap();
+    let reason = |words: &[(usize, usize)]| {
+        fs::write(&path, &good).unwrap();
+        words.iter().for_each(|(index, word)| overwrite(&path, list + index * WORD, &word.to_ne_bytes()));
+        match DataTree::open(dir.path()).unwrap().unwrap().check_page_use() {
+            Ok(()) => "",
+            Err(PageError::Damage(Damage { place: Place::Page(_), reason })) => reason,
+            Err(other) => panic!("{other:?}"),
+        }
+    };
+    let (first, second) = (word(&good, list + WORD), word(&good, list + 2 * WORD));
+    assert_eq!(reason(&[]), "");
+    assert_eq!(reason(&[(0, usize::MAX)]), "a list of free pages is longer than its room");
+    assert_eq!(reason(&[(1, second), (2, first)]), "a list of free pages is not in order");
+    assert_eq!(reason(&[(1, second)]), "a list of free pages is not in order");
+    assert_eq!(reason(&[(1, usize::MAX / 2)]), "a list of free pages is not in order");
+    let in_list =
+        list / usize::from(array(&good, PAGE_HEADER_LEN + field::PAGE_LEN).map(u16::from_ne_bytes).unwrap());
+    assert_eq!(reason(&[(0, 1), (1, in_list)]), "it has two uses", "of the page that holds the list");
+    assert_eq!(reason(&[(0, 1), (1, 1)]), "it has two uses", "of a meta page");
+}
+
+#[test]
+fn an_owner_that_is_told_to_looks_at_the_pages_before_it_writes_any() {
+    let dir = with_free_pages();
+    let path = dir.path().join(DATA_FILE);
+    let open = || {
+        let mut config = Config { check_pages: true, ..Config::default() };
+        config.durability = Durability::Relaxed;
+        Varve::with_config(dir.path(), config)
+    };
+    drop(open().unwrap());
+    drop(open().unwrap());
+    overwrite(&path, free_list(dir.path()), &usize::MAX.to_ne_bytes());
+    let damaged = fs::read(&path).unwrap();
+    let refused = open().unwrap_err();
+    assert!(matches!(refused, OpenError::Corrupt(Damage { place: Place::Page(_), .. })), "{refused}");
+    assert_eq!(fs::read(&path).unwrap(), damaged);
+    fs::write(&path, [7; 9_000]).unwrap();
+    assert!(matches!(open().unwrap_err(), OpenError::NotAStore { .. }), "that is LMDB's to tell");
+}

@@ -9,6 +9,8 @@
 //! overflow  the head of a page, then the value through as many pages as it takes
 //! ```
 
+mod page_use;
+
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io;
@@ -19,6 +21,7 @@ use super::{DATA_FILE, MetaPages, PAGE_HEADER_LEN, WORD, field};
 use crate::GlobalSequence;
 use crate::store::log::block::{BLOCK_LEN_MAX, Block};
 use crate::store::log::tables::array;
+pub(super) use page_use::PageError;
 
 /// A data file, to be read without LMDB.
 pub(in crate::store) struct DataTree {
@@ -27,6 +30,9 @@ pub(in crate::store) struct DataTree {
     pages: u64,
     /// The roots of the list of tables, that of the latest meta first.
     main_roots: Vec<u64>,
+    /// The root of the list of free pages, and the last page, as the latest meta has them.
+    free_root: Option<u64>,
+    last_page: Option<u64>,
 }
 
 /// A value where it was found.
@@ -50,8 +56,10 @@ impl DataTree {
         let newest = metas.newest().unwrap_or(0);
         let in_order = [newest, 1 - newest].into_iter().filter_map(|index| metas.pages[index].as_ref());
         let main_roots = in_order.filter_map(|meta| word(&meta.bytes, field::MAIN_ROOT)).collect();
+        let of_newest = |at| metas.pages[newest].as_ref().and_then(|meta| word(&meta.bytes, at));
+        let (free_root, last_page) = (of_newest(field::FREE_ROOT), of_newest(field::LAST_PAGE));
         let pages = file.metadata()?.len() / metas.page_len as u64;
-        Ok(Some(Self { file, page_len: metas.page_len, pages, main_roots }))
+        Ok(Some(Self { file, page_len: metas.page_len, pages, main_roots, free_root, last_page }))
     }
 
     /// The root of each table by its name, as the latest meta has them that leads to `wanted`; and how many pages could
@@ -130,12 +138,25 @@ impl DataTree {
         root: u64,
         visit: &mut impl FnMut(&[u8], Node<'_>) -> Result<(), E>,
     ) -> Result<u64, E> {
+        self.walk_unseen(root, &mut HashSet::new(), visit)
+    }
+
+    /// The same, but for the pages that were `seen`, which are not what they should be. It adds those that it reads.
+    fn walk_unseen<E: From<io::Error>>(
+        &self,
+        root: u64,
+        seen: &mut HashSet<u64>,
+        visit: &mut impl FnMut(&[u8], Node<'_>) -> Result<(), E>,
+    ) -> Result<u64, E> {
         if root == NO_PAGE {
             return Ok(0);
         }
+        if !seen.insert(root) {
+            return Ok(1);
+        }
         let mut unreadable = 0;
         let mut page = vec![0; self.page_len];
-        let (mut seen, mut to_read) = (HashSet::from([root]), vec![root]);
+        let mut to_read = vec![root];
         while let Some(number) = to_read.pop() {
             if number >= self.pages || !self.read_page(number, &mut page)? {
                 unreadable += 1;
