@@ -59,7 +59,8 @@ pub enum RestoreError {
 ///
 /// The store has everything of the one that was backed up but its incarnation. It is written beside `path` under
 /// the same name with `.partial` added, and moved there once all of it is on the disk: whoever sees it sees the whole.
-/// What a process left there that was killed, the next one removes. It takes memory for 4 MiB of rows, and reads in small pieces: give it a buffered reader.
+/// What a killed process left there, the next one removes. It takes memory for 4 MiB of rows, and reads in small pieces:
+/// give it a buffered reader.
 ///
 /// Devices need not be told: one that was acknowledged more than the backup holds says so when it is next heard, and
 /// the events in between become a gap.
