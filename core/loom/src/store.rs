@@ -12,8 +12,8 @@ mod sync {
         _: &Condvar,
         guard: MutexGuard<'m, T>,
         _: Duration,
-    ) -> (MutexGuard<'m, T>, bool) {
-        (guard, true)
+    ) -> MutexGuard<'m, T> {
+        guard
     }
 }
 

@@ -6,12 +6,12 @@ pub(super) use std::sync::atomic::{AtomicU64, Ordering};
 pub(super) use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
-/// Waits until the condition is told of, or the time is over; whether it is.
+/// Waits until the condition is told of, or the time is over.
 pub(super) fn wait_timeout<'m, T>(
     condvar: &Condvar,
     guard: MutexGuard<'m, T>,
     time: Duration,
-) -> (MutexGuard<'m, T>, bool) {
-    let (guard, waited) = condvar.wait_timeout(guard, time).unwrap_or_else(PoisonError::into_inner);
-    (guard, waited.timed_out())
+) -> MutexGuard<'m, T> {
+    let (guard, _) = condvar.wait_timeout(guard, time).unwrap_or_else(PoisonError::into_inner);
+    guard
 }

@@ -1,8 +1,9 @@
 //! Group commit: one flush makes durable whatever was written before it began.
 //!
 //! Threads that commit again and again would fall into two groups, each of which writes while the other's flush is under
-//! way, and every flush would serve a part of them. So the thread that is to flush waits a little for those that took
-//! part in the last flush and are on their way to the next. A thread that commits alone waits for nobody.
+//! way, and every flush would serve a part of them. So a flush is put off a little for those that took part in the last
+//! one and are on their way to the next: whoever comes last flushes for all, without a switch to another thread. A thread
+//! that commits alone waits for nobody.
 
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
@@ -13,17 +14,18 @@ use crate::store::sync::{Condvar, Mutex, MutexGuard, wait_timeout};
 #[derive(Debug)]
 pub(in crate::store) struct Flusher {
     state: Mutex<State>,
+    /// Told of the end of each flush.
     flushed: Condvar,
-    /// Told of each thread that comes to wait for a flush that has not begun.
-    gathered: Condvar,
 }
 
 #[derive(Debug)]
 struct State {
     written: u64,
     durable: u64,
-    /// Whether a thread flushes, or is about to: the others wait for it.
+    /// Whether a thread flushes: the others wait for it.
     is_flushing: bool,
+    /// Whether a thread puts off its flush for the others: it flushes when its patience is over, if none of them did.
+    is_put_off: bool,
     has_failed: bool,
     /// The last commit of the flush that is under way, or was last.
     target: u64,
@@ -48,6 +50,7 @@ impl Flusher {
             written: durable,
             durable,
             is_flushing: false,
+            is_put_off: false,
             has_failed: false,
             target: durable,
             served: 0,
@@ -55,7 +58,7 @@ impl Flusher {
             expected: 0,
             patience: Duration::ZERO,
         };
-        Self { state: Mutex::new(state), flushed: Condvar::new(), gathered: Condvar::new() }
+        Self { state: Mutex::new(state), flushed: Condvar::new() }
     }
 
     /// Notes that everything up to `commit` is written.
@@ -81,7 +84,8 @@ impl Flusher {
         mut flush: impl FnMut(u64) -> bool,
     ) -> Result<(), FlushFailed> {
         let mut state = self.lock();
-        self.arrive(&mut state, commit);
+        state.arrive(commit);
+        let mut is_patient = true;
         loop {
             if state.durable >= commit {
                 return Ok(());
@@ -89,49 +93,59 @@ impl Flusher {
             if state.has_failed {
                 return Err(FlushFailed);
             }
-            if state.is_flushing {
+            if state.is_flushing || (state.is_put_off && !state.is_complete()) {
                 state = self.flushed.wait(state).unwrap_or_else(PoisonError::into_inner);
-                continue;
+            } else if is_patient && !state.is_complete() {
+                state = self.put_off(state, commit);
+                is_patient = false;
+            } else {
+                let target = state.begin_flush();
+                drop(state);
+                let mut turn = Turn { flusher: self, since: Instant::now(), flushed: None };
+                turn.flushed = flush(target).then_some(target);
+                drop(turn);
+                state = self.lock();
             }
-            state.is_flushing = true;
-            state = self.gather(state);
-            let target = state.written;
-            state.target = target;
-            state.served = std::mem::take(&mut state.gathered);
-            drop(state);
-            let mut turn = Turn { flusher: self, since: Instant::now(), flushed: None };
-            turn.flushed = flush(target).then_some(target);
-            drop(turn);
-            state = self.lock();
         }
     }
 
-    /// Counts a thread that comes to wait for `commit`.
-    fn arrive(&self, state: &mut State, commit: u64) {
-        if commit > state.target {
-            state.gathered += 1;
-            self.gathered.notify_one();
-        } else if commit > state.durable {
-            state.served += 1;
-        }
-    }
-
-    /// Waits for as many threads as are to be expected, while there is patience.
-    fn gather<'s>(&self, mut state: MutexGuard<'s, State>) -> MutexGuard<'s, State> {
-        let until = Instant::now() + state.patience;
-        while state.gathered < state.expected {
-            let left = until.saturating_duration_since(Instant::now());
-            let (guard, is_over) = wait_timeout(&self.gathered, state, left);
-            state = guard;
-            if is_over {
-                break;
-            }
+    /// Leaves it to the thread that completes those that are expected to flush for all, while there is patience.
+    fn put_off<'s>(&self, mut state: MutexGuard<'s, State>, commit: u64) -> MutexGuard<'s, State> {
+        state.is_put_off = true;
+        let patience = state.patience;
+        let mut state = wait_timeout(&self.flushed, state, patience);
+        if state.target < commit {
+            state.is_put_off = false;
         }
         state
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Counts a thread that comes to wait for `commit`.
+    fn arrive(&mut self, commit: u64) {
+        if commit > self.target {
+            self.gathered += 1;
+        } else if commit > self.durable {
+            self.served += 1;
+        }
+    }
+
+    /// Whether as many threads wait for the next flush as are to be expected.
+    fn is_complete(&self) -> bool {
+        self.gathered >= self.expected
+    }
+
+    /// The last commit that the flush that begins makes durable.
+    fn begin_flush(&mut self) -> u64 {
+        (self.is_flushing, self.is_put_off) = (true, false);
+        self.target = self.written;
+        self.served = std::mem::take(&mut self.gathered);
+        self.target
     }
 }
 
@@ -182,12 +196,12 @@ mod tests {
     const FOR_EVER: Duration = Duration::from_secs(1_000);
 
     #[test]
-    fn a_flush_serves_those_that_took_part_in_the_last_one() {
-        let (flusher, targets) = (flusher(2, FOR_EVER), Mutex::new(Vec::new()));
+    fn who_comes_last_of_those_that_took_part_in_the_last_flush_flushes_for_all() {
+        let (flusher, flushes) = (flusher(2, FOR_EVER), Mutex::new(Vec::new()));
         let commit = |commit| {
             flusher.written(commit);
             let flush = |target| {
-                targets.lock().unwrap().push(target);
+                flushes.lock().unwrap().push((commit, target));
                 true
             };
             flusher.wait(commit, flush).unwrap();
@@ -199,7 +213,7 @@ mod tests {
             }
             commit(2);
         });
-        assert_eq!(*targets.lock().unwrap(), [2]);
+        assert_eq!(*flushes.lock().unwrap(), [(2, 2)]);
         let state = flusher.lock();
         assert_eq!(state.expected, 2);
         assert!(state.patience <= PATIENCE_MAX);
@@ -222,5 +236,19 @@ mod tests {
         flusher.written(1);
         flusher.wait(1, |_| true).unwrap();
         assert_eq!(flusher.lock().expected, 1, "the other did not come");
+    }
+
+    #[test]
+    fn who_put_a_flush_off_hears_of_its_failure_and_flushes_nothing() {
+        let flusher = flusher(2, FOR_EVER);
+        flusher.written(2);
+        thread::scope(|scope| {
+            let first = scope.spawn(|| flusher.wait(1, |_| panic!("it flushes no more")));
+            while flusher.lock().gathered < 1 {
+                thread::yield_now();
+            }
+            flusher.wait(2, |_| false).unwrap_err();
+            first.join().unwrap().unwrap_err();
+        });
     }
 }
