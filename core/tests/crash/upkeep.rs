@@ -9,6 +9,11 @@ use crate::contents::{Contents, EVENTS_KEPT};
 use crate::history::{Commit, Step};
 
 impl Commit {
+    /// Whether it changes the keys alone, which may be done twice: it comes to the same.
+    pub(crate) fn changes_keys(&self) -> bool {
+        self.shredded.is_some() || self.master.is_some()
+    }
+
     /// Draws a commit to the store in `dir`, which has these contents, or now and then what looks after it.
     pub(crate) fn draw_any(random: &mut Rng, contents: &Contents, dir: &Path) -> Self {
         match random.u8(..UPKEEP_SHARE) {
