@@ -33,6 +33,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_delimiter = ',')]
     pub(crate) engines: Vec<EngineName>,
 
+    /// Let each flush take at least so many microseconds: what the ratios are on a slower disk. 0: as long as it takes.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=FLUSH_US_MAX))]
+    pub(crate) flush_us: u64,
+
     /// Write every figure into this file besides.
     #[arg(long)]
     pub(crate) json: Option<PathBuf>,
@@ -57,3 +61,6 @@ fn row_word(word: &str) -> Result<String, String> {
 
 /// Every stream of those that take turns gets some.
 const EVENTS_MIN: u64 = 1_000;
+
+/// As long as the slowest of cards.
+const FLUSH_US_MAX: u64 = 1_000_000;

@@ -22,7 +22,8 @@ use crate::table::verdicts;
 /// Where the file cannot be written.
 pub(crate) fn write(path: &Path, arguments: &Arguments, figures: &Figures) -> io::Result<()> {
     let rows: Vec<_> = rows::all().flat_map(|row| rows_of(row, figures)).collect();
-    let all = json!({ "events": arguments.events, "rounds": arguments.rounds, "rows": rows });
+    let Arguments { events, rounds, flush_us, .. } = arguments;
+    let all = json!({ "events": events, "rounds": rounds, "flush_us": flush_us, "rows": rows });
     let mut file = File::create(path)?;
     serde_json::to_writer_pretty(&mut file, &all)?;
     file.write_all(b"\n")

@@ -1,7 +1,7 @@
 //! Measures the event store against its peers: the same events, the same machine, the same run.
 //!
 //! ```text
-//! cargo run --release -p varve-bench [-- --rounds N --events N --dir PATH --rows WORD,… --engines NAME,… --json FILE --large]
+//! cargo run --release -p varve-bench [-- --rounds N --events N --dir PATH --rows WORD,… --engines NAME,… --flush-us N --json FILE --large]
 //! ```
 //!
 //! Every engine is as durable as every other: a commit is on the disk when it returns. Rounds take the engines in turn,
@@ -20,6 +20,7 @@ mod session;
 mod table;
 
 use std::io;
+use std::time::Duration;
 
 use arguments::Arguments;
 use clap::Parser;
@@ -35,6 +36,7 @@ fn main() -> io::Result<()> {
 }
 
 fn measure(arguments: Arguments) -> io::Result<()> {
+    varve_disk_shim::set_flush_time(Duration::from_micros(arguments.flush_us));
     let mut session = Session::new(arguments);
     rows::measure::<Sensor>(&mut session);
     rows::measure::<Order>(&mut session);

@@ -11,9 +11,11 @@ use crate::sample::SampleName;
 /// Markdown.
 #[allow(clippy::print_stdout)]
 pub(crate) fn print(arguments: &Arguments, figures: &Figures) {
-    let Arguments { events, rounds, .. } = arguments;
+    let Arguments { events, rounds, flush_us, .. } = arguments;
+    let flushes =
+        if *flush_us == 0 { String::new() } else { format!("each flush at least {flush_us} µs, ") };
     println!(
-        "{events} events, medians of {rounds} rounds. In parentheses: how many times better varve is.\n"
+        "{events} events, {flushes}medians of {rounds} rounds. In parentheses: how many times better varve is.\n"
     );
     let lines: Vec<_> = rows::all().flat_map(|row| lines_of(row, figures)).collect();
     let head = Line(HEAD.map(str::to_owned));

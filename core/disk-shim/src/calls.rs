@@ -12,10 +12,12 @@ use std::path::{Path, PathBuf};
 use std::slice;
 use std::sync::Arc;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use libc::iovec;
 
 use crate::fault::{Call, Failure};
+use crate::flush_time::flush_time;
 use crate::system;
 use crate::watch::{self, Descriptor, Directory, Node};
 
@@ -107,7 +109,7 @@ unsafe extern "C" fn write(fd: c_int, bytes: *const c_void, len: usize) -> isize
         // SAFETY: the caller upholds the contract: `bytes` holds `len` bytes.
         Some(descriptor) => watched_write(&descriptor, fd, unsafe { view(bytes, len) }, None),
         // SAFETY: the caller upholds the contract.
-        None => unsafe { system::write(fd, bytes, len) },
+        None => lasting(fd, || unsafe { system::write(fd, bytes, len) }),
     }
 }
 
@@ -120,7 +122,7 @@ unsafe extern "C" fn pwrite(fd: c_int, bytes: *const c_void, len: usize, at: i64
         // SAFETY: the caller upholds the contract: `bytes` holds `len` bytes.
         Some(descriptor) => watched_write(&descriptor, fd, unsafe { view(bytes, len) }, Some(at)),
         // SAFETY: the caller upholds the contract.
-        None => unsafe { system::pwrite(fd, bytes, len, at) },
+        None => lasting(fd, || unsafe { system::pwrite(fd, bytes, len, at) }),
     }
 }
 
@@ -142,7 +144,7 @@ unsafe extern "C" fn writev(fd: c_int, parts: *const iovec, count: c_int) -> isi
         // SAFETY: the caller upholds the contract: there are `count` parts.
         Some(descriptor) => watched_write(&descriptor, fd, &unsafe { gather(parts, count) }, None),
         // SAFETY: the caller upholds the contract.
-        None => unsafe { libc::syscall(libc::SYS_writev, fd, parts, count) as isize },
+        None => lasting(fd, || unsafe { libc::syscall(libc::SYS_writev, fd, parts, count) as isize }),
     }
 }
 
@@ -156,7 +158,7 @@ unsafe extern "C" fn pwritev(fd: c_int, parts: *const iovec, count: c_int, at: i
         Some(descriptor) => watched_write(&descriptor, fd, &unsafe { gather(parts, count) }, Some(at)),
         // SAFETY: the caller upholds the contract. The kernel takes the place in two words, the upper one of which
         // a 64-bit kernel ignores.
-        None => unsafe { libc::syscall(libc::SYS_pwritev, fd, parts, count, at, 0) as isize },
+        None => lasting(fd, || unsafe { libc::syscall(libc::SYS_pwritev, fd, parts, count, at, 0) as isize }),
     }
 }
 
@@ -320,12 +322,12 @@ fn watched_write(descriptor: &Descriptor, fd: c_int, bytes: &[u8], at: Option<i6
         return system::fail(libc::ENOSPC) as isize;
     }
     let bytes = &bytes[..taken];
-    let returned = match at {
+    let returned = lasting(fd, || match at {
         // SAFETY: the pointer and the length are a slice's.
         Some(at) => unsafe { system::pwrite(fd, bytes.as_ptr().cast(), bytes.len(), at) },
         // SAFETY: as above.
         None => unsafe { system::write(fd, bytes.as_ptr().cast(), bytes.len()) },
-    };
+    });
     let Ok(written) = usize::try_from(returned) else { return returned };
     state.written(file, place, &bytes[..written]);
     let range = place..place + written as u64;
@@ -343,8 +345,30 @@ fn watched_write(descriptor: &Descriptor, fd: c_int, bytes: &[u8], at: Option<i6
     returned
 }
 
+/// Makes a write, which takes as long as a flush where the descriptor flushes what it writes.
+fn lasting<R>(fd: c_int, write: impl FnOnce() -> R) -> R {
+    if !flush_time().is_zero() && system::is_synchronous(fd) { at_least(write) } else { write() }
+}
+
+/// Flushes, and returns no sooner than a flush is to take.
+fn at_least<R>(flush: impl FnOnce() -> R) -> R {
+    let start = Instant::now();
+    let returned = flush();
+    sleep(flush_time().saturating_sub(start.elapsed()));
+    returned
+}
+
+/// No sleep of no time: it would let others go first.
+fn sleep(time: Duration) {
+    if !time.is_zero() {
+        system::wake_in_time();
+        thread::sleep(time);
+    }
+}
+
 fn watched_flush(fd: c_int, flush: fn(c_int) -> c_int) -> c_int {
-    let Some(Descriptor { directory, node }) = watch::descriptor(fd) else { return flush(fd) };
+    let flush = || at_least(|| flush(fd));
+    let Some(Descriptor { directory, node }) = watch::descriptor(fd) else { return flush() };
     let mut state = directory.lock();
     let covers = state.recorded();
     if let Some(failure) = state.strike_node(Call::Flush, &node) {
@@ -355,11 +379,8 @@ fn watched_flush(fd: c_int, flush: fn(c_int) -> c_int) -> c_int {
     }
     let delay = state.delay(&node);
     drop(state);
-    // No sleep of no time: it would let others go first.
-    if !delay.is_zero() {
-        thread::sleep(delay);
-    }
-    let returned = flush(fd);
+    sleep(delay);
+    let returned = flush();
     let mut state = directory.lock();
     match (returned, node) {
         (0, Node::File { file, .. }) => state.flushed(file, WHOLE, covers),

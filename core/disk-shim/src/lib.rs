@@ -9,6 +9,8 @@
 //!   what a power cut at any moment may leave;
 //! - **fail**: the n-th call of a kind, once or from then on ([`Fault`]), or all growth beyond some room.
 //!
+//! Of every file, a flush can be made to take some time ([`set_flush_time`]).
+//!
 //! What does not go through the C library is not seen: writes to a mapped file, and system calls that a program makes by
 //! itself. A test should check that [`Disk`] rebuilds its files. Files that were open before the watch began are not
 //! seen either, nor is a duplicate of a descriptor.
@@ -20,6 +22,7 @@ mod calls;
 mod counts;
 mod disk;
 mod fault;
+mod flush_time;
 mod operation;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod system;
@@ -28,6 +31,7 @@ mod watch;
 pub use counts::Counts;
 pub use disk::Disk;
 pub use fault::{Call, Failure, Fault, Lasting};
+pub use flush_time::set_flush_time;
 pub use operation::{FileId, Operation};
 pub use watch::Watch;
 

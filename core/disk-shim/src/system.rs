@@ -1,7 +1,7 @@
 //! The system's own calls, which the C library's of the same names would make.
 #![allow(unsafe_code)]
 
-use std::ffi::{c_char, c_int, c_void};
+use std::ffi::{c_char, c_int, c_ulong, c_void};
 
 use libc::{SYS_close, SYS_fdatasync, SYS_fsync, SYS_ftruncate, SYS_lseek, SYS_openat, SYS_pread64};
 use libc::{SYS_pwrite64, SYS_read, SYS_renameat2, SYS_unlinkat, SYS_write};
@@ -92,6 +92,20 @@ pub(crate) fn position(fd: c_int) -> i64 {
         let appends = libc::fcntl(fd, libc::F_GETFL) & libc::O_APPEND != 0;
         libc::syscall(SYS_lseek, fd, 0, if appends { libc::SEEK_END } else { libc::SEEK_CUR }) as i64
     }
+}
+
+/// Whether the descriptor flushes what is written through it.
+pub(crate) fn is_synchronous(fd: c_int) -> bool {
+    // SAFETY: the call takes numbers alone.
+    let flags = unsafe { libc::fcntl(fd, libc::F_GETFL) };
+    flags != -1 && flags & (libc::O_SYNC | libc::O_DSYNC) != 0
+}
+
+/// Has the system wake this thread when it asked to be woken, not up to 50 µs later, to wake several at once.
+pub(crate) fn wake_in_time() {
+    const SLACK_NANOS: c_ulong = 1;
+    // SAFETY: the call takes numbers alone, and changes this thread's timers alone.
+    unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, SLACK_NANOS) };
 }
 
 /// Makes a call fail with `error`.
