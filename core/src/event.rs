@@ -71,6 +71,16 @@ pub trait Event:
     const DESCRIPTOR_HASH: DescriptorHash = DescriptorHash::of(Self::DESCRIPTOR);
 }
 
+/// Whether a stream of this name is the store's own, as `varve.gap` is: the name begins with `varve.`. No device writes
+/// to such a stream.
+///
+/// ```
+/// assert!(varve_core::is_system_stream("varve.gap") && !varve_core::is_system_stream("varves"));
+/// ```
+pub const fn is_system_stream(name: &str) -> bool {
+    matches!(name.as_bytes(), [b'v', b'a', b'r', b'v', b'e', b'.', ..])
+}
+
 /// An event of a known largest size, which an outbox can make room for.
 ///
 /// It is there by itself for every [`Event`] whose parts are all bounded: plain data, and heapless strings and

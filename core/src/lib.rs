@@ -53,7 +53,7 @@ pub use descriptor::described::Described;
 pub use descriptor::hash::{DescriptorHash, LayoutHash};
 #[cfg(feature = "alloc")]
 pub use descriptor::schema::Schema;
-pub use event::{BoundedEvent, Event};
+pub use event::{BoundedEvent, Event, is_system_stream};
 pub use gap_reason::{ArchivedGapReason, GapReason};
 #[doc(no_inline)]
 pub use rkyv;

@@ -1,7 +1,7 @@
 //! What a device says of each of its channels.
 
 use varve_core::descriptor::DESCRIPTOR_LEN_MAX;
-use varve_core::{DescriptorHash, Event, Lane};
+use varve_core::{DescriptorHash, Event, Lane, is_system_stream};
 
 use crate::message::{CHANNEL_NAME_LEN_MAX, HelloChannel};
 
@@ -15,7 +15,7 @@ use crate::message::{CHANNEL_NAME_LEN_MAX, HelloChannel};
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChannelInfo {
-    /// The stream that the events go to: 1 to 64 bytes.
+    /// The stream that the events go to: 1 to 64 bytes, which do not begin with `varve.`.
     pub name: &'static str,
     /// Tells channels of one name apart: two thermometers on one board are two streams.
     pub instance: u8,
@@ -57,6 +57,7 @@ impl ChannelInfo {
     pub(crate) const fn check(&self) {
         let name_len = self.name.len();
         assert!(0 < name_len && name_len <= CHANNEL_NAME_LEN_MAX, "a stream's name has 1 to 64 bytes");
+        assert!(!is_system_stream(self.name), "streams whose names begin with `varve.` are the store's own");
         assert!(self.descriptor.len() <= DESCRIPTOR_LEN_MAX, "a descriptor has at most 4,096 bytes");
         assert!(self.lane.0 == Lane(0).0, "one lane is in use: 0");
     }

@@ -80,7 +80,7 @@ pub struct HeldLane {
 /// One row of a device's channel table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HelloChannel<'a> {
-    /// The stream that the channel's events go to: 1 to 64 bytes.
+    /// The stream that the channel's events go to: 1 to 64 bytes, which do not begin with `varve.`.
     pub name: &'a str,
     /// Tells channels of one name apart.
     pub instance: u8,

@@ -103,7 +103,7 @@ impl<M: RawMutex, const RING: usize, const SLOTS: usize> Outbox<M, RING, SLOTS> 
     /// # Panics
     ///
     /// At compile time in a `static`: where there is no channel or more than 16, or one whose name has no byte or more
-    /// than 64, whose descriptor has more than 4,096, or whose lane is not 0.
+    /// than 64 or begins with `varve.`, whose descriptor has more than 4,096, or whose lane is not 0.
     pub const fn new(channels: &'static [ChannelInfo], time: TimeColumn) -> Self {
         assert!(!channels.is_empty() && channels.len() <= CHANNELS_MAX, "a device has 1 to 16 channels");
         let mut index = 0;

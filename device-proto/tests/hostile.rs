@@ -195,6 +195,7 @@ fn a_hello_that_makes_no_sense_is_refused() {
     check_hello(|hello| hello.lanes[0].oldest.0 = 10, &[Refusal::Malformed]);
     check_hello(|hello| hello.channels.clear(), &[Refusal::Malformed]);
     check_hello(|hello| hello.channels[0].name = "", &[Refusal::Malformed]);
+    check_hello(|hello| hello.channels[0].name = "varve.gap", &[Refusal::Malformed]);
     check_hello(|hello| hello.channels[0].lane = Lane(1), &[Refusal::Malformed]);
 }
 

@@ -336,8 +336,8 @@ fn cursor(lane: Option<&LaneRecord>) -> LaneCursor {
 
 /// Whether a request cannot be stored, though the store is well.
 const fn is_the_devices_fault(error: &AppendError) -> bool {
-    use AppendError::{Descriptor, StreamName, UnboundChannel};
-    matches!(error, Descriptor(_) | StreamName { .. } | UnboundChannel { .. })
+    use AppendError::{Descriptor, StreamName, SystemStream, UnboundChannel};
+    matches!(error, Descriptor(_) | StreamName { .. } | SystemStream { .. } | UnboundChannel { .. })
 }
 
 const fn refusal(reason: RefusedReason) -> Refusal {

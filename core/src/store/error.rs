@@ -107,6 +107,11 @@ pub enum AppendError {
         /// Its length in bytes.
         len: usize,
     },
+    /// A device's batch is for a stream of the store's own: see [`is_system_stream`](crate::is_system_stream).
+    SystemStream {
+        /// Its name.
+        name: String,
+    },
     /// The name of a consumer is empty or longer than [`CONSUMER_NAME_LEN_MAX`](crate::CONSUMER_NAME_LEN_MAX).
     ConsumerName {
         /// Its length in bytes.

@@ -296,6 +296,9 @@ fn what_an_append_cannot_take_is_refused_at_once() {
     let nameless = binding::<u8>("", StreamId(1));
     let error = append.device_batch(device_batch(&[nameless; 4], 0, &batch)).unwrap_err();
     assert!(matches!(error, AppendError::StreamName { len: 0 }), "{error}");
+    let forged = binding::<GapEvent>(GapEvent::STREAM, GapEvent::stream_id(DEVICE, LANE));
+    let error = append.device_batch(device_batch(&[forged; 4], 0, &batch)).unwrap_err();
+    assert!(matches!(&error, AppendError::SystemStream { name } if name == "varve.gap"), "{error}");
     assert!(append.is_empty());
     assert_eq!(DescriptorHash::of(u8::DESCRIPTOR), u8::DESCRIPTOR_HASH);
 }

@@ -13,7 +13,9 @@ use crate::store::write::event_type::EventType;
 use crate::store::write::expected_version::ExpectedVersion;
 use crate::store::write::stream::{Stream, check_name};
 use crate::store::write::writer::Writer;
-use crate::{DescriptorHash, DeviceId, DeviceSequence, Epoch, Event, GlobalSequence, Lane, StreamId};
+use crate::{
+    DescriptorHash, DeviceId, DeviceSequence, Epoch, Event, GlobalSequence, Lane, StreamId, is_system_stream,
+};
 
 /// Collects what is to be stored together: events of several streams and devices, with the devices' cursors,
 /// their new descriptors and clocks, and the cursors of consumers. [`Append::commit`] stores it in one transaction.
@@ -171,7 +173,8 @@ impl Append {
     ///
     /// # Errors
     ///
-    /// [`AppendError::UnboundChannel`], [`AppendError::StreamName`], [`AppendError::Full`].
+    /// [`AppendError::UnboundChannel`], [`AppendError::StreamName`], [`AppendError::SystemStream`],
+    /// [`AppendError::Full`].
     pub fn device_batch(&mut self, batch: DeviceBatch<'_>) -> Result<(), AppendError> {
         let names_len = batch.channels.iter().map(|binding| binding.name.len()).sum::<usize>();
         self.draft.check_room(batch.batch.bytes().len() + names_len)?;
@@ -180,7 +183,7 @@ impl Append {
         {
             return Err(AppendError::UnboundChannel { channel: event.channel });
         }
-        batch.channels.iter().try_for_each(|binding| check_name(binding.name))?;
+        batch.channels.iter().try_for_each(|binding| check_device_stream(binding.name))?;
         let bindings = self.draft.bind(batch.channels);
         let bytes = self.draft.keep(batch.batch.bytes());
         self.draft.add(Operation::DeviceBatch {
@@ -406,6 +409,12 @@ impl Drop for Append {
     fn drop(&mut self) {
         self.writer.give_draft(std::mem::take(&mut self.draft));
     }
+}
+
+/// Refuses a name that no device's stream has.
+fn check_device_stream(name: &str) -> Result<(), AppendError> {
+    check_name(name)?;
+    if is_system_stream(name) { Err(AppendError::SystemStream { name: name.into() }) } else { Ok(()) }
 }
 
 /// A place among all that a device emits.

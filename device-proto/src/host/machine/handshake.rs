@@ -1,6 +1,6 @@
 //! How a host admits a device: from its hello to its start.
 
-use varve_core::{Epoch, GapReason, Lane};
+use varve_core::{Epoch, GapReason, Lane, is_system_stream};
 
 use super::{Machine, Outcome, Peer, Pending, Phase};
 use crate::admission::{Admission, LaneCursor};
@@ -150,6 +150,7 @@ fn makes_sense(hello: &Hello<'_>) -> bool {
     let channels = !hello.channels.is_empty()
         && hello.channels.iter().all(|channel| {
             (1..=CHANNEL_NAME_LEN_MAX).contains(&channel.name.len())
+                && !is_system_stream(channel.name)
                 && usize::from(channel.lane.0) < hello.lanes.len()
         });
     identity && lanes && channels && hello.tick_hz > 0 && hello.nonce != 0
