@@ -151,7 +151,7 @@ fn an_epoch_that_ends_unknown_leaves_what_was_heard_of_as_a_gap() {
     bench.know(0);
     bench.take_in(0, begin(2));
     bench.writer.commit().unwrap();
-    let record = bench.writer.varve.device(DEVICE).unwrap().unwrap();
+    let record = bench.writer.varve.devices().unwrap().remove(0);
     assert_eq!(record.epoch, Epoch(2));
     let closed = record.history.iter().find(|lane| lane.epoch == Epoch(1)).unwrap();
     assert_eq!((closed.next, closed.gap_total, closed.closed), (DeviceSequence(12), 9, true));

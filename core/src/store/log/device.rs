@@ -61,7 +61,8 @@ pub struct DeviceRecord {
     pub device: DeviceId,
     /// The latest epoch that was opened for it.
     pub epoch: Epoch,
-    /// The lanes of every epoch, in order: what [`DeviceRecord::lanes`] filters.
+    /// The lanes of every epoch, in order: what [`DeviceRecord::lanes`] filters. [`Snapshot::device`](crate::Snapshot::device)
+    /// gives those of the latest alone.
     pub history: Vec<LaneRecord>,
 }
 
@@ -189,9 +190,16 @@ impl LaneRecord {
 /// The key of a lane in the table `cursor`.
 pub(in crate::store) fn cursor_key(device: u32, epoch: Epoch, lane: Lane) -> [u8; 9] {
     let mut key = [0; 9];
-    key[..4].copy_from_slice(&device.to_be_bytes());
-    key[4..8].copy_from_slice(&epoch.0.to_be_bytes());
+    key[..8].copy_from_slice(&epoch_key(device, epoch));
     key[8] = lane.0;
+    key
+}
+
+/// What the keys of an epoch's lanes in the table `cursor` begin with.
+pub(in crate::store) fn epoch_key(device: u32, epoch: Epoch) -> [u8; 8] {
+    let mut key = [0; 8];
+    key[..4].copy_from_slice(&device.to_be_bytes());
+    key[4..].copy_from_slice(&epoch.0.to_be_bytes());
     key
 }
 

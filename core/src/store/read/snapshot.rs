@@ -14,7 +14,7 @@ use crate::store::follow::consumer;
 use crate::store::log::block::{Block, Origin, Run};
 use crate::store::log::catalog::{self, DescriptorRow, StreamRow};
 use crate::store::log::clock::{Domain, EventTime};
-use crate::store::log::device::{DeviceRecord, LaneRecord, read_device_row};
+use crate::store::log::device::{DeviceRecord, LaneRecord, epoch_key, read_device_row};
 use crate::store::log::rows::Rows;
 use crate::store::log::run_index::RunIndex;
 use crate::store::log::tables::{RowError, Tables, array, key12, long_number, number};
@@ -147,13 +147,16 @@ impl Snapshot {
         let rows = self.rows().all(&self.tables().device)?;
         Ok(rows.map(|row| {
             let (key, value) = row?;
-            let device =
-                number(key, 0).ok_or_else(|| self.tables().device.damage(key, "its key is no number"))?;
-            self.device_record(device, value)
+            let table = &self.tables().device;
+            let number = number(key, 0).ok_or_else(|| table.damage(key, "its key is no number"))?;
+            let (device, epoch) =
+                read_device_row(value).ok_or_else(|| table.damage(key, "it is no device"))?;
+            Ok(DeviceRecord { device, epoch, history: self.lanes_within(&number.to_be_bytes())? })
         }))
     }
 
-    /// One device; `None` before anything of it was stored.
+    /// One device as it is now: of its history only the lanes of its latest epoch, so that it takes no longer however often
+    /// the device was reset. `None` before anything of it was stored.
     ///
     /// # Errors
     ///
@@ -165,10 +168,9 @@ impl Snapshot {
         let Some(row) = self.rows().get(&tables.device_id, &key)? else { return Ok(None) };
         let number = <[u8; 4]>::try_from(row).map(u32::from_le_bytes);
         let number = number.map_err(|_| tables.device_id.damage(&key, "it is no number"))?;
-        let key = number.to_be_bytes();
-        let row = self.rows().get(&tables.device, &key)?;
-        let row = row.ok_or_else(|| tables.device.damage(&key, "it is missing"))?;
-        self.device_record(number, row).map(Some)
+        let (device, epoch) = self.device_row(number)?;
+        let history = self.lanes_within(&epoch_key(number, epoch))?;
+        Ok(Some(DeviceRecord { device, epoch, history }))
     }
 
     /// The first event that a consumer has yet to see; `None` before it was ever moved.
@@ -443,9 +445,14 @@ impl Snapshot {
     }
 
     pub(in crate::store) fn device_id(&self, device: u32) -> Result<DeviceId, ReadError> {
+        Ok(self.device_row(device)?.0)
+    }
+
+    /// A device's id and its latest epoch.
+    fn device_row(&self, device: u32) -> Result<(DeviceId, Epoch), ReadError> {
         let key = device.to_be_bytes();
         let row = self.rows().get(&self.tables().device, &key)?.and_then(read_device_row);
-        Ok(row.ok_or_else(|| self.tables().device.damage(&key, "it is no device"))?.0)
+        Ok(row.ok_or_else(|| self.tables().device.damage(&key, "it is no device"))?)
     }
 
     /// How a clock domain maps to UTC.
@@ -455,18 +462,16 @@ impl Snapshot {
         Ok(row.ok_or_else(|| self.tables().domain.damage(&key, "it is no clock domain"))?)
     }
 
-    fn device_record(&self, device: u32, row: &[u8]) -> Result<DeviceRecord, ReadError> {
-        let tables = self.tables();
-        let key = device.to_be_bytes();
-        let (id, epoch) =
-            read_device_row(row).ok_or_else(|| tables.device.damage(&key, "it is no device"))?;
-        let history = self.rows().within(&tables.cursor, &key)?.map(|row| {
+    /// The lanes whose keys begin with `prefix`, in order.
+    fn lanes_within(&self, prefix: &[u8]) -> Result<Vec<LaneRecord>, ReadError> {
+        let cursor = &self.tables().cursor;
+        let lanes = self.rows().within(cursor, prefix)?.map(|row| {
             let (key, value) = row?;
             let lane = number(key, 4).map(Epoch).zip(key.get(8).copied().map(Lane));
             let lane = lane.and_then(|(epoch, lane)| LaneRecord::from_row(epoch, lane, value));
-            Ok::<_, RowError>(lane.ok_or_else(|| tables.cursor.damage(key, "it is no cursor"))?)
+            Ok::<_, RowError>(lane.ok_or_else(|| cursor.damage(key, "it is no cursor"))?)
         });
-        Ok(DeviceRecord { device: id, epoch, history: history.collect::<Result<_, _>>()? })
+        Ok(lanes.collect::<Result<_, _>>()?)
     }
 }
 

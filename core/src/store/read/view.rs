@@ -256,7 +256,7 @@ impl VarveView {
         self.snapshot()?.devices()?.collect()
     }
 
-    /// One device; `None` before anything of it was stored.
+    /// One device as it is now, as [`Snapshot::device`]; `None` before anything of it was stored.
     ///
     /// # Errors
     ///

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use varve_core::{
-    AbsenceReason, DeviceId, Event, EventView, GapEvent, GlobalSequence, ReadError, StreamId, StreamReader,
+    AbsenceReason, Event, EventView, GapEvent, GlobalSequence, ReadError, StreamId, StreamReader,
     StreamSequence, VarveView,
 };
 
@@ -121,9 +121,10 @@ impl Subject<'_> {
     }
 
     fn check_devices(&self, view: &VarveView) {
-        for (&device, &epoch) in &self.oracle.epochs {
-            let record = view.device(DeviceId(device)).unwrap().expect("its epoch was opened");
-            assert_eq!(record.epoch.0, epoch);
+        let records = view.devices().unwrap();
+        for record in &records {
+            let device = record.device.0;
+            assert_eq!(Some(&record.epoch.0), self.oracle.epochs.get(&device));
             let shown = record.history.iter().map(|lane| {
                 let account = Account {
                     next: lane.next.0,
@@ -136,8 +137,10 @@ impl Subject<'_> {
             });
             let expected = self.oracle.lanes.range((device, 0, 0)..(device + 1, 0, 0));
             assert!(shown.eq(expected.map(|(lane, account)| (*lane, *account))), "device {device}");
+            let now = view.device(record.device).unwrap().expect("it is listed");
+            assert!(now.history.iter().eq(record.lanes()), "device {device}");
         }
-        assert_eq!(view.devices().unwrap().len(), self.oracle.epochs.len());
+        assert_eq!(records.len(), self.oracle.epochs.len());
     }
 }
 
