@@ -43,7 +43,8 @@ impl Shield {
 /// # Errors
 /// It could not be started, or the store in `dir` has ended it.
 pub(crate) fn run_again(dir: &Path) -> Result<u8, Failure> {
-    let start = || Command::new(env::current_exe()?).args(env::args_os().skip(1)).arg("--in-child").status();
+    // In front: what stands behind a `--` is no option.
+    let start = || Command::new(env::current_exe()?).arg("--in-child").args(env::args_os().skip(1)).status();
     let status = start().map_err(|error| Failure::of_system("no child process", &error))?;
     match status.signal() {
         Some(signal) if is_of_damage(signal) => Err(died(dir, signal)),

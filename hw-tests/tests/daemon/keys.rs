@@ -97,6 +97,8 @@ fn only_the_streams_that_are_named_are_sealed() {
     let climate = stream_id(directory.path(), "demo.climate");
     let shred = |name: &str, id: &str| shred(directory.path(), name, id);
     assert_refused(with_key(&mut shred("demo.climate", &climate), &key), "was never sealed");
+    let mut dashed = command("shred", directory.path());
+    assert_refused(with_key(&mut dashed, &key).args(["--", "-dashed", &climate]), "`-dashed`");
     let notices = stream_id(directory.path(), "demo.notice");
     succeed(with_key(&mut shred("demo.notice", &notices), &key));
     assert_eq!(absent(with_key(&mut command("tail", directory.path()), &key)), expected("shredded"));
