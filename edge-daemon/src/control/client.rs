@@ -42,16 +42,18 @@ impl RunningDaemon {
             self.stream.write_all(&request)?;
             BufReader::new(&self.stream).take(REPLY_LEN_MAX).read_until(b'\n', &mut reply)
         };
-        exchange().map_err(|error| unanswered(&error))?;
-        parse_reply(&reply).unwrap_or_else(|| Err(unanswered(&io::ErrorKind::UnexpectedEof.into())))
+        exchange().map_err(|error| unanswered(change, &error))?;
+        parse_reply(&reply).unwrap_or_else(|| Err(unanswered(change, &io::ErrorKind::UnexpectedEof.into())))
     }
 }
 
-fn unanswered(error: &io::Error) -> Failure {
-    Failure::new(
-        format!("the daemon did not answer, and may have done it or not: {error}"),
-        "ask again; what is done twice is done once",
-    )
+fn unanswered(change: &KeyChange, error: &io::Error) -> Failure {
+    let remedy = match change {
+        // Events that came meanwhile have another key, which a second time would destroy.
+        KeyChange::Shred { .. } => "ask again if `varved tail` still shows the events",
+        KeyChange::RotateMaster { .. } => "ask again; what is done twice is done once",
+    };
+    Failure::new(format!("the daemon did not answer, and may have done it or not: {error}"), remedy)
 }
 
 /// How long a daemon may take: it waits for its disk.
