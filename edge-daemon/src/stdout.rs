@@ -42,8 +42,8 @@ impl Lines {
     pub(crate) fn wait(&self, time: Duration) -> Delivery {
         let stdout = rustix::stdio::stdout();
         let mut fds = [PollFd::new(&stdout, PollFlags::empty())];
-        let timeout = Timespec { tv_sec: 0, tv_nsec: time.subsec_nanos().into() };
-        match poll(&mut fds, Some(&timeout)) {
+        let timeout = Timespec::try_from(time).ok();
+        match poll(&mut fds, timeout.as_ref()) {
             Ok(1..) if fds[0].revents().intersects(PollFlags::ERR | PollFlags::HUP) => Delivery::Closed,
             _ => Delivery::Open,
         }
