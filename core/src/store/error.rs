@@ -133,7 +133,7 @@ pub enum AppendError {
     },
     /// The stream holds events of another layout.
     LayoutMismatch(Box<LayoutMismatch>),
-    /// A stream is not at the version that was expected: read what it holds, and decide again.
+    /// A stream is not at the version that was expected: read what it holds, which is durable, and decide again.
     ConcurrencyConflict {
         /// The stream's name.
         stream: String,
@@ -325,6 +325,17 @@ pub(super) fn is_disk_full(error: &io::Error) -> bool {
 }
 
 impl AppendError {
+    /// Whether it tells of what earlier commits have stored.
+    pub(super) fn tells_of_the_log(&self) -> bool {
+        matches!(
+            self,
+            Self::ConsumerAhead { .. }
+                | Self::ConsumerMoved { .. }
+                | Self::LayoutMismatch(_)
+                | Self::ConcurrencyConflict { .. }
+        )
+    }
+
     /// What it means that an event of at most `len_max` bytes could not be archived.
     pub(super) fn of_archive(error: ArchiveError, len_max: usize) -> Self {
         match error {

@@ -61,6 +61,27 @@ fn a_conflict_names_the_stream_and_both_versions() {
 }
 
 #[test]
+fn what_a_conflict_tells_of_is_durable_and_can_be_read() {
+    let dir = new_dir();
+    let mut varve = open(&dir);
+    let mut stream = varve.stream::<Reading, 32>("readings").unwrap();
+    for version in [1, 2] {
+        let mut append = varve.begin();
+        append.event(&stream, ID, &reading(0)).unwrap();
+        append.commit_relaxed().unwrap();
+        assert_eq!(stream.reader().version(ID).unwrap(), version - 1, "nobody has waited for it");
+        let mut expecting = varve.begin();
+        expecting.expect(&stream, ID, ExpectedVersion::NoStream).unwrap();
+        let result = match version {
+            1 => stream.append_expecting(ID, ExpectedVersion::NoStream, &reading(1)).map(drop),
+            _ => expecting.commit_relaxed().map(drop),
+        };
+        assert_eq!(actual(result), version);
+        assert_eq!(stream.reader().version(ID).unwrap(), version);
+    }
+}
+
+#[test]
 fn a_conflict_leaves_no_trace_of_a_new_stream() {
     let dir = new_dir();
     let mut varve = open(&dir);

@@ -177,12 +177,18 @@ impl Writer {
     ) -> Result<(R, Committed, u64), AppendError> {
         let mut state = self.lock()?;
         state.look_after(&self.environment, &self.tail)?;
-        loop {
+        let written = loop {
             match self.try_write(&mut state, len_min, &mut body) {
                 Err(AppendError::QuotaExceeded { .. }) if self.retire_surplus(&mut state)? => {}
-                written => return written,
+                written => break written,
             }
+        };
+        drop(state);
+        if written.as_ref().is_err_and(AppendError::tells_of_the_log) {
+            // What it tells of may be written and not yet durable: whoever goes by it finds it, and no power cut takes it.
+            self.flush()?;
         }
+        written
     }
 
     fn try_write<R>(
