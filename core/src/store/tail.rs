@@ -141,7 +141,7 @@ impl Tail {
 
     /// The last commit that is written, durable or not.
     pub(in crate::store) fn last_written(&self) -> u64 {
-        self.read().commit
+        self.flusher.last_written()
     }
 
     /// The last commit that is durable.
@@ -191,7 +191,7 @@ impl Tail {
         generations.commit = commit;
         generations.next = GlobalSequence(next.0 + u64::from(events));
         generations.sectors = sector + sectors;
-        // Before the lock is let go: who finds this commit to be the last must not flush, and show, only those before it.
+        drop(generations);
         self.flusher.written(commit);
         Ok(Some(commit))
     }
@@ -249,8 +249,8 @@ impl Tail {
     fn show(&self, commit: u64) {
         let mut generations = self.generations.write().unwrap_or_else(PoisonError::into_inner);
         let records = (commit + 1 - generations.first_commit) as usize;
-        let last = generations.current.records(records).last();
-        let next = last.map_or(generations.next, Record::end);
+        let last = generations.current.records(records).last().expect("it was not durable before");
+        let next = last.end();
         generations.durable = records;
         self.publish(&generations, next);
     }

@@ -61,9 +61,14 @@ impl Flusher {
         Self { state: Mutex::new(state), flushed: Condvar::new() }
     }
 
-    /// Notes that everything up to `commit` is written.
+    /// Notes that everything up to `commit` is written. Nobody hears of a commit before.
     pub(in crate::store) fn written(&self, commit: u64) {
         self.lock().written = commit;
+    }
+
+    /// The last commit that is written, durable or not.
+    pub(in crate::store) fn last_written(&self) -> u64 {
+        self.lock().written
     }
 
     /// The last commit that is durable.
@@ -128,6 +133,7 @@ impl Flusher {
 impl State {
     /// Counts a thread that comes to wait for `commit`.
     fn arrive(&mut self, commit: u64) {
+        assert!(commit <= self.written, "a flush makes durable what its thread waits for");
         if commit > self.target {
             self.gathered += 1;
         } else if commit > self.durable {
@@ -217,6 +223,14 @@ mod tests {
         let state = flusher.lock();
         assert_eq!(state.expected, 2);
         assert!(state.patience <= PATIENCE_MAX);
+    }
+
+    #[test]
+    #[should_panic = "a flush makes durable what its thread waits for"]
+    fn nobody_waits_for_what_is_yet_to_be_written() {
+        let flusher = Flusher::new(0);
+        assert_eq!(flusher.last_written(), 0);
+        let _ = flusher.wait(1, |_| true);
     }
 
     #[test]
