@@ -17,7 +17,7 @@ mod recovery;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 pub(in crate::store) use recovery::Recovered;
@@ -229,9 +229,11 @@ impl Journal {
     }
 }
 
-/// Makes a file of a header and zeros.
+/// Makes a file of a header and zeros, which its owner alone may read, as LMDB makes its own.
 fn make(path: &Path, header: FileHeader, durability: Durability) -> io::Result<File> {
-    let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(true).mode(0o600);
+    let mut file = options.open(path)?;
     file.write_all(&header.encode())?;
     if durability == Durability::Relaxed {
         // Nothing is going to be flushed, so that it may stay full of holes.

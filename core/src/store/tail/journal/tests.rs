@@ -1,5 +1,7 @@
 //! The file itself: what it is made of, what is refused, and what a reader of one record meets.
 
+use std::os::unix::fs::PermissionsExt;
+
 use super::*;
 use crate::GlobalSequence;
 use crate::store::tail::{Folded, RecordHead, RecordWriter, TableNumber, golden};
@@ -53,7 +55,9 @@ fn a_new_tail_is_a_header_and_zeros() {
         let dir = dir();
         let journal = Journal::create(dir.path(), INCARNATION, 0, durability).unwrap();
         assert_eq!(journal.sectors_per_segment(), SECTORS);
-        let bytes = fs::read(dir.path().join("tail")).unwrap();
+        let path = dir.path().join("tail");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        let bytes = fs::read(path).unwrap();
         assert_eq!(bytes.len() as u64, (2 + 3 * u64::from(SECTORS)) * 4096);
         assert!(bytes[header::LEN..].iter().all(|&byte| byte == 0));
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing else is left");
