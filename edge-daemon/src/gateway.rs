@@ -37,11 +37,12 @@ pub(crate) struct GatewayConfig {
     pub(crate) commit_window: Duration,
 }
 
-/// A daemon whose store and ports are open.
+/// A daemon whose store is open, and a port of it at least.
 #[derive(Debug)]
 pub(crate) struct Gateway {
     runtime: Runtime,
-    ports: Vec<(Port, Serial)>,
+    /// A port that is not open yet is waited for.
+    ports: Vec<(Port, Option<Serial>)>,
     writer: Writer,
     /// `None` where it could not be opened, as on a full disk.
     control: Option<Control>,
@@ -68,10 +69,10 @@ impl GatewayConfig {
 }
 
 impl Gateway {
-    /// Opens the store as its owner, and every port.
+    /// Opens the store as its owner, and every port that is there.
     ///
     /// # Errors
-    /// The store cannot be opened, a port is not there or in use, or the system refuses what a daemon needs.
+    /// The store cannot be opened, no port is there or all are in use, or the system refuses what a daemon needs.
     pub(crate) fn open(config: &GatewayConfig) -> Result<Self, Failure> {
         let varve = Arc::new(config.open_store()?);
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -83,13 +84,19 @@ impl Gateway {
             writer: Arc::default(),
         };
         let (lines, answers, requests) = port_line::lines(config.ports.len());
-        let mut ports = Vec::new();
+        let (mut ports, mut closed) = (Vec::new(), Vec::new());
         let mut writer_ports = Vec::new();
         let parts = lines.into_iter().zip(answers).zip(&counters.ports);
         for (path, ((line, answers), counters)) in config.ports.iter().zip(parts) {
-            let serial = open_port(&runtime, path, config.baud)?;
+            let serial = open_port(&runtime, path, config.baud).map_err(|failure| closed.push(failure)).ok();
             ports.push((Port::new(path.clone(), config.baud, line, counters.clone()), serial));
             writer_ports.push(WriterPort::new(answers, counters.clone()));
+        }
+        if closed.len() == ports.len() {
+            return Err(closed.swap_remove(0));
+        }
+        for failure in closed {
+            warn!("{failure}; waiting for it to come");
         }
         let control = open_control(&runtime, &config.store, varve.clone());
         let store_room = StoreRoom::new(&config.store, config.config.retention.clone());
@@ -127,7 +134,7 @@ impl Gateway {
 }
 
 async fn serve_all(
-    ports: Vec<(Port, Serial)>,
+    ports: Vec<(Port, Option<Serial>)>,
     control: Option<Control>,
     stop: impl Future<Output = ()>,
     writer_ended: oneshot::Receiver<()>,

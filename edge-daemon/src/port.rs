@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
+use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
@@ -40,9 +41,9 @@ impl Port {
         Self { path, baud, line, counters, complaints: RateLimit::new(COMPLAINT_PERIOD) }
     }
 
-    /// Serves the port, which is open as `serial`, until `stop`.
-    pub(crate) async fn serve(mut self, serial: Serial, mut stop: Stop) {
-        let mut open = Some(serial);
+    /// Serves the port, which is open already where there is a `serial`, until `stop`.
+    pub(crate) async fn serve(mut self, serial: Option<Serial>, mut stop: Stop) {
+        let mut open = serial;
         let mut backoff = Backoff::new(REOPEN_DELAY_MIN, REOPEN_DELAY_MAX);
         loop {
             if let Some(serial) = open.take() {
@@ -56,13 +57,18 @@ impl Port {
             }
             tokio::select! {
                 _ = stop.wait_for(|&stop| stop) => return,
-                () = sleep(backoff.delay()) => open = self.reopen(),
+                serial = self.reopen(backoff.delay()) => open = serial,
             }
         }
     }
 
-    fn reopen(&mut self) -> Option<Serial> {
-        match Serial::open(&self.path, self.baud) {
+    /// Tries to open the port after `delay`, off the thread of the other ports: a device that hangs holds up whoever opens
+    /// it for seconds.
+    async fn reopen(&mut self, delay: Duration) -> Option<Serial> {
+        sleep(delay).await;
+        let (path, baud) = (self.path.clone(), self.baud);
+        let opened = spawn_blocking(move || Serial::open(&path, baud)).await;
+        match opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())) {
             Ok(serial) => {
                 info!(port = %self.path.display(), "the port is back");
                 Some(serial)

@@ -67,6 +67,13 @@ impl Serial {
     }
 }
 
+impl Drop for Serial {
+    fn drop(&mut self) {
+        // What a device does not take holds up whoever closes its port, by default for half a minute.
+        let _ = self.0.clear(ClearBuffer::Output);
+    }
+}
+
 /// A port that is ready and yet carries nothing was unplugged.
 fn some(len: usize) -> io::Result<usize> {
     if len == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(len) }

@@ -13,7 +13,7 @@ use crate::byte_size::ByteSize;
 /// The arguments of `run`.
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
-    /// A serial port to read; it may go and come back while the daemon runs
+    /// A serial port to read; it may go and come back while the daemon runs. One that is missing is waited for, where another is there
     #[arg(long = "port", value_name = "PATH", required = true, num_args = 1..)]
     pub(crate) ports: Vec<PathBuf>,
     /// The directory of the store; it is made if it is not there

@@ -93,6 +93,20 @@ fn a_port_that_goes_and_comes_back_is_served_again() {
 }
 
 #[test]
+fn a_port_that_comes_late_holds_up_none_that_was_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut late = Plug::named("late", directory.path());
+    let mut first = SimulatedDevice::start(1, 500, None);
+    let mut daemon = Daemon::start_on(&[late.path(), first.port()], directory.path());
+    let first = first.wait_until_done();
+    let mut second = SimulatedDevice::start(2, 500, None);
+    late.put(second.port());
+    let second = second.wait_until_done();
+    assert!(daemon.stop().success());
+    Log::read(directory.path()).assert_holds(&[first, second]);
+}
+
+#[test]
 fn a_device_is_refused_while_another_of_its_id_is_live() {
     let directory = tempfile::tempdir().unwrap();
     let mut plug = Plug::new(directory.path());
