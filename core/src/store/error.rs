@@ -91,7 +91,8 @@ pub enum OpenError {
     Storage(StorageError),
 }
 
-/// Why events could not be appended. Nothing of the append was stored.
+/// Why events could not be appended. Nothing of the append was stored, unless the disk failed under it, [`AppendError::Storage`]
+/// and [`AppendError::Poisoned`]: then it may be, and the store tells once it is opened again.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum AppendError {
@@ -167,7 +168,7 @@ pub enum AppendError {
         /// How many snapshots are open.
         snapshots: usize,
     },
-    /// The disk is full. Readers go on, and so do appends once there is room.
+    /// The disk is full. Nothing was stored; readers go on, and so do appends once there is room.
     DiskFull,
     /// The store's files have grown to its [`Config::quota`](crate::Config::quota), but for what is kept to retire
     /// events: retire some, or raise it.
@@ -177,8 +178,8 @@ pub enum AppendError {
         /// What the store needs now, in bytes.
         used: u64,
     },
-    /// An earlier commit failed to reach the disk, so that what the disk holds is unknown. Close the store and
-    /// open it again.
+    /// A commit, this one or an earlier one, failed to reach the disk, so that what the disk holds is unknown. Drop every
+    /// handle and open the store again.
     Poisoned,
     /// A stream's key could not be had, or not be stored.
     #[cfg(feature = "encryption")]
@@ -334,6 +335,19 @@ impl AppendError {
                 | Self::LayoutMismatch(_)
                 | Self::ConcurrencyConflict { .. }
         )
+    }
+
+    /// As the error of a commit that may be stored all the same, in a store that takes no more until it is opened again: none
+    /// whose name tells otherwise, as that of a full disk does.
+    pub(super) fn unsettled(self) -> Self {
+        match self {
+            Self::DiskFull => {
+                let full = io::Error::from(io::ErrorKind::StorageFull);
+                Self::Storage(StorageError(heed::Error::Io(io::Error::other(full))))
+            }
+            Self::Storage(error) => Self::Storage(error),
+            _ => Self::Poisoned,
+        }
     }
 
     /// What it means that an event of at most `len_max` bytes could not be archived.

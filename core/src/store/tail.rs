@@ -211,7 +211,7 @@ impl Tail {
         });
         match (waited, failure) {
             (Ok(()), _) => Ok(()),
-            (Err(_), Some(error)) => Err(error.into()),
+            (Err(_), Some(error)) => Err(AppendError::from(error).unsettled()),
             (Err(_), None) => Err(AppendError::Poisoned),
         }
     }

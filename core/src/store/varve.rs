@@ -172,7 +172,7 @@ impl Varve {
     ///
     /// # Errors
     ///
-    /// [`AppendError::Poisoned`] where the disk failed.
+    /// [`AppendError::Storage`] and [`AppendError::Poisoned`] where the disk failed.
     pub fn flush(&self) -> Result<(), AppendError> {
         self.writer.flush()
     }

@@ -112,17 +112,27 @@ impl Trial {
         let before = self.history.contents().clone();
         let commit = self.history.begin(Commit::draw_any(&mut self.random, &before, dir));
         self.progress.begun += 1;
+        let mut last_error = None;
         for _ in 0..ATTEMPTS {
-            match commit.perform(&mut varve) {
+            let error = match commit.perform(&mut varve) {
                 Ok(first) => {
                     first.into_iter().for_each(|first| self.history.learn_first(first));
                     self.progress = Progress::settled(self.progress.begun);
                     return Ok(Some(varve));
                 }
-                Err(error) => self.expect_failure(&error, watch)?,
+                Err(error) => error,
+            };
+            self.expect_failure(&error, watch)?;
+            let is_poisoned = matches!(error, AppendError::Poisoned);
+            if is_poisoned && matches!(last_error, Some(AppendError::DiskFull)) {
+                return Err("room was asked for, and yet the store takes no more".into());
             }
+            let error = last_error.insert(error);
             match Contents::read(&varve, before.master) {
                 Ok(found) if before.check(&found).is_ok() => {}
+                Ok(_) if matches!(error, AppendError::DiskFull) && !commit.changes_keys() => {
+                    return Err("room was asked for, and yet the commit is there".into());
+                }
                 // Stored, but not confirmed: it must not be stored twice.
                 Ok(found) if found == *self.history.contents() => match commit.perform(&mut varve) {
                     Err(AppendError::Poisoned) => return Ok(None),
@@ -136,7 +146,9 @@ impl Trial {
                 },
                 Ok(found) => return Err(format!("a commit failed, and yet {}", found.difference(&before))),
                 // LMDB reads no more once it could not write where it begins to read. The store says so.
-                Err(_) if self.fault.call == Some(Call::Write) => return Ok(None),
+                Err(_) if self.fault.call == Some(Call::Write) && !matches!(error, AppendError::DiskFull) => {
+                    return Ok(None);
+                }
                 // What became of the keys is known once the store is opened again.
                 Err(_) if !commit.destroyed.is_empty() => return Ok(None),
                 Err(reason) => return Err(reason),
@@ -151,7 +163,8 @@ impl Trial {
         let is_named = match error {
             AppendError::Poisoned => true,
             AppendError::DiskFull => self.fault.failure == Failure::Full,
-            AppendError::Storage(_) => self.fault.failure != Failure::Full,
+            // What a full disk leaves unsettled is none to wait for.
+            AppendError::Storage(error) => !error.is_disk_full(),
             _ => false,
         };
         self.failures += 1;

@@ -149,7 +149,8 @@ impl Keyring {
             let entries = state.bytes_with(state.entries.values());
             return state.replace(&self.dir, &master, &kek, &entries);
         }
-        at(&self.dir.join(KEYS_FILE), |_| state.append_fresh())
+        let stored = at(&self.dir.join(KEYS_FILE), |_| state.append_fresh());
+        stored.map_err(|error| state.failure(error))
     }
 
     /// The key of the event at `seq` of a stream, which is stored sealed.
@@ -365,6 +366,16 @@ impl State {
         entries: &[u8],
     ) -> Result<(), KeysError> {
         self.refuse_if_poisoned()?;
+        self.try_replace(dir, master, kek, entries).map_err(|error| self.failure(error))
+    }
+
+    fn try_replace(
+        &mut self,
+        dir: &Path,
+        master: &MasterKey,
+        kek: &Secret,
+        entries: &[u8],
+    ) -> Result<(), KeysError> {
         let bytes = file_of(self.header.suite, self.header.ring, master, kek, entries)?;
         let mut replacement = Replacement::new(dir, &bytes);
         if let Err(error) = replacement.run() {
@@ -413,6 +424,17 @@ impl State {
         match ring {
             Some(ring) if ring != self.header.ring => Err(KeysError::OtherStore { path }),
             _ => Ok(()),
+        }
+    }
+
+    /// Why a write failed. Where the keys take no more until the store is opened again, room would not help: it is then none
+    /// of a full disk.
+    fn failure(&self, error: KeysError) -> KeysError {
+        match error {
+            KeysError::Io { path, error } if self.is_poisoned && is_disk_full(&error) => {
+                KeysError::Io { path, error: io::Error::other(error) }
+            }
+            error => error,
         }
     }
 

@@ -92,7 +92,7 @@ impl fmt::Display for AppendError {
                 )
             }
             Self::Poisoned => {
-                f.write_str("an earlier commit failed to reach the disk; close the store and open it again")
+                f.write_str("a commit failed to reach the disk; drop every handle and open the store again")
             }
             #[cfg(feature = "encryption")]
             Self::Keys(error) => error.fmt(f),

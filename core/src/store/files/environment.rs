@@ -158,12 +158,21 @@ impl Environment {
     /// written, and LMDB writes every one of them anew, whatever the system has dropped of them.
     pub(in crate::store) fn commit(&self, txn: RwTxn<'_>) -> Result<(), heed::Error> {
         self.quota.note(&self.dir, &self.tables, &txn)?;
-        match txn.commit() {
+        txn.commit().map_err(|error| self.why_uncommitted(error))
+    }
+
+    /// Why LMDB could not commit.
+    fn why_uncommitted(&self, error: heed::Error) -> heed::Error {
+        // What it could not write may be where it begins to read. Then it does nothing more, and room would not help.
+        if let Err(panic @ heed::Error::Mdb(MdbError::Panic)) = self.env.write_txn() {
+            return panic;
+        }
+        match error {
             // LMDB says so too where the system took but a part of its pages, as it does when the disk is full.
-            Err(heed::Error::Io(error)) if error.raw_os_error() == Some(EIO) => {
-                Err(heed::Error::Io(self.full_disk().unwrap_or(error)))
+            heed::Error::Io(error) if error.raw_os_error() == Some(EIO) => {
+                heed::Error::Io(self.full_disk().unwrap_or(error))
             }
-            committed => committed,
+            error => error,
         }
     }
 

@@ -130,7 +130,7 @@ impl Folder {
             Err(FoldError::Append(error)) => Err(error),
             Err(FoldError::Flush(error)) => {
                 self.is_poisoned = true;
-                Err(error.into())
+                Err(AppendError::from(error).unsettled())
             }
         }
     }

@@ -364,8 +364,11 @@ impl Append {
     ///
     /// # Errors
     ///
-    /// Where it fails nothing is stored, and the append still holds what it held. [`AppendError::ConcurrencyConflict`]
-    /// where a stream is not as [expected](Append::expect).
+    /// Where it fails the append still holds what it held. Nothing is stored: [`AppendError::ConcurrencyConflict`] where a
+    /// stream is not as [expected](Append::expect); [`AppendError::LayoutMismatch`] where its name holds another layout;
+    /// [`AppendError::DiskFull`], [`AppendError::QuotaExceeded`] and [`AppendError::MapFull`] while there is no room;
+    /// [`AppendError::ConsumerAhead`]; [`AppendError::Exhausted`]; [`AppendError::Corrupt`]. Where the disk failed,
+    /// [`AppendError::Storage`] and [`AppendError::Poisoned`], it may be stored: open the store again and look.
     pub fn commit(&mut self) -> Result<Committed, AppendError> {
         let ((), committed) = self.writer.commit(0, |transaction| self.draft.apply(transaction))?;
         self.clear();

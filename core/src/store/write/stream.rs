@@ -60,7 +60,8 @@ impl<T: Event, const N: usize> Stream<T, N> {
     /// # Errors
     ///
     /// [`AppendError::EventTooLarge`] past `N` bytes or [`EVENT_LEN_MAX`](crate::EVENT_LEN_MAX); [`AppendError::LayoutMismatch`] where
-    /// another handle has meanwhile given the name another layout.
+    /// another handle has meanwhile given the name another layout; where there is no room or the disk fails, as
+    /// [`Append::commit`](crate::Append::commit).
     pub fn append(
         &mut self,
         id: StreamId,

@@ -322,7 +322,10 @@ impl State {
     /// Confirms what LMDB stored behind the whole tail by a record, and returns once that is durable: only then does a
     /// power cut leave it as it is. Where that fails, LMDB holds what was not acknowledged: nothing may follow it.
     fn confirm(&mut self, tail: &Tail, next: GlobalSequence) -> Result<u64, AppendError> {
-        self.try_confirm(tail, next).inspect_err(|_| self.folder.poison())
+        self.try_confirm(tail, next).map_err(|error| {
+            self.folder.poison();
+            error.unsettled()
+        })
     }
 
     fn try_confirm(&mut self, tail: &Tail, next: GlobalSequence) -> Result<u64, AppendError> {
