@@ -14,7 +14,7 @@ mod columns;
 mod view;
 mod writer;
 
-pub use view::{Batch, BatchError, BatchErrorKind, BatchEvent, Events};
+pub use view::{Batch, BatchError, BatchErrorKind, BatchEvent, BatchEvents};
 pub use writer::{BatchWriter, PushError};
 
 /// The most events of one batch.

@@ -44,8 +44,8 @@ pub use archive::{
     archive_into,
 };
 pub use batch::{
-    BATCH_EVENTS_MAX, BATCH_EXTENT_MAX, Batch, BatchError, BatchErrorKind, BatchEvent, BatchWriter,
-    CHANNELS_MAX, Events, PushError, TimeColumn,
+    BATCH_EVENTS_MAX, BATCH_EXTENT_MAX, Batch, BatchError, BatchErrorKind, BatchEvent, BatchEvents,
+    BatchWriter, CHANNELS_MAX, PushError, TimeColumn,
 };
 pub use bounded::{Bound, Bounded, BoundedWith};
 pub use crc32c::{Crc32c, crc32c};

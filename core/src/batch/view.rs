@@ -122,15 +122,15 @@ impl<'a> Batch<'a> {
     }
 
     /// Its events in the device's order.
-    pub const fn events(&self) -> Events<'a> {
+    pub const fn events(&self) -> BatchEvents<'a> {
         let run_left = if self.shape.several_channels { 0 } else { self.count };
-        Events { batch: *self, index: 0, run_left, ticks: 0, delta: 0 }
+        BatchEvents { batch: *self, index: 0, run_left, ticks: 0, delta: 0 }
     }
 }
 
 /// The events of a batch, in the device's order.
 #[derive(Clone, Debug)]
-pub struct Events<'a> {
+pub struct BatchEvents<'a> {
     /// What is left of it: each column shrinks as it is read.
     batch: Batch<'a>,
     index: usize,
@@ -139,7 +139,7 @@ pub struct Events<'a> {
     delta: u64,
 }
 
-impl<'a> Iterator for Events<'a> {
+impl<'a> Iterator for BatchEvents<'a> {
     type Item = BatchEvent<'a>;
 
     fn next(&mut self) -> Option<BatchEvent<'a>> {
@@ -164,9 +164,9 @@ impl<'a> Iterator for Events<'a> {
     }
 }
 
-impl ExactSizeIterator for Events<'_> {}
+impl ExactSizeIterator for BatchEvents<'_> {}
 
-impl Events<'_> {
+impl BatchEvents<'_> {
     fn next_channel(&mut self) -> Option<Channel> {
         if self.run_left == 0 {
             let ([channel, more], rest) = self.batch.runs.split_first_chunk::<RUN_LEN>()?;
