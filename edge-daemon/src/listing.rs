@@ -60,13 +60,15 @@ fn lane_object(lane: &LaneRecord) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use varve_core::{DeviceId, DeviceSequence, Epoch, Lane, StreamId, StreamSequence};
+    use varve_core::{DeviceId, DeviceSequence, Epoch, Lane, StreamId, Varve};
 
     #[test]
     fn a_stream_is_a_line_of_json_whatever_its_name() {
-        let stream = StreamInfo { name: "a \"b\"\n".into(), id: StreamId(u64::MAX), next: StreamSequence(3) };
+        let dir = tempfile::tempdir().unwrap();
+        let mut varve = Varve::new(dir.path()).unwrap();
+        varve.stream::<u8, 1>("a \"b\"\n").unwrap().append_batch(StreamId(u64::MAX), &[1, 2, 3]).unwrap();
         let expected = r#"{"stream":"a \"b\"\n","stream_id":18446744073709551615,"events":3}"#;
-        assert_eq!(stream_line(&stream), expected);
+        assert_eq!(stream_line(&varve.streams().unwrap()[0]), expected);
     }
 
     #[test]

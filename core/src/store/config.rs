@@ -44,6 +44,7 @@ pub struct Config {
 
 /// What a commit promises when it returns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Durability {
     /// What was committed is on the disk: it survives a power cut.
     #[default]

@@ -32,6 +32,7 @@ fn an_append_is_stored_at_the_expected_version_alone() {
                 Any => true,
                 NoStream => version == 0,
                 Exact(n) => version == n,
+                _ => unreachable!("it is none of those above"),
             };
             let result = stream.append_expecting(ID, expected, &reading(9));
             if is_met {

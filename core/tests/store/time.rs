@@ -25,7 +25,7 @@ fn a_local_event_has_the_time_of_its_append() {
     let after = utc_now_us();
     let snapshot = varve.snapshot().unwrap();
     let event = snapshot.iter_from(GlobalSequence(0)).unwrap().next().unwrap().unwrap();
-    let EventTime { utc_us, uncertainty_us } = event.time().unwrap();
+    let EventTime { utc_us, uncertainty_us, .. } = event.time().unwrap();
     let slack = uncertainty_us.expect("the clock of a machine that runs tests is set") as i64;
     assert!((before - slack..=after + slack).contains(&utc_us), "{before} {utc_us} {after}");
     assert_eq!(event.ticks(), None);

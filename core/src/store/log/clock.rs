@@ -32,6 +32,7 @@ pub struct ClockMapping {
 
 /// When an event happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct EventTime {
     /// µs since 1970-01-01 UTC.
     pub utc_us: i64,

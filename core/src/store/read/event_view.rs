@@ -38,6 +38,7 @@ pub struct EventView<'s> {
 
 /// An event of any stream, with a copy of its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct GlobalEvent {
     /// Its place in the log.
     pub global_seq: GlobalSequence,

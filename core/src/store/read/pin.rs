@@ -8,6 +8,7 @@ use crate::store::files::reader_table::Reader;
 /// A snapshot that is open in this process, or a guard, an iterator, an append that reads one. As long as it is, no page
 /// that it sees is used again, and the map stays where it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Pin {
     /// The name of the thread that took it; `None` where the thread has none.
     pub thread: Option<String>,

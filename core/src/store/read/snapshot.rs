@@ -66,14 +66,15 @@ pub(in crate::store) struct LocatedRun<'s> {
     pub(in crate::store) index: u16,
 }
 
-/// A stream and how many events it holds.
+/// A stream and how far it goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct StreamInfo {
     /// The name.
     pub name: String,
     /// Which stream of the name.
     pub id: StreamId,
-    /// The place of the next event: how many there are.
+    /// The place of the next event: how many events it ever got, absent ones included.
     pub next: StreamSequence,
 }
 

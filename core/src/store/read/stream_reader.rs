@@ -144,8 +144,8 @@ impl<T: Event> StreamReader<T> {
         })
     }
 
-    /// The version of the stream `id`: how many events it holds, 0 where there is none. It is what
-    /// [`ExpectedVersion::Exact`](crate::ExpectedVersion::Exact) takes.
+    /// The version of the stream `id`: how many events it ever got, 0 where there is none. It is what
+    /// [`ExpectedVersion::Exact`](crate::ExpectedVersion::Exact) takes. Retention and shredding do not change it.
     ///
     /// # Errors
     ///

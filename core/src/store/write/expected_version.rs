@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-/// The version at which a stream is expected. The version is how many events the stream holds, which is also the place
-/// that its next event takes.
+/// The version at which a stream is expected. The version is the place that the stream's next event takes: how many events
+/// it ever got, absent ones included.
 ///
 /// Who reads a stream, decides by what it read, and appends what follows from that, names the version that it read.
 /// Where somebody else was faster, the append fails with
@@ -27,13 +27,14 @@ use std::fmt;
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ExpectedVersion {
     /// At any version.
     #[default]
     Any,
-    /// The stream holds nothing: the same as `Exact(0)`.
+    /// The stream never got an event: the same as `Exact(0)`.
     NoStream,
-    /// The stream holds this many events.
+    /// The stream got this many events.
     Exact(u64),
 }
 

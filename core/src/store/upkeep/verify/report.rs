@@ -33,6 +33,7 @@ pub struct VerifyReport {
 
 /// Something that cannot be right.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Finding {
     /// Where: as a [`Place`](crate::Place) prints itself, or a part of the store.
     pub place: String,
