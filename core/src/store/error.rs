@@ -43,7 +43,8 @@ pub enum OpenError {
         /// The version that this release writes.
         supported: u32,
     },
-    /// A machine of another word size wrote the store: its data file can only be read on such a machine.
+    /// A machine of another word size wrote the store: its data file can only be read on such a machine. A backup
+    /// made there can be restored here.
     OtherWordSize {
         /// The bits of the machine that wrote it.
         found: u32,
@@ -142,7 +143,7 @@ pub enum AppendError {
         stream_id: StreamId,
         /// The version that was expected.
         expected: ExpectedVersion,
-        /// The version that the stream has: how many events it holds. Those that the same append adds before it expects
+        /// The version that the stream has: how many events it ever got. Those that the same append adds before it expects
         /// a version count.
         actual: u64,
     },
@@ -290,6 +291,7 @@ pub enum Place {
 
 /// A stream, the layout that it holds, and the one asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LayoutMismatch {
     /// The stream's name.
     pub stream: String,

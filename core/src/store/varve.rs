@@ -57,7 +57,8 @@ impl Varve {
     ///
     /// # Errors
     ///
-    /// [`OpenError::Owned`] where another handle still owns it after half a second; [`OpenError::NewerFormat`], [`OpenError::OtherWordSize`]
+    /// [`OpenError::Owned`] where another handle still owns it after half a second, or readers that found no owner keep it so
+    /// for half a minute; [`OpenError::NewerFormat`], [`OpenError::OtherWordSize`]
     /// and [`OpenError::NotAStore`] where this release cannot read what is there; [`OpenError::NetworkFileSystem`];
     /// [`OpenError::Encrypted`] where streams are sealed; [`OpenError::Corrupt`] and [`OpenError::Storage`] where nothing
     /// can be recovered, which [`salvage`](crate::salvage) may do.

@@ -26,7 +26,7 @@ pub enum KeysError {
         /// The version of the file.
         found: u16,
     },
-    /// The store has sealed events, and its file of keys is gone. Put it back: from a backup, say.
+    /// The store has sealed events, and its file of keys is gone. Put a copy of it there: no backup has one.
     Missing {
         /// Where it was.
         path: PathBuf,
@@ -64,7 +64,7 @@ impl fmt::Display for KeysError {
                 write!(f, "the store's keys have format version {found}; use a newer release")
             }
             Self::Missing { path } => {
-                write!(f, "{}: the store's keys are gone; put the file back", path.display())
+                write!(f, "{}: the store's keys are gone; put a copy of the file there", path.display())
             }
             Self::OtherStore { path } => write!(f, "{}: these are another store's keys", path.display()),
             Self::NoMasterKey => f.write_str("the store was opened without its master key"),

@@ -22,7 +22,8 @@ impl fmt::Display for OpenError {
             ),
             Self::OtherWordSize { found, expected } => write!(
                 f,
-                "a {found}-bit machine wrote this store, and this is a {expected}-bit one; read it there"
+                "a {found}-bit machine wrote this store, and this is a {expected}-bit one; back it up there, and \
+                 restore the backup here"
             ),
             Self::NetworkFileSystem { path, kind } => write!(
                 f,

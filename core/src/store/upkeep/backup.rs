@@ -36,8 +36,8 @@ impl Snapshot {
     /// go on meanwhile. It takes memory for one block, and writes in many small pieces: give it a buffered writer. What is
     /// to be a file, [`back_up_to`](Self::back_up_to) writes.
     ///
-    /// [`restore`](crate::restore) makes a store of it, on a machine of any word size. The backup is as confidential as
-    /// the store is.
+    /// [`restore`](crate::restore) makes a store of it, on a machine of any word size. What is plain in the store is plain in the
+    /// backup. Sealed events stay sealed, and the keys are not in it: keep a copy of the store's file `keys` beside it.
     ///
     /// ```
     /// use varve_core::{StreamId, Varve, restore};

@@ -62,6 +62,9 @@ pub enum RestoreError {
 /// What a killed process left there, the next one removes. It takes memory for 4 MiB of rows, and reads in small pieces:
 /// give it a buffered reader.
 ///
+/// Of a store with sealed streams, put a copy of its file `keys` into the new directory before it is opened: the newest copy there
+/// is, which leaves shredded what was shredded.
+///
 /// Devices need not be told: one that was acknowledged more than the backup holds says so when it is next heard, and
 /// the events in between become a gap.
 ///

@@ -26,12 +26,14 @@ use crate::{GlobalSequence, StreamSequence};
 ///
 /// ```
 /// use std::time::Duration;
-/// use varve_core::RetentionPolicy;
+/// use varve_core::{Config, RetentionPolicy};
 ///
 /// let mut policy = RetentionPolicy::default();
 /// policy.age_max = Some(Duration::from_secs(30 * 24 * 3600));
 /// policy.bytes_max = Some(2 << 30);
 /// policy.consumers = vec!["upstream".into()];
+/// let mut config = Config::default();
+/// config.retention = Some(policy); // the store keeps to it by itself
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]

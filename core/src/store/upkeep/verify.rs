@@ -19,7 +19,8 @@ use devices::LaneKey;
 pub use child::{ChildError, verify_in_child};
 pub use report::{FINDINGS_MAX, Finding, VerifyReport};
 
-/// Verifies the store in `path`, beside its owner or without one.
+/// Verifies the store in `path`, beside its owner in another process or without one. The owner's own process takes
+/// [`Snapshot::verify`], or a child.
 ///
 /// LMDB lends its pages from a map, and neither checks them: a damaged data file, or a disk that fails under it, can end
 /// the process with a signal. Where that must not be, let a child do it: [`verify_in_child`].
