@@ -51,6 +51,39 @@ pub(in crate::store) fn repair_after_power_cut(
     dir: &Path,
     confirmed: impl Fn(u32) -> bool,
 ) -> Result<bool, OpenError> {
+    change_meta_pages(dir, |file, metas, newest| {
+        let Some(kept) = metas.to_keep(newest, confirmed) else { return Ok(false) };
+        metas.put(file, kept, 1 - kept).map(|()| true)
+    })
+}
+
+/// Makes the meta durable that counts in the data file of `dir`, where a power cut would have it give way to the other one, and
+/// returns whether it had to. A flush of it may have failed: what that has dropped is read all the same, but the other one
+/// still is all that there is after a power cut, and LMDB is about to write over it. The process must be the owner, and
+/// have no environment open there.
+///
+/// # Errors
+///
+/// As [`repair_after_power_cut`].
+pub(in crate::store) fn renew_unconfirmed(
+    dir: &Path,
+    confirmed: impl Fn(u32) -> bool,
+) -> Result<bool, OpenError> {
+    change_meta_pages(dir, |file, metas, newest| {
+        if metas.to_keep(newest, confirmed) != Some(1 - newest) {
+            return Ok(false);
+        }
+        metas.put(file, newest, newest)?;
+        file.sync_data().map(|()| true)
+    })
+}
+
+/// Hands the meta pages of the data file in `dir` to `change`, with the number of the one that counts, and returns whether
+/// they were changed. A directory without a data file, or with an empty one, is left alone.
+fn change_meta_pages(
+    dir: &Path,
+    change: impl FnOnce(&File, &MetaPages, usize) -> io::Result<bool>,
+) -> Result<bool, OpenError> {
     let path = dir.join(DATA_FILE);
     let io = |error| OpenError::Io { path: path.clone(), error };
     let file = match OpenOptions::new().read(true).write(true).open(&path) {
@@ -63,9 +96,7 @@ pub(in crate::store) fn repair_after_power_cut(
     }
     let metas = MetaPages::read(&file).map_err(io)?;
     let newest = metas.newest().ok_or(Damage { place: Place::MetaPages, reason: NONE_WHOLE })?;
-    let Some(kept) = metas.to_keep(newest, confirmed) else { return Ok(false) };
-    metas.copy(&file, kept).map_err(io)?;
-    Ok(true)
+    change(&file, &metas, newest).map_err(io)
 }
 
 /// Checks that every page of the data file in `dir` has one use, before LMDB first writes to any that it calls free. The
@@ -135,16 +166,17 @@ impl MetaPages {
         }
     }
 
-    /// Makes the other page a copy of page `kept`. LMDB flushes it with the pages of its next commit, before it names any of
-    /// them. A power cut before that brings back a meta that nothing confirms, which gives way again.
-    fn copy(&self, file: &File, kept: usize) -> io::Result<()> {
-        let Some(meta) = &self.pages[kept] else { return Ok(()) };
-        let replaced = 1 - kept;
-        let mut page = vec![0; self.page_len];
-        page[..WORD].copy_from_slice(&replaced.to_ne_bytes());
-        page[field::PAGE_FLAGS..][..2].copy_from_slice(&FLAG_META.to_ne_bytes());
-        page[PAGE_HEADER_LEN..][..META_LEN].copy_from_slice(&meta.bytes);
-        file.write_all_at(&page, (replaced * self.page_len) as u64)
+    /// Writes the meta of page `meta` to page `page`.
+    ///
+    /// Where that replaces another one, LMDB flushes it with the pages of its next commit, before it names any of them. A power
+    /// cut before that brings back a meta that nothing confirms, which gives way again.
+    fn put(&self, file: &File, meta: usize, page: usize) -> io::Result<()> {
+        let Some(meta) = &self.pages[meta] else { return Ok(()) };
+        let mut bytes = vec![0; self.page_len];
+        bytes[..WORD].copy_from_slice(&page.to_ne_bytes());
+        bytes[field::PAGE_FLAGS..][..2].copy_from_slice(&FLAG_META.to_ne_bytes());
+        bytes[PAGE_HEADER_LEN..][..META_LEN].copy_from_slice(&meta.bytes);
+        file.write_all_at(&bytes, (page * self.page_len) as u64)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::store::config::Config;
+use crate::store::config::{Config, Durability};
 use crate::store::error::{AppendError, OpenError};
 use crate::store::files::data_file;
 use crate::store::files::environment::Environment;
@@ -22,7 +22,7 @@ use crate::store::tail::{
 use crate::store::write::writer::{OpenDomain, Writer};
 
 /// Opens the tail of a store, if it has one, and sees to it that LMDB can be opened: after a power cut, a meta page
-/// that is not known to be whole gives way to the one before it. What that lacks the tail still holds.
+/// that is not known to be whole gives way to the one before it, and else is flushed. What that lacks the tail still holds.
 pub(in crate::store) fn open_journal(dir: &Path, config: &Config) -> Result<Option<Journal>, OpenError> {
     let Some(journal) = Journal::open(dir, config.durability)? else { return Ok(None) };
     heal(dir, &journal)?;
@@ -42,11 +42,15 @@ pub(in crate::store) fn heal_unowned(dir: &Path) -> Result<(), OpenError> {
     }
 }
 
-/// Lets LMDB's newest meta page give way to the one before it where a power cut may have torn it.
+/// Lets LMDB's newest meta page give way to the one before it where a power cut may have torn it, or else makes it durable:
+/// the one before it is about to be written over.
 fn heal(dir: &Path, journal: &Journal) -> Result<(), OpenError> {
+    let confirmed = journal.confirmations()?;
+    let is_confirmed = |checksum| confirmed.contains(&checksum);
     if journal.boot_changed()? {
-        let confirmed = journal.confirmations()?;
-        data_file::repair_after_power_cut(dir, |checksum| confirmed.contains(&checksum))?;
+        data_file::repair_after_power_cut(dir, is_confirmed)?;
+    } else if journal.durability() == Durability::Durable {
+        data_file::renew_unconfirmed(dir, is_confirmed)?;
     }
     Ok(())
 }

@@ -305,3 +305,18 @@ fn an_owner_that_is_told_to_looks_at_the_pages_before_it_writes_any() {
     fs::write(&path, [7; 9_000]).unwrap();
     assert!(matches!(open().unwrap_err(), OpenError::NotAStore { .. }), "that is LMDB's to tell");
 }
+
+#[test]
+fn a_meta_that_would_give_way_is_written_once_more_as_it_is_and_no_other() {
+    for newest in [0, 1] {
+        let torn = Torn::new(newest);
+        for (confirmed, is_renewed) in [(1, true), (2, false)] {
+            let confirmed = torn.checksums[confirmed - 1];
+            let renewed = renew_unconfirmed(torn.dir.path(), |checksum| checksum == confirmed).unwrap();
+            assert_eq!(renewed, is_renewed, "page {newest}");
+            assert!(fs::read(torn.dir.path().join(DATA_FILE)).unwrap() == torn.bytes);
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    assert!(!renew_unconfirmed(dir.path(), |_| false).unwrap(), "there is no data file");
+}
