@@ -33,6 +33,11 @@ impl Lines {
         delivery(self.out.write_all(line).and_then(|()| self.out.write_all(b"\n")))
     }
 
+    /// Writes lines with their ends.
+    pub(crate) fn write_all(&mut self, lines: &[u8]) -> Result<Delivery, Failure> {
+        delivery(self.out.write_all(lines))
+    }
+
     /// Passes on what was written.
     pub(crate) fn flush(&mut self) -> Result<Delivery, Failure> {
         delivery(self.out.flush())

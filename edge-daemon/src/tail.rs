@@ -20,22 +20,22 @@ use crate::utc::Utc;
 pub(crate) fn tail(args: &TailArgs) -> Result<ExitCode, Failure> {
     let view = open_read_only(&args.store, master_key::find(&args.master_key)?)?;
     let mut tail =
-        Tail { next: GlobalSequence(args.from), selection: Selection::new(args), line: Vec::new() };
-    let mut lines = Lines::new();
+        Tail { next: GlobalSequence(args.from), selection: Selection::new(args), lines: Vec::new() };
+    let mut stdout = Lines::new();
     loop {
         let seen = view.last_commit();
-        let printed = tail.print_some(&view, &mut lines, args)?;
-        if lines.flush()? == Delivery::Closed || printed == Printed::Closed {
+        let gathered = tail.gather(&view);
+        if stdout.write_all(&tail.lines)? == Delivery::Closed || stdout.flush()? == Delivery::Closed {
             return Ok(ExitCode::SUCCESS);
         }
-        if printed == Printed::Some {
+        if gathered.map_err(|error| cannot_read(&args.store, &error))? == Gathered::Some {
             continue;
         }
         if !args.follow {
             return Ok(ExitCode::SUCCESS);
         }
         while view.last_commit() == seen {
-            if lines.wait(FOLLOW_PERIOD) == Delivery::Closed {
+            if stdout.wait(FOLLOW_PERIOD) == Delivery::Closed {
                 return Ok(ExitCode::SUCCESS);
             }
         }
@@ -45,7 +45,8 @@ pub(crate) fn tail(args: &TailArgs) -> Result<ExitCode, Failure> {
 struct Tail {
     next: GlobalSequence,
     selection: Selection,
-    line: Vec<u8>,
+    /// What is to be printed, each line with its end.
+    lines: Vec<u8>,
 }
 
 /// Which events are wanted.
@@ -55,52 +56,46 @@ struct Selection {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Printed {
+enum Gathered {
     /// As many as one snapshot is held for; there may be more.
     Some,
     /// All that there are.
     All,
-    /// Nobody reads any more.
-    Closed,
 }
 
 impl Tail {
-    /// Prints what a snapshot shows, but no more than it may be held for.
-    fn print_some(
-        &mut self,
-        view: &VarveView,
-        lines: &mut Lines,
-        args: &TailArgs,
-    ) -> Result<Printed, Failure> {
-        let unreadable = |error: ReadError| cannot_read(&args.store, &error);
-        let snapshot = view.snapshot().map_err(unreadable)?;
-        let mut seen = 0;
-        let events = snapshot.iter_from(self.next).map_err(unreadable)?;
-        for event in events.take(EVENTS_PER_SNAPSHOT) {
-            seen += 1;
-            self.line.clear();
+    /// Makes lines of what a snapshot shows, but of no more than it may be held for. None is held while they are
+    /// printed: whoever reads them may take his time, and the store cannot use its pages again meanwhile.
+    fn gather(&mut self, view: &VarveView) -> Result<Gathered, ReadError> {
+        self.lines.clear();
+        let snapshot = view.snapshot()?;
+        for (seen, event) in snapshot.iter_from(self.next)?.enumerate() {
+            if seen == EVENTS_PER_SNAPSHOT || self.lines.len() >= LINES_LEN {
+                return Ok(Gathered::Some);
+            }
+            let start = self.lines.len();
             self.next = match event {
                 Ok(event) => {
                     if self.selection.takes(&event) {
-                        write_line(&mut self.line, &event).map_err(unreadable)?;
+                        write_line(&mut self.lines, &event)?;
                     }
                     GlobalSequence(event.global_seq.0 + 1)
                 }
                 Err(ReadError::Absent(absence)) => {
                     if self.selection.may_have_lost(&absence) {
-                        write_absence(&mut self.line, &absence);
+                        write_absence(&mut self.lines, &absence);
                     }
                     absence.log.map_or(self.next, |range| range.end)
                 }
                 // Another snapshot opens what this one has no memory for.
-                Err(ReadError::SnapshotFull) if seen > 1 => return Ok(Printed::Some),
-                Err(error) => return Err(unreadable(error)),
+                Err(ReadError::SnapshotFull) if seen > 0 => return Ok(Gathered::Some),
+                Err(error) => return Err(error),
             };
-            if !self.line.is_empty() && lines.write(&self.line)? == Delivery::Closed {
-                return Ok(Printed::Closed);
+            if self.lines.len() > start {
+                self.lines.push(b'\n');
             }
         }
-        Ok(if seen == EVENTS_PER_SNAPSHOT { Printed::Some } else { Printed::All })
+        Ok(Gathered::All)
     }
 }
 
@@ -123,24 +118,27 @@ impl Selection {
     }
 }
 
-/// Writes an event as one JSON object. One that its descriptor cannot read is shown with the reason, and no event.
-fn write_line(line: &mut Vec<u8>, event: &EventView<'_>) -> Result<(), ReadError> {
+/// Writes an event as one JSON object, or nothing where it cannot be read. One that its descriptor cannot read is shown with
+/// the reason, and no event.
+fn write_line(lines: &mut Vec<u8>, event: &EventView<'_>) -> Result<(), ReadError> {
     let EventView { global_seq, stream_id, stream_seq, .. } = event;
     let name = serde_json::Value::from(event.stream_name);
     let time = Utc(event.time()?.utc_us);
+    let schema = match event.schema()? {
+        Some(schema) => Ok(schema),
+        None => Err(format!("the store has no descriptor {}", event.descriptor_hash()?)),
+    };
     // Writing to memory does not fail.
     let _ = write!(
-        line,
+        lines,
         r#"{{"global_seq":{global_seq},"stream":{name},"stream_id":{stream_id},"stream_seq":{stream_seq},"time":"{time}","event":"#
     );
-    let error = match event.schema()? {
-        Some(schema) => schema.write_json(event.payload, line).err().map(|error| error.to_string()),
-        None => Some(format!("the store has no descriptor {}", event.descriptor_hash()?)),
-    };
-    if let Some(error) = error {
-        let _ = write!(line, r#"null,"error":{}"#, serde_json::Value::from(error));
+    let written =
+        schema.and_then(|schema| schema.write_json(event.payload, lines).map_err(|error| error.to_string()));
+    if let Err(error) = written {
+        let _ = write!(lines, r#"null,"error":{}"#, serde_json::Value::from(error));
     }
-    line.push(b'}');
+    lines.push(b'}');
     Ok(())
 }
 
@@ -158,8 +156,11 @@ fn write_absence(line: &mut Vec<u8>, absence: &Absence) {
     let _ = write!(line, r#""absent":"{}","events":{}}}"#, absence.reason.name(), absence.events());
 }
 
-/// How many events are printed from one snapshot: while one is held, the store cannot use its pages again.
+/// How many events are looked at in one snapshot: while one is held, the store cannot use its pages again.
 const EVENTS_PER_SNAPSHOT: usize = 4096;
+
+/// How many bytes of lines are printed at once, beside the last one.
+const LINES_LEN: usize = 1 << 20;
 
 /// How often a store that is followed is looked at.
 const FOLLOW_PERIOD: Duration = Duration::from_millis(20);
@@ -213,6 +214,25 @@ mod tests {
         let gone = serde_json::json!({ "global_seq": 0, "absent": "retired", "events": first });
         assert_eq!(lines[0], gone);
         assert_eq!((&lines[1]["global_seq"], lines.len() as u64), (&first.into(), 41 - first));
+    }
+
+    #[test]
+    fn lines_are_gathered_stretch_by_stretch() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut varve = Varve::new(dir.path()).unwrap();
+        let mut frames = varve.stream::<[u8; 4096], 4096>("frames").unwrap();
+        frames.append_batch(StreamId(7), &[[0; 4096]; 200]).unwrap();
+        drop((frames, varve));
+        let view = Varve::open_read_only(dir.path()).unwrap();
+        let selection = Selection { stream: None, id: None };
+        let mut tail = Tail { next: GlobalSequence(0), selection, lines: Vec::new() };
+        let mut gather = || {
+            let gathered = tail.gather(&view).unwrap();
+            (gathered, tail.lines.iter().filter(|&&byte| byte == b'\n').count())
+        };
+        let (more, first) = gather();
+        assert_eq!((more, gather()), (Gathered::Some, (Gathered::All, 200 - first)));
+        assert_eq!(gather(), (Gathered::All, 0));
     }
 
     #[test]

@@ -9,13 +9,13 @@ mod plug;
 mod room;
 
 use std::{
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Read, Write},
     os::unix::net::UnixStream,
     path::Path,
     process::{Command, Stdio},
 };
 
-use commands::{assert_refused, command, lines};
+use commands::{assert_refused, command, lines, status};
 use log::Log;
 use plug::Plug;
 use serde_json::Value;
@@ -224,6 +224,24 @@ fn what_cannot_begin_ends_with_code_2_and_one_line_that_says_what_to_do() {
     for reader in ["tail", "streams", "devices"] {
         assert_refused(command(reader, Path::new("")).arg("--store").arg(&nothing), "check the path");
     }
+}
+
+#[test]
+fn who_reads_slowly_keeps_no_page_of_the_store_from_being_used_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut device = SimulatedDevice::start(1, 2_000, None);
+    let mut daemon = Daemon::start(device.port(), directory.path());
+    device.wait_until_done();
+    let mut tail = command("tail", directory.path()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut printed = tail.stdout.take().unwrap();
+    // Once there is a byte, it waits for a reader of all that the pipe does not hold.
+    printed.read_exact(&mut [0]).unwrap();
+    assert_eq!(status(directory.path())["pins"], serde_json::json!([]));
+    let mut rest = Vec::new();
+    printed.read_to_end(&mut rest).unwrap();
+    assert!(rest.len() > 1 << 17, "a pipe holds all of it");
+    assert!(tail.wait().unwrap().success());
+    assert!(daemon.stop().success());
 }
 
 #[test]
