@@ -23,17 +23,17 @@ mod stream_key;
 mod suite;
 mod wrapped_key;
 
-use std::fs::File;
 use std::path::Path;
 
 use crate::store::error::{Damage, Place};
-use crate::store::sealing::KEYS_FILE;
+use crate::store::sealing::has_keys;
 pub use error::KeysError;
 pub use keyring::KEYS_MAX;
 pub(super) use keyring::{Found, Keyring};
 pub use master_key::{MasterKey, MasterKeyError};
 pub use opened_units::SNAPSHOT_OPENED_LEN_MAX;
 pub(super) use opened_units::{Full, OpenedUnits};
+use replacement::{at, read};
 pub(super) use stream_key::{Meaning, StreamKey};
 pub use suite::Suite;
 
@@ -97,17 +97,14 @@ impl SealedStreams {
 
 /// What is wrong with a store's file of keys, if it has one. It takes no master key.
 pub(super) fn verify_keys(dir: &Path) -> Vec<Damage> {
-    let damage = |reason| vec![Damage { place: Place::Keys(0), reason }];
-    let path = dir.join(KEYS_FILE);
-    if !path.exists() {
+    if !has_keys(dir) {
         return Vec::new();
     }
-    let Ok(bytes) = File::open(path).and_then(|file| replacement::read(&file)) else {
-        return damage("it cannot be read");
-    };
-    match key_file::check(&bytes) {
+    let damage = |reason| vec![Damage { place: Place::Keys(0), reason }];
+    match replacement::read_beside_owner(dir, |file, path| key_file::check(&at(path, |_| read(&file))?)) {
         Ok(findings) => findings,
         Err(KeysError::Corrupt(found)) => vec![found],
+        Err(KeysError::Io { .. }) => damage("it cannot be read"),
         Err(_) => damage("a later release wrote it"),
     }
 }

@@ -26,7 +26,7 @@ fn refuse_keys(dir: &Path, environment: &Arc<Environment>) -> Result<(), OpenErr
 }
 
 /// Whether a directory has keys, or is about to. A file that cannot be looked at is there.
-fn has_keys(dir: &Path) -> bool {
+pub(super) fn has_keys(dir: &Path) -> bool {
     [KEYS_FILE, NEW_KEYS_FILE].iter().any(|name| dir.join(name).try_exists().unwrap_or(true))
 }
 

@@ -214,7 +214,8 @@ impl Varve {
     ///
     /// # Errors
     ///
-    /// [`AppendError::StreamName`]; [`AppendError::Keys`] with [`KeysError::NotSealed`](crate::KeysError::NotSealed) where the stream has no key;
+    /// [`AppendError::StreamName`]; [`AppendError::Keys`] with [`KeysError::NotSealed`](crate::KeysError::NotSealed) where the stream has no key, and no
+    /// key of the store is damaged, which may have been its own;
     /// [`AppendError::DiskFull`] where there was no room, and all is as before; [`AppendError::Storage`] where the disk failed:
     /// whether the key is still there is settled when the store is opened again; [`AppendError::Poisoned`].
     #[cfg(feature = "encryption")]

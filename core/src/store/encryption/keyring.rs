@@ -1,12 +1,11 @@
 //! The keys of a store: one for each stream, all wrapped by one that the master key wraps.
 
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-use std::{fmt, io, thread};
+use std::{fmt, io};
 
 use super::error::KeysError;
 use super::key_file::{
@@ -14,7 +13,7 @@ use super::key_file::{
     fill_page,
 };
 use super::master_key::MasterKey;
-use super::replacement::{Replacement, at, discard, exists, is_old_given_up, read, read_from, settle};
+use super::replacement::{Replacement, at, discard, exists, read, read_beside_owner, read_from, settle};
 use super::secret::{Secret, random};
 use super::stream_key::StreamKey;
 use super::suite::{Cipher, Suite};
@@ -182,11 +181,14 @@ impl Keyring {
     ) -> Result<(), KeysError> {
         let stream = StreamIdentity::new(name, id);
         let mut state = self.lock();
-        let Some(entry) = state.entries.get(&stream).copied() else {
-            return Err(KeysError::NotSealed { stream: name.into(), stream_id: id });
-        };
-        if entry.kind == EntryKind::Shredded {
-            return Ok(());
+        let entry = state.entries.get(&stream).copied();
+        // A damaged entry may be the stream's, and open to whoever mends it, until what wraps it is destroyed.
+        if state.damaged.is_empty() {
+            match entry.map(|entry| entry.kind) {
+                None => return Err(KeysError::NotSealed { stream: name.into(), stream_id: id }),
+                Some(EntryKind::Shredded) => return Ok(()),
+                Some(EntryKind::Key) => {}
+            }
         }
         let Header { suite, ring, .. } = state.header;
         let kek = Secret::random().map_err(KeysError::Random)?;
@@ -195,7 +197,8 @@ impl Keyring {
         for (&other, kept) in state.entries.iter().filter(|&(&other, _)| other != stream) {
             entries.insert(other, kept.rewrap(ring, &state.wrapping, &wrapping)?);
         }
-        let shredded = Entry::shredded(entry.suite, stream, end, ring, &wrapping);
+        let suite = entry.map_or(self.suite, |entry| entry.suite);
+        let shredded = Entry::shredded(suite, stream, end, ring, &wrapping);
         entries.insert(stream, shredded.map_err(KeysError::Random)?);
         let master = state.master.clone();
         let bytes = state.bytes_with(entries.values());
@@ -245,27 +248,16 @@ impl State {
         Ok(state)
     }
 
-    /// Reads the file of keys, or the one that is about to take its place, whichever counts at the moment.
+    /// Reads the file of keys that counts at the moment.
     fn load_beside_owner(dir: &Path, master: &MasterKey) -> Result<Self, KeysError> {
-        let load = || {
-            let path = dir.join(if is_old_given_up(dir)? { NEW_KEYS_FILE } else { KEYS_FILE });
-            Self::load(at(&path, |path| File::open(path))?, &path, master)
-        };
-        for _ in 1..LOAD_ATTEMPTS_MAX {
-            match load() {
-                // The owner may be between two steps.
-                Err(KeysError::Corrupt(_) | KeysError::Io { .. }) => thread::sleep(LOAD_INTERVAL),
-                loaded => return loaded,
-            }
-        }
-        load()
+        read_beside_owner(dir, |file, path| Self::load(file, path, master))
     }
 
     /// Takes up what the owner has written since.
     fn refresh(&mut self, dir: &Path) -> Result<(), KeysError> {
         let path = dir.join(KEYS_FILE);
         let metadata = at(&path, |_| self.file.metadata())?;
-        if metadata.nlink() == 0 {
+        if !is_in(dir, &metadata) {
             *self = Self::load_beside_owner(dir, &self.master)?;
         } else if metadata.len() > self.end {
             let bytes = at(&path, |_| read_from(&self.file, self.end))?;
@@ -466,6 +458,12 @@ fn file_of(
     Ok(file)
 }
 
+/// Whether a name of a file of keys still leads to this one. How many links it has does not tell: it may have one elsewhere.
+fn is_in(dir: &Path, file: &Metadata) -> bool {
+    let is_it = |there: Metadata| (there.dev(), there.ino()) == (file.dev(), file.ino());
+    [KEYS_FILE, NEW_KEYS_FILE].iter().any(|name| fs::metadata(dir.join(name)).is_ok_and(is_it))
+}
+
 fn open_for_writing(path: &Path) -> Result<File, KeysError> {
     at(path, |path| OpenOptions::new().read(true).write(true).open(path))
 }
@@ -478,10 +476,6 @@ pub(super) const SPARE_PAGES_MAX: usize = 64;
 
 /// How many keys are kept open; past it they are opened anew.
 const OPENED_MAX: usize = 1024;
-
-/// How often a reader looks for a whole file while the owner replaces it, and how long it waits between.
-const LOAD_ATTEMPTS_MAX: u32 = 50;
-const LOAD_INTERVAL: Duration = Duration::from_millis(10);
 
 #[cfg(test)]
 mod tests;

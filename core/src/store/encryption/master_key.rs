@@ -66,8 +66,8 @@ impl MasterKey {
         let mut text = Zeroizing::new(Vec::with_capacity(FILE_LEN_MAX + 1));
         let file = File::open(path).map_err(failed)?;
         file.take(FILE_LEN_MAX as u64 + 1).read_to_end(&mut text).map_err(failed)?;
-        match <[u8; KEY_LEN]>::try_from(text.as_slice()) {
-            Ok(bytes) => Ok(Self::from_bytes(bytes)),
+        match <&[u8; KEY_LEN]>::try_from(text.as_slice()) {
+            Ok(bytes) => Ok(Self(Arc::new(Secret::copy_of(bytes)))),
             Err(_) => Self::from_hex(text.trim_ascii_end()),
         }
     }

@@ -8,6 +8,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use super::error::KeysError;
 use super::key_file::{DAMAGED_MAX, ENTRY_LEN, HEADER_LEN, Header, PAGE_LEN, entries_of};
@@ -113,12 +115,31 @@ pub(super) fn settle(dir: &Path) -> Result<(), KeysError> {
 }
 
 /// Whether a replacement has come so far that the new file counts: it is whole, and the old one is no longer.
-pub(super) fn is_old_given_up(dir: &Path) -> Result<bool, KeysError> {
+fn is_old_given_up(dir: &Path) -> Result<bool, KeysError> {
     let holds = |name, check: fn(&[u8]) -> bool| {
         let path = dir.join(name);
         Ok::<_, KeysError>(exists(&path)? && check(&at(&path, |path| read(&File::open(path)?))?))
     };
     Ok(!holds(KEYS_FILE, is_intact)? && holds(NEW_KEYS_FILE, is_whole)?)
+}
+
+/// Reads the file of keys, or the one that is about to take its place, whichever counts at the moment.
+pub(super) fn read_beside_owner<R>(
+    dir: &Path,
+    read: impl Fn(File, &Path) -> Result<R, KeysError>,
+) -> Result<R, KeysError> {
+    let read_once = || {
+        let path = dir.join(if is_old_given_up(dir)? { NEW_KEYS_FILE } else { KEYS_FILE });
+        read(at(&path, |path| File::open(path))?, &path)
+    };
+    for _ in 1..READ_ATTEMPTS_MAX {
+        match read_once() {
+            // The owner may be between two steps.
+            Err(KeysError::Corrupt(_) | KeysError::Io { .. }) => thread::sleep(READ_INTERVAL),
+            read => return read,
+        }
+    }
+    read_once()
 }
 
 /// Takes back a replacement that has not touched the old file: what it wrote is overwritten as well, since it holds the
@@ -188,6 +209,10 @@ pub(super) fn at<R>(path: &Path, operation: impl FnOnce(&Path) -> io::Result<R>)
 
 /// Nobody but the owner of the store's files reads them.
 const OWNER_ONLY: u32 = 0o600;
+
+/// How often a reader looks for a whole file while the owner replaces it, and how long it waits between.
+const READ_ATTEMPTS_MAX: u32 = 50;
+const READ_INTERVAL: Duration = Duration::from_millis(10);
 
 /// The longest file of keys in bytes: it is written anew before half of it is room that was left.
 const FILE_LEN_MAX: u64 = (4 * KEYS_MAX * ENTRY_LEN) as u64;

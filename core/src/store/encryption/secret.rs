@@ -14,14 +14,21 @@ pub(super) struct Secret(Box<[u8; KEY_LEN]>);
 impl Secret {
     /// Takes a key over, and wipes the copy on the way.
     pub(super) fn new(mut bytes: [u8; KEY_LEN]) -> Self {
-        let secret = Self(Box::new(bytes));
+        let secret = Self::copy_of(&bytes);
         bytes.zeroize();
+        secret
+    }
+
+    /// A copy of a key, which is wiped when it is dropped.
+    pub(super) fn copy_of(bytes: &[u8; KEY_LEN]) -> Self {
+        let mut secret = Self::zeroed();
+        secret.bytes_mut().copy_from_slice(bytes);
         secret
     }
 
     /// A second copy, wiped like the first.
     pub(super) fn copy(&self) -> Self {
-        Self(self.0.clone())
+        Self::copy_of(&self.0)
     }
 
     /// A key of zeros, to be filled in place.

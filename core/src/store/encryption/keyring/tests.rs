@@ -8,6 +8,7 @@ use super::*;
 use crate::store::encryption::attacker::{all_bytes, attack};
 use crate::store::encryption::key_file::check;
 use crate::store::encryption::suite::TAG_LEN;
+use crate::store::encryption::verify_keys;
 
 const MASTER: [u8; 32] = [0x5a; 32];
 
@@ -171,6 +172,53 @@ fn a_reader_sees_what_the_owner_adds_shreds_and_rotates() {
     assert!(matches!(found, Err(KeysError::WrongMasterKey)));
 }
 
+/// As a backup by hard links makes one.
+#[test]
+fn a_reader_sees_what_the_owner_shreds_though_the_old_file_has_a_name_elsewhere() {
+    let (dir, keyring) = with_keys(2);
+    let reader = Keyring::open_read_only(dir.path(), &master(), None).unwrap();
+    fs::hard_link(dir.path().join(KEYS_FILE), dir.path().join("elsewhere")).unwrap();
+    assert!(key_bytes(&reader, 1).is_ok());
+    keyring.shred("person", StreamId(1), StreamSequence(4)).unwrap();
+    draw(&keyring, "person", StreamId(2), StreamSequence(0));
+    keyring.store_fresh().unwrap();
+    assert_eq!(keys(&reader, 3), keys(&keyring, 3));
+    assert_eq!(key_bytes(&reader, 1), Err("shredded"));
+}
+
+/// Whoever has every byte may also flip the one bit back.
+#[test]
+fn a_key_whose_entry_is_damaged_is_shredded_all_the_same() {
+    for was_shredded_before in [false, true] {
+        let (dir, keyring) = with_keys(1);
+        let id = StreamId(1);
+        draw(&keyring, "person", id, StreamSequence(0));
+        keyring.store_fresh().unwrap();
+        if was_shredded_before {
+            keyring.shred("person", id, StreamSequence(0)).unwrap();
+            draw(&keyring, "person", id, StreamSequence(0));
+            keyring.store_fresh().unwrap();
+        }
+        let victim = key_bytes(&keyring, 1).unwrap();
+        drop(keyring);
+        let path = dir.path().join(KEYS_FILE);
+        let mut bytes = fs::read(&path).unwrap();
+        let entry = bytes.len() - PAGE_LEN..bytes.len() - PAGE_LEN + ENTRY_LEN;
+        let whole = bytes[entry.clone()].to_vec();
+        bytes[entry.end - 1] ^= 1;
+        fs::write(&path, bytes).unwrap();
+        let mended = || [all_bytes(dir.path()), whole.clone()].concat();
+        assert!(attack(&mended(), &master()).contains(&victim), "the attack works");
+
+        let keyring = open(dir.path()).unwrap();
+        assert_eq!(key_bytes(&keyring, 1), Err("missing"));
+        keyring.shred("person", id, StreamSequence(5)).unwrap();
+        assert_eq!(key_bytes(&keyring, 1), Err("shredded"));
+        assert!(!attack(&mended(), &master()).contains(&victim));
+        assert!(key_bytes(&keyring, 0).is_ok(), "the other key is there");
+    }
+}
+
 #[test]
 fn an_attacker_with_the_master_key_and_every_byte_finds_a_key_before_its_shredding_and_not_after() {
     let (dir, keyring) = with_keys(5);
@@ -221,6 +269,7 @@ fn begun_shredding() -> (TempDir, Vec<Seen>, Vec<u8>) {
 
 /// Opens what a crash has left: the shredding is done, or never was, and nothing else has changed.
 fn check_settled(dir: &Path, before: &[Seen], case: &str) -> bool {
+    assert_eq!(verify_keys(dir), [], "{case}");
     let reader =
         Keyring::open_read_only(dir, &master(), None).unwrap_or_else(|error| panic!("{case}: {error}"));
     let seen = keys(&reader, 3);
