@@ -8,6 +8,8 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rustix::io::Errno;
+
 use crate::descriptor::{DescriptorError, LayoutDifference};
 #[cfg(feature = "encryption")]
 use crate::store::encryption::KeysError;
@@ -325,6 +327,11 @@ impl StorageError {
 /// Whether the system has no room for what was to be written.
 pub(super) fn is_disk_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// Whether the disk does not have what was to be read: a sector is damaged, or the file ends before it.
+pub(super) fn is_unreadable(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::UnexpectedEof || error.raw_os_error() == Some(Errno::IO.raw_os_error())
 }
 
 impl AppendError {

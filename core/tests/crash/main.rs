@@ -18,6 +18,7 @@ mod power_cuts;
 mod restoring;
 mod steps;
 mod surveyor;
+mod unreadable;
 mod upkeep;
 mod workload;
 

@@ -171,6 +171,63 @@ fn a_salvaged_store_goes_on_like_any_other() {
     assert!(varve.snapshot().unwrap().verify().is_sound());
 }
 
+/// A store of so many events that was never folded: all of them are in the tail.
+fn in_the_tail(events: usize) -> tempfile::TempDir {
+    let dir = new_dir();
+    let mut doors = open(&dir).stream::<Door, 64>("doors").unwrap();
+    for _ in 0..events {
+        doors.append(StreamId(1), &door("Ada")).unwrap();
+    }
+    dir
+}
+
+#[test]
+fn a_tail_that_lost_its_header_or_its_end_holds_what_is_left() {
+    let lose_header: fn(&mut Vec<u8>) = |tail| tail[..PAGE_LEN].fill(0);
+    let lose_end: fn(&mut Vec<u8>) = |tail| {
+        let last = tail.chunks(PAGE_LEN).rposition(|sector| sector.starts_with(b"VRVR")).unwrap();
+        tail.truncate((last + 1) * PAGE_LEN);
+    };
+    for lose in [lose_header, lose_end] {
+        let dir = in_the_tail(3);
+        let path = dir.path().join("tail");
+        let mut tail = fs::read(&path).unwrap();
+        lose(&mut tail);
+        fs::write(&path, tail).unwrap();
+        assert!(Varve::new(dir.path()).is_err(), "an owner does not go on with it");
+        let (report, target) = saved(dir.path());
+        assert_eq!((report.events, report.lost_events), (3, 0), "{report}");
+        assert_eq!(surviving(&target).len(), 3);
+    }
+}
+
+#[test]
+fn a_tail_of_another_store_is_no_part_of_this_one() {
+    let (dir, other) = (filled(), in_the_tail(3));
+    fs::copy(other.path().join("tail"), dir.path().join("tail")).unwrap();
+    let target = new_dir();
+    let error = salvage(dir.path(), target.path().join("new")).unwrap_err();
+    assert!(error.to_string().contains("its tail is that of another store"), "{error}");
+    fs::remove_file(dir.path().join("tail")).unwrap();
+    saved(dir.path());
+}
+
+/// It may lie on a disk that the system lets nobody write to any more.
+#[test]
+fn nothing_is_written_to_a_damaged_store() {
+    let dir = filled();
+    fs::remove_file(dir.path().join("owner.lock")).unwrap();
+    let files = || {
+        let files = fs::read_dir(dir.path()).unwrap().map(|file| file.unwrap().path());
+        let mut files: Vec<_> = files.map(|path| (fs::read(&path).unwrap(), path)).collect();
+        files.sort();
+        files
+    };
+    let before = files();
+    saved(dir.path());
+    assert!(files() == before);
+}
+
 /// No event to come may take the place of one that was acknowledged.
 #[test]
 fn what_the_watermark_counts_is_a_named_absence_though_nothing_else_tells_of_it() {

@@ -127,14 +127,19 @@ struct Meta {
 
 impl MetaPages {
     fn read(file: &File) -> io::Result<Self> {
-        let first = Meta::read(file, 0)?;
+        Self::read_but(file, |error| error.kind() == io::ErrorKind::UnexpectedEof)
+    }
+
+    /// The same, where a page is none that meets an error which `is_lost`.
+    fn read_but(file: &File, is_lost: fn(&io::Error) -> bool) -> io::Result<Self> {
+        let first = Meta::read(file, 0, is_lost)?;
         // Where page 0 does not tell how long it is, page 1 stands where its own length says.
         let page_lens = match &first {
             Some(meta) => vec![meta.page_len()],
             None => PAGE_LENS.to_vec(),
         };
         for page_len in page_lens {
-            let second = Meta::read(file, page_len)?.filter(|meta| meta.page_len() == page_len);
+            let second = Meta::read(file, page_len, is_lost)?.filter(|meta| meta.page_len() == page_len);
             if first.is_some() || second.is_some() {
                 return Ok(Self { page_len, pages: [first, second] });
             }
@@ -181,12 +186,12 @@ impl MetaPages {
 }
 
 impl Meta {
-    /// The meta of the page at `at`; `None` where there is none, as behind the file's end.
-    fn read(file: &File, at: usize) -> io::Result<Option<Self>> {
+    /// The meta of the page at `at`; `None` where there is none, as where it `is_lost`.
+    fn read(file: &File, at: usize, is_lost: fn(&io::Error) -> bool) -> io::Result<Option<Self>> {
         let mut page = [0; PAGE_HEADER_LEN + META_LEN];
         match file.read_exact_at(&mut page, at as u64) {
             Ok(()) => Ok(Self::parse(&page)),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+            Err(error) if is_lost(&error) => Ok(None),
             Err(error) => Err(error),
         }
     }

@@ -24,7 +24,7 @@ pub(in crate::store) use recovery::Recovered;
 
 use super::record::{HEADER_LEN, Header, RECORD_BODY_LEN_MAX, Record, RecordSeed, SECTOR_LEN, sectors};
 use crate::store::config::Durability;
-use crate::store::error::{Damage, OpenError, Place};
+use crate::store::error::{Damage, OpenError, Place, is_unreadable};
 use crate::store::files::environment::sync_directory;
 use crate::store::log::clock::HostClock;
 use header::FileHeader;
@@ -38,6 +38,8 @@ pub(in crate::store) struct Journal {
     incarnation: u64,
     segment_sectors: u32,
     durability: Durability,
+    /// Whether zeros stand for what the disk has lost.
+    is_damaged: bool,
 }
 
 impl Journal {
@@ -64,7 +66,7 @@ impl Journal {
         if durability == Durability::Durable {
             sync_directory(dir)?;
         }
-        Ok(Self { file, path, incarnation, segment_sectors, durability })
+        Ok(Self { file, path, incarnation, segment_sectors, durability, is_damaged: false })
     }
 
     /// Opens the tail in `dir`; `None` where there is none. Whether it is that of the store, [`Journal::incarnation`]
@@ -78,6 +80,27 @@ impl Journal {
         Self::open_with(dir, Durability::Durable, OpenOptions::new().read(true))
     }
 
+    /// Opens what is left of the tail in `dir`, for a salvage: what the disk has lost of it counts as zeros, which are no
+    /// record. Where that is the header, the length of the file stands in for it, and the `incarnation` that LMDB tells.
+    /// `None` where that is unknown too, or there is no tail.
+    pub(in crate::store) fn open_damaged(
+        dir: &Path,
+        incarnation: Option<u64>,
+    ) -> Result<Option<Self>, OpenError> {
+        let Some((file, path)) = open_file(dir, OpenOptions::new().read(true))? else { return Ok(None) };
+        let io = |error| OpenError::Io { path: path.clone(), error };
+        let mut head = [0; header::LEN];
+        match file.read_exact_at(&mut head, 0) {
+            Err(error) if is_unreadable(&error) => head.fill(0),
+            read => read.map_err(io)?,
+        }
+        let len = file.metadata().map_err(io)?.len();
+        let header = FileHeader::parse(&head).ok().or_else(|| FileHeader::of_len(incarnation?, len));
+        let Some(FileHeader { incarnation, segment_sectors }) = header else { return Ok(None) };
+        let durability = Durability::Durable;
+        Ok(Some(Self { file, path, incarnation, segment_sectors, durability, is_damaged: true }))
+    }
+
     /// Whether there is a tail in `dir`, damaged or not.
     pub(in crate::store) fn is_in(dir: &Path) -> bool {
         dir.join(FILE_NAME).exists()
@@ -88,18 +111,18 @@ impl Journal {
         Damage { place: Place::TailHeader, reason: "the file is missing" }
     }
 
+    /// What it means that the tail in `dir` has another incarnation than LMDB.
+    pub(in crate::store) fn of_another_store(dir: &Path) -> OpenError {
+        OpenError::NotAStore { path: dir.to_path_buf(), reason: "its tail is that of another store" }
+    }
+
     fn open_with(
         dir: &Path,
         durability: Durability,
         options: &OpenOptions,
     ) -> Result<Option<Self>, OpenError> {
-        let path = dir.join(FILE_NAME);
+        let Some((file, path)) = open_file(dir, options)? else { return Ok(None) };
         let io = |error| OpenError::Io { path: path.clone(), error };
-        let file = match options.open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(io(error)),
-        };
         let mut head = [0; header::LEN];
         read_what_there_is(&file, &mut head).map_err(io)?;
         let header = FileHeader::parse(&head)?;
@@ -108,7 +131,7 @@ impl Journal {
             return Err(Damage { place: Place::TailHeader, reason }.into());
         }
         let FileHeader { incarnation, segment_sectors } = header;
-        Ok(Some(Self { file, path, incarnation, segment_sectors, durability }))
+        Ok(Some(Self { file, path, incarnation, segment_sectors, durability, is_damaged: false }))
     }
 
     /// The store that it belongs to.
@@ -214,7 +237,13 @@ impl Journal {
     }
 
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
-        self.file.read_exact_at(bytes, offset)
+        match self.file.read_exact_at(bytes, offset) {
+            Err(error) if self.is_damaged && is_unreadable(&error) => {
+                bytes.fill(0);
+                Ok(())
+            }
+            read => read,
+        }
     }
 
     /// Where a sector of a generation's segment stands in the file, in bytes.
@@ -249,6 +278,16 @@ fn make(path: &Path, header: FileHeader, durability: Durability) -> io::Result<F
     }
     file.sync_all()?;
     Ok(file)
+}
+
+/// Opens the file in `dir`; `None` where there is none.
+fn open_file(dir: &Path, options: &OpenOptions) -> Result<Option<(File, PathBuf)>, OpenError> {
+    let path = dir.join(FILE_NAME);
+    match options.open(&path) {
+        Ok(file) => Ok(Some((file, path))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(OpenError::Io { path, error }),
+    }
 }
 
 /// Reads the start of a file; zeros stand for what it lacks.

@@ -67,10 +67,7 @@ pub(in crate::store) fn recover(
     let incarnation = environment.incarnation()?;
     let journal = match journal {
         Some(journal) if journal.incarnation() == incarnation => journal,
-        Some(_) => {
-            let reason = "its tail is that of another store";
-            return Err(OpenError::NotAStore { path: dir.to_path_buf(), reason });
-        }
+        Some(_) => return Err(Journal::of_another_store(dir)),
         None if environment.has_folded()? => return Err(Journal::missing().into()),
         None => Journal::create(dir, incarnation, config.tail_len / SEGMENTS, config.durability)?,
     };

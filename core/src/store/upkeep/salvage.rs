@@ -10,7 +10,7 @@ use std::io;
 use std::path::Path;
 
 use crate::GlobalSequence;
-use crate::store::config::Durability;
+use crate::store::error::OpenError;
 use crate::store::files::data_file::{DataTree, ValueAt};
 use crate::store::files::environment::DATA_FILE;
 use crate::store::files::owner_lock::OwnerLock;
@@ -33,8 +33,8 @@ pub use report::{SalvageError, SalvageReport};
 ///
 /// Every event keeps its global sequence and its place in its stream. Where events are lost, reading says
 /// [`ReadError::Absent`](crate::ReadError::Absent), and where to read on. Blocks are found through LMDB's tree
-/// where that is whole, and in pages that nothing leads to where it is not; the tail's records are read one by one. The
-/// log ends where the watermark says that it did, so that no event to come takes the place of a lost one.
+/// where that is whole, and in pages that nothing leads to where it is not; the tail's records are read one by one. A sector
+/// that the disk cannot read costs what it holds, and no more. The log ends where the watermark says that it did, so that no event to come takes the place of a lost one.
 /// Nor does one in its stream: where nobody can tell whose the lost events were, every stream that may have had them goes on
 /// behind as many places, whose events are lost too. Only of a stream whose rows are all lost, and all of whose events were
 /// retired or are out of the reach of the watermark, nothing is known: it begins anew.
@@ -59,6 +59,7 @@ pub use report::{SalvageError, SalvageReport};
 /// # Errors
 ///
 /// [`OpenError::Owned`](crate::OpenError::Owned) where somebody writes the store; [`OpenError::NotEmpty`](crate::OpenError::NotEmpty) where something is at `new_path`;
+/// [`OpenError::NotAStore`](crate::OpenError::NotAStore) where the tail is another store's: take one of the two away;
 /// [`SalvageError::Nothing`] where there is nothing of a store.
 pub fn salvage(path: impl AsRef<Path>, new_path: impl AsRef<Path>) -> Result<SalvageReport, SalvageError> {
     let path = path.as_ref();
@@ -66,7 +67,9 @@ pub fn salvage(path: impl AsRef<Path>, new_path: impl AsRef<Path>) -> Result<Sal
     if !path.join(DATA_FILE).exists() && !Journal::is_in(path) {
         return Err(SalvageError::Nothing);
     }
-    let _owner = OwnerLock::acquire(path)?;
+    let Some(_unowned) = OwnerLock::keep_free(path)? else {
+        return Err(OpenError::Owned { path: path.to_path_buf() }.into());
+    };
     let source = Source::open(path)?;
     let mut salvage = Salvage::new(source, StoreBuilder::new(new_path.as_ref())?)?;
     salvage.copy_rows()?;
@@ -103,13 +106,8 @@ struct Salvage {
 
 impl Source {
     fn open(path: &Path) -> Result<Self, SalvageError> {
-        let data = DataTree::open(path)?;
-        let journal = Journal::open(path, Durability::Durable);
-        if data.is_none() && !matches!(journal, Ok(Some(_))) {
-            return Err(SalvageError::Nothing);
-        }
         let mut source = Self {
-            data,
+            data: DataTree::open_damaged(path)?,
             tables: BTreeMap::new(),
             records: Vec::new(),
             durable_end: GlobalSequence(0),
@@ -127,10 +125,14 @@ impl Source {
             }
             Ok(())
         })?;
-        // A tail whose header is damaged tells nothing of its records.
-        if let Ok(Some(journal)) = journal {
-            source.records = journal.remains(folded)?;
-            incarnation = incarnation.or(Some(journal.incarnation()));
+        match Journal::open_damaged(path, incarnation)? {
+            Some(journal) if incarnation.is_none_or(|known| known == journal.incarnation()) => {
+                source.records = journal.remains(folded)?;
+                incarnation = Some(journal.incarnation());
+            }
+            Some(_) => return Err(Journal::of_another_store(path).into()),
+            None if source.data.is_none() => return Err(SalvageError::Nothing),
+            None => {}
         }
         if let Ok(Some(watermark)) = PublishedFile::open(path, incarnation.unwrap_or_default()) {
             let told = watermark.read().ok().flatten();
@@ -226,7 +228,9 @@ impl Salvage {
             }
         }
         let has_tree = source.unreadable_pages == 0 && source.tables.contains_key(b"block".as_slice());
-        let is_whole = has_tree && blocks.gaps(*retained).next().is_none();
+        let is_whole = has_tree
+            && blocks.gaps(*retained).next().is_none()
+            && blocks.end(*retained) >= source.durable_end.0;
         let Some(data) = source.data.as_ref().filter(|_| !is_whole) else { return Ok(()) };
         let mut found = FoundBlocks::default();
         data.blocks(|block, at| {
@@ -264,8 +268,10 @@ impl Salvage {
             if first.saturating_sub(next) > LOST_EVENTS_MAX {
                 break;
             }
+            if !self.source.read(found, &mut bytes)? {
+                continue;
+            }
             self.holes.note_lost(next..first);
-            self.source.read(found, &mut bytes)?;
             let block = Block::new_checked(GlobalSequence(first), &bytes)?;
             self.holes.note_block(&block)?;
             self.write_block(&block)?;
@@ -317,15 +323,15 @@ impl Salvage {
 }
 
 impl Source {
-    /// Reads a block that was found before.
-    fn read(&self, found: Found, bytes: &mut Vec<u8>) -> Result<(), SalvageError> {
+    /// Reads a block that was found before, and tells whether it is still there.
+    fn read(&self, found: Found, bytes: &mut Vec<u8>) -> Result<bool, SalvageError> {
         match (found, &self.data) {
             (Found::InTail { record, chunk }, _) => {
                 if let Chunk::Block(block) = self.records[record as usize].chunk(chunk as usize) {
                     bytes.clear();
                     bytes.extend_from_slice(block);
                 }
-                Ok(())
+                Ok(true)
             }
             (Found::InFile { at, len }, Some(data)) => {
                 bytes.resize(len as usize, 0);

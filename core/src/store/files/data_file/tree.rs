@@ -19,6 +19,7 @@ use std::path::Path;
 
 use super::{DATA_FILE, MetaPages, PAGE_HEADER_LEN, WORD, field};
 use crate::GlobalSequence;
+use crate::store::error::is_unreadable;
 use crate::store::log::block::{BLOCK_LEN_MAX, Block};
 use crate::store::log::tables::array;
 pub(super) use page_use::PageError;
@@ -33,6 +34,8 @@ pub(in crate::store) struct DataTree {
     /// The root of the list of free pages, and the last page, as the latest meta has them.
     free_root: Option<u64>,
     last_page: Option<u64>,
+    /// Whether what the disk has lost is passed over, and no error.
+    is_damaged: bool,
 }
 
 /// A value where it was found.
@@ -46,20 +49,31 @@ pub(in crate::store) struct ValueAt<'a> {
 
 impl DataTree {
     /// Opens the data file of `dir`; `None` where there is none. A file without a whole meta page has no trees.
-    pub(in crate::store) fn open(dir: &Path) -> io::Result<Option<Self>> {
+    pub(super) fn open(dir: &Path) -> io::Result<Option<Self>> {
+        Self::open_with(dir, false)
+    }
+
+    /// As [`DataTree::open`], for a salvage: what the disk has lost is not what it should be, and no error.
+    pub(in crate::store) fn open_damaged(dir: &Path) -> io::Result<Option<Self>> {
+        Self::open_with(dir, true)
+    }
+
+    fn open_with(dir: &Path, is_damaged: bool) -> io::Result<Option<Self>> {
         let file = match File::open(dir.join(DATA_FILE)) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        let metas = MetaPages::read(&file)?;
+        let metas =
+            if is_damaged { MetaPages::read_but(&file, is_unreadable)? } else { MetaPages::read(&file)? };
         let newest = metas.newest().unwrap_or(0);
         let in_order = [newest, 1 - newest].into_iter().filter_map(|index| metas.pages[index].as_ref());
         let main_roots = in_order.filter_map(|meta| word(&meta.bytes, field::MAIN_ROOT)).collect();
         let of_newest = |at| metas.pages[newest].as_ref().and_then(|meta| word(&meta.bytes, at));
         let (free_root, last_page) = (of_newest(field::FREE_ROOT), of_newest(field::LAST_PAGE));
         let pages = file.metadata()?.len() / metas.page_len as u64;
-        Ok(Some(Self { file, page_len: metas.page_len, pages, main_roots, free_root, last_page }))
+        let page_len = metas.page_len;
+        Ok(Some(Self { file, page_len, pages, main_roots, free_root, last_page, is_damaged }))
     }
 
     /// The root of each table by its name, as the latest meta has them that leads to `wanted`; and how many pages could
@@ -111,12 +125,12 @@ impl DataTree {
         let len = self.file.metadata()?.len();
         for start in (0..len).step_by(PIECE_LEN) {
             let piece_len = (len - start).min(piece.len() as u64) as usize;
-            self.file.read_exact_at(&mut piece[..piece_len], start)?;
+            self.read_what_is_left(start, &mut piece[..piece_len])?;
             let starts = piece[..piece_len].windows(MAGIC.len()).enumerate();
             for (offset, _) in starts.filter(|(_, bytes)| *bytes == MAGIC) {
                 let at = start + offset as u64;
                 let block_len = (len - at).min(BLOCK_LEN_MAX as u64) as usize;
-                self.file.read_exact_at(&mut block[..block_len], at)?;
+                self.read_what_is_left(at, &mut block[..block_len])?;
                 if let Some(found) = block_at_front(&block[..block_len]) {
                     visit(&found, at);
                 }
@@ -125,9 +139,25 @@ impl DataTree {
         Ok(())
     }
 
-    /// Reads bytes that were found before.
-    pub(in crate::store) fn read(&self, at: u64, bytes: &mut [u8]) -> io::Result<()> {
-        self.file.read_exact_at(bytes, at)
+    /// Reads bytes, and tells whether they are there.
+    pub(in crate::store) fn read(&self, at: u64, bytes: &mut [u8]) -> io::Result<bool> {
+        match self.file.read_exact_at(bytes, at) {
+            Err(error) if self.is_damaged && is_unreadable(&error) => Ok(false),
+            read => read.map(|()| true),
+        }
+    }
+
+    /// Reads bytes that a checksum guards: zeros stand for those that are not there.
+    fn read_what_is_left(&self, at: u64, bytes: &mut [u8]) -> io::Result<()> {
+        if self.read(at, bytes)? {
+            return Ok(());
+        }
+        for (part, at) in bytes.chunks_mut(LOST_LEN).zip((at..).step_by(LOST_LEN)) {
+            if !self.read(at, part)? {
+                part.fill(0);
+            }
+        }
+        Ok(())
     }
 
     /// Visits every node of the leaves below `root`, and tells how many pages are not what they should be. Each page is
@@ -188,8 +218,7 @@ impl DataTree {
 
     /// Reads a page, and tells whether it is the one that it should be.
     fn read_page(&self, number: u64, page: &mut [u8]) -> io::Result<bool> {
-        self.file.read_exact_at(page, number * self.page_len as u64)?;
-        Ok(word(page, 0) == Some(number))
+        Ok(self.read(number * self.page_len as u64, page)? && word(page, 0) == Some(number))
     }
 
     /// Reads the value of `len` bytes in the overflow pages from `page` on, and tells where it stands.
@@ -203,14 +232,13 @@ impl DataTree {
         }
         let mut head = [0; PAGE_HEADER_LEN];
         let start = page * self.page_len as u64;
-        self.file.read_exact_at(&mut head, start)?;
-        if word(&head, 0) != Some(page) || flags(&head) != FLAG_OVERFLOW {
+        let is_read = self.read(start, &mut head)?;
+        if !is_read || word(&head, 0) != Some(page) || flags(&head) != FLAG_OVERFLOW {
             return Ok(None);
         }
         let at = start + PAGE_HEADER_LEN as u64;
         value.resize(len, 0);
-        self.file.read_exact_at(value, at)?;
-        Ok(Some(at))
+        Ok(self.read(at, value)?.then_some(at))
     }
 }
 
@@ -284,6 +312,9 @@ fn flags(page: &[u8]) -> u16 {
 
 /// How much of the file is looked through at once.
 const PIECE_LEN: usize = 1 << 20;
+
+/// How much of it is given up where a part cannot be read.
+const LOST_LEN: usize = 4096;
 
 const MAGIC: &[u8] = b"VRVB";
 

@@ -40,12 +40,21 @@ impl FileHeader {
         if crc32c::crc32c(&bytes[..field::CRC]) != u32_at(field::CRC) {
             return Err(damage("its checksum is wrong").into());
         }
-        let segment_sectors = u32_at(field::SEGMENT);
-        if !(SEGMENT_LEN_MIN..=SEGMENT_LEN_MAX).contains(&(u64::from(segment_sectors) * SECTOR_LEN as u64)) {
-            return Err(damage("its segments have a length that none may have").into());
-        }
         let incarnation = array(bytes, field::INCARNATION).map_or(0, u64::from_le_bytes);
-        Ok(Self { incarnation, segment_sectors })
+        let header = Self { incarnation, segment_sectors: u32_at(field::SEGMENT) };
+        let reason = "its segments have a length that none may have";
+        Ok(header.checked().ok_or_else(|| damage(reason))?)
+    }
+
+    /// The header that a file of `len` bytes had.
+    pub(super) fn of_len(incarnation: u64, len: u64) -> Option<Self> {
+        let segment_sectors = (len / SECTOR_LEN as u64).checked_sub(SEGMENTS_SECTOR)? / SEGMENTS;
+        Self { incarnation, segment_sectors: segment_sectors.try_into().ok()? }.checked()
+    }
+
+    fn checked(self) -> Option<Self> {
+        let segment_len = u64::from(self.segment_sectors) * SECTOR_LEN as u64;
+        (SEGMENT_LEN_MIN..=SEGMENT_LEN_MAX).contains(&segment_len).then_some(self)
     }
 
     /// The length of the file in bytes.

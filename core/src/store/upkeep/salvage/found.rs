@@ -43,6 +43,11 @@ impl FoundBlocks {
         self.blocks.iter().map(|(&first, &(end, found))| (first, end, found))
     }
 
+    /// Where the last block ends; `from` where there is none.
+    pub(super) fn end(&self, from: GlobalSequence) -> u64 {
+        self.blocks.values().next_back().map_or(from.0, |&(end, _)| end)
+    }
+
     /// What is missing between `from` and the last block, and what may be missing after it.
     pub(super) fn gaps(&self, from: GlobalSequence) -> impl Iterator<Item = (u64, u64)> {
         let ends = std::iter::once(from.0).chain(self.blocks.values().map(|&(end, _)| end));
@@ -53,8 +58,7 @@ impl FoundBlocks {
     /// Fills what is missing from `from` on with blocks of `others`, and returns how many it took. Of two that overlap
     /// the first is taken: which of them was ever part of the log nobody can tell.
     pub(super) fn fill_gaps(&mut self, from: GlobalSequence, others: &Self) -> u64 {
-        let last = self.blocks.values().next_back().map_or(from.0, |&(end, _)| end);
-        let gaps: Vec<_> = self.gaps(from).chain([(last, u64::MAX)]).collect();
+        let gaps: Vec<_> = self.gaps(from).chain([(self.end(from), u64::MAX)]).collect();
         let mut taken = 0;
         for (mut next, end) in gaps {
             for (first, block_end, found) in others.iter_from(next) {

@@ -8,6 +8,7 @@
 use std::collections::HashSet;
 use std::io;
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 
 use super::{DataTree, Node, PAGE_HEADER_LEN, WORD, word};
 use crate::store::error::{Damage, Place};
@@ -121,7 +122,7 @@ impl DataTree {
         let mut piece = [0; PIECE_LEN];
         for at in (0..len).step_by(PIECE_LEN) {
             let piece = &mut piece[..PIECE_LEN.min(len - at)];
-            self.read(start + at as u64, piece)?;
+            self.file.read_exact_at(piece, start + at as u64)?;
             list.take(piece, others)?;
         }
         list.finish()
