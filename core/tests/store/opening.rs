@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::ErrorKind;
 
-use varve_core::{Config, FORMAT_VERSION, OpenError, StreamId, Varve};
+use varve_core::{Config, FORMAT_VERSION, OpenError, StreamId, Varve, salvage};
 
 use crate::{damage::set_format, new_dir, open};
 
@@ -44,6 +44,25 @@ fn a_store_keeps_its_identity_and_each_has_its_own() {
     assert_eq!(open(&one).incarnation(), incarnation);
     assert_eq!(Varve::open_read_only(one.path()).unwrap().incarnation(), incarnation);
     assert_ne!(open(&other).incarnation(), incarnation);
+}
+
+/// Its tail may hold what was acknowledged: a new store in its place would be another one.
+#[test]
+fn a_store_that_lost_its_data_file_is_not_made_anew() {
+    for is_empty in [false, true] {
+        let dir = new_dir();
+        open(&dir).stream::<u64, 8>("numbers").unwrap().append(StreamId(0), &7).unwrap();
+        let data = dir.path().join("data.mdb");
+        fs::remove_file(&data).unwrap();
+        if is_empty {
+            fs::write(&data, "").unwrap();
+        }
+        let error = Varve::new(dir.path()).unwrap_err();
+        assert!(matches!(error, OpenError::Corrupt(_)), "{error}");
+        assert!(fs::read(&data).unwrap_or_default().is_empty());
+        let report = salvage(dir.path(), dir.path().join("new")).unwrap();
+        assert_eq!((report.events, report.lost_events), (1, 0));
+    }
 }
 
 #[test]
