@@ -27,7 +27,8 @@ pub struct Config {
     pub tail_len: u64,
     /// The most that the store's files may take together, in bytes; at least [`QUOTA_MIN`](crate::QUOTA_MIN), and twice as
     /// much more as the tail is longer than the shortest. Past it appends fail with [`AppendError::QuotaExceeded`](crate::AppendError::QuotaExceeded): part of it is kept to fold,
-    /// to move cursors and to retire events. The default is the disk.
+    /// to move cursors and to retire events. A store that takes more already may take 2 MiB beyond that to do so. The default
+    /// is the disk.
     pub quota: Option<u64>,
     /// What the store retires by itself: in the background, whenever it folds the tail, and where the quota has no room
     /// for what is appended. The default is nothing.

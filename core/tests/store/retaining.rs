@@ -278,6 +278,20 @@ fn fill(frames: &mut Stream<Frame, 4096>) -> (u64, u64) {
 }
 
 #[test]
+fn a_quota_that_is_less_than_a_store_takes_is_met_once_events_are_retired() {
+    let dir = new_dir();
+    let mut config = small();
+    append(&mut Varve::with_config(dir.path(), config.clone()).unwrap().stream("frames").unwrap(), 1, 10_000);
+    config.quota = Some(QUOTA_MIN);
+    let mut varve = Varve::with_config(dir.path(), config).unwrap();
+    let mut frames = varve.stream::<Frame, 4096>("frames").unwrap();
+    let refused = frames.append(StreamId(1), &[1; 4096]);
+    assert!(matches!(refused, Err(AppendError::QuotaExceeded { .. })));
+    varve.retain(&last(100)).unwrap();
+    frames.append(StreamId(1), &[1; 4096]).unwrap();
+}
+
+#[test]
 fn the_quota_counts_the_tail_that_the_store_has() {
     let dir = new_dir();
     drop(Varve::with_config(dir.path(), relaxed()).unwrap());

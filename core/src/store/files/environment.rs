@@ -76,7 +76,7 @@ impl Environment {
             return Err(OpenError::NotAStore { path: dir.to_path_buf(), reason });
         };
         let tables = tables.complete(&env)?;
-        let quota = Quota::new(config);
+        let quota = Quota::new(dir, config);
         quota.note(dir, &tables, &*env.read_txn()?)?;
         Ok(Self {
             env,
@@ -107,7 +107,7 @@ impl Environment {
             env,
             tables,
             dir: dir.to_path_buf(),
-            quota: Quota::new(config),
+            quota: Quota::new(dir, config),
             retention: None,
             data_file: open_data_file(dir)?,
             is_flushed: false,
@@ -383,7 +383,7 @@ pub(in crate::store) fn map(
     config: &Config,
     flags: EnvFlags,
 ) -> Result<Env<WithoutTls>, OpenError> {
-    let map_size_max = Quota::new(config).map_size_max();
+    let map_size_max = Quota::new(dir, config).map_size_max();
     let wanted = config.map_size.unwrap_or(MAP_SIZE_MAX).clamp(MAP_SIZE_MIN, map_size_max);
     let mut map_size = whole_pages(wanted);
     loop {

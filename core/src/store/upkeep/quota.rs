@@ -8,6 +8,7 @@ use heed::RoTxn;
 
 use crate::store::config::{Config, MAP_SIZE_MAX, MAP_SIZE_MIN, TAIL_LEN_MAX, TAIL_LEN_MIN};
 use crate::store::error::AppendError;
+use crate::store::files::environment::DATA_FILE;
 use crate::store::log::tables::Tables;
 use crate::store::sealing::KEYS_FILE;
 
@@ -23,6 +24,8 @@ pub(in crate::store) struct Quota {
     bytes: Option<u64>,
     /// What the tail takes.
     tail_len: u64,
+    /// How long the data file was when it was opened.
+    data_len: u64,
     /// How many bytes of the data file the tables take, since the last commit to it.
     in_use: AtomicU64,
     /// How many the file of keys had then.
@@ -30,11 +33,12 @@ pub(in crate::store) struct Quota {
 }
 
 impl Quota {
-    /// The quota of a configuration, whose tail has the length that it says.
-    pub(in crate::store) fn new(config: &Config) -> Self {
+    /// The quota of a configuration, whose tail has the length that it says, for the store in `dir`.
+    pub(in crate::store) fn new(dir: &Path, config: &Config) -> Self {
         Self {
             bytes: config.quota.map(|quota| quota.max(quota_min(config.tail_len))),
             tail_len: config.tail_len,
+            data_len: fs::metadata(dir.join(DATA_FILE)).map_or(0, |data| data.len()),
             in_use: AtomicU64::new(0),
             keys_len: AtomicU64::new(0),
         }
@@ -46,10 +50,11 @@ impl Quota {
         config.tail_len.min(room).clamp(TAIL_LEN_MIN, TAIL_LEN_MAX)
     }
 
-    /// How large the map may become.
+    /// How large the map may become. A data file that was longer already has room to retire what is too much.
     pub(in crate::store) fn map_size_max(&self) -> usize {
         let Some(bytes) = self.bytes else { return MAP_SIZE_MAX };
         let left = bytes.saturating_sub(self.tail_len + OTHER_FILES_LEN);
+        let left = if self.data_len > left { self.data_len.saturating_add(HEADROOM) } else { left };
         usize::try_from(left).unwrap_or(MAP_SIZE_MAX).clamp(MAP_SIZE_MIN, MAP_SIZE_MAX)
     }
 
@@ -143,8 +148,11 @@ const _: () = assert!(QUOTA_MIN > 2 * TAIL_LEN_MIN + MAP_SIZE_MIN as u64);
 mod tests {
     use super::*;
 
+    /// Where no store is.
+    const NOWHERE: &str = "/nowhere";
+
     fn quota(bytes: Option<u64>) -> Quota {
-        Quota::new(&Config { quota: bytes, ..Config::default() })
+        Quota::new(Path::new(NOWHERE), &Config { quota: bytes, ..Config::default() })
     }
 
     #[test]
@@ -178,7 +186,8 @@ mod tests {
     #[test]
     fn a_quota_is_never_too_small_to_hold_anything() {
         for tail_len in [TAIL_LEN_MIN, Config::default().tail_len, TAIL_LEN_MAX] {
-            Quota::new(&Config { quota: Some(0), tail_len, ..Config::default() }).check().unwrap();
+            let config = Config { quota: Some(0), tail_len, ..Config::default() };
+            Quota::new(Path::new(NOWHERE), &config).check().unwrap();
         }
     }
 
@@ -189,7 +198,7 @@ mod tests {
             let room = config.room_for_events().unwrap();
             assert!(room >= EVENTS_LEN_MIN, "{room} of {bytes}");
             config.tail_len = Quota::new_tail_len(&config);
-            let quota = Quota::new(&config);
+            let quota = Quota::new(Path::new(NOWHERE), &config);
             quota.in_use.store(room, Ordering::Relaxed);
             quota.check().unwrap();
             quota.in_use.store(room + 1, Ordering::Relaxed);
