@@ -263,6 +263,14 @@ fn a_child_that_a_signal_ended_is_a_finding() {
     check(&report, "data file", "reading it ended the process with signal 7");
 }
 
+/// As the system ends one that takes too much memory, or a user one that takes too long.
+#[test]
+fn a_child_that_somebody_ended_tells_nothing_of_the_store() {
+    let error = verify_in_child(Command::new("sh").args(["-c", "kill -9 $$"])).unwrap_err();
+    assert!(matches!(error, ChildError::NoReport { .. }));
+    assert!(error.to_string().contains("signal: 9"), "{error}");
+}
+
 #[test]
 fn a_child_that_tells_nothing_is_an_error_that_says_why() {
     let error = in_child(new_dir().path()).unwrap_err();

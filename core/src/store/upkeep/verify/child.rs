@@ -2,7 +2,10 @@
 
 use std::fmt;
 use std::io::{self, Read};
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
+
+use rustix::process::Signal;
 
 use super::VerifyReport;
 
@@ -12,7 +15,7 @@ use super::VerifyReport;
 pub enum ChildError {
     /// It could not be started, or listened to.
     Io(io::Error),
-    /// It ended by itself without a report: the store cannot be opened, or it is another program.
+    /// It ended without a report: the store cannot be opened, it is another program, or somebody ended it.
     NoReport {
         /// How it ended.
         status: ExitStatus,
@@ -24,7 +27,7 @@ pub enum ChildError {
 /// Has a child process verify a store, so that no damage can end this one. `command` starts a program that calls
 /// [`verify`](crate::verify) and then [`VerifyReport::write_to`] with its standard output, as `varved verify` does.
 ///
-/// A child that a signal ended is a finding: the data file could not be read through to its end.
+/// A child that the system ended over what it read is a finding: the data file could not be read through to its end.
 ///
 /// A program can be its own child:
 ///
@@ -46,7 +49,7 @@ pub enum ChildError {
 ///
 /// # Errors
 ///
-/// [`ChildError::NoReport`] where the child ended by itself and told nothing.
+/// [`ChildError::NoReport`] where the child ended otherwise, by a signal to stop it too, and told nothing.
 pub fn verify_in_child(command: &mut Command) -> Result<VerifyReport, ChildError> {
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let told = listen(&mut child);
@@ -59,7 +62,7 @@ pub fn verify_in_child(command: &mut Command) -> Result<VerifyReport, ChildError
     if is_whole {
         return Ok(report);
     }
-    match signal(status) {
+    match signal_of_damage(status) {
         Some(signal) => {
             let reason = format!("reading it ended the process with signal {signal}");
             report.add_text("data file".into(), reason);
@@ -89,14 +92,10 @@ fn listen(child: &mut Child) -> io::Result<(String, String)> {
     Ok((String::from_utf8_lossy(&report).into_owned(), String::from_utf8_lossy(&said).trim().to_owned()))
 }
 
-#[cfg(unix)]
-fn signal(status: ExitStatus) -> Option<i32> {
-    std::os::unix::process::ExitStatusExt::signal(&status)
-}
-
-#[cfg(not(unix))]
-fn signal(_: ExitStatus) -> Option<i32> {
-    None
+/// The signal by which the system or LMDB ended the child over what it had read.
+fn signal_of_damage(status: ExitStatus) -> Option<i32> {
+    let of_damage = [Signal::SEGV, Signal::BUS, Signal::ABORT, Signal::FPE, Signal::ILL].map(Signal::as_raw);
+    status.signal().filter(|signal| of_damage.contains(signal))
 }
 
 impl fmt::Display for ChildError {
