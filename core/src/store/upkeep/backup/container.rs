@@ -185,10 +185,9 @@ impl<R: Read> BackupReader<R> {
     }
 
     fn end(&mut self) -> Result<BackupChunk<'_>, ContainerError> {
-        let mut left = [0];
-        match self.input.read(&mut left) {
-            Ok(0) => Ok(BackupChunk::End(self.counts)),
-            Ok(_) => Err(ContainerError::Broken { at: self.at, reason: "something follows its end" }),
+        match self.input.read_exact(&mut [0]) {
+            Ok(()) => Err(ContainerError::Broken { at: self.at, reason: "something follows its end" }),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(BackupChunk::End(self.counts)),
             Err(error) => Err(ContainerError::Io(error)),
         }
     }
