@@ -287,6 +287,25 @@ fn a_list_of_free_pages_that_lmdb_must_not_follow_is_found() {
 }
 
 #[test]
+fn a_page_that_no_transaction_has_used_is_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let environment = environment(dir.path());
+    let mut txn = environment.write().unwrap();
+    environment.tables().name.put(&mut txn, b"long", &[0; 60_000]).unwrap();
+    txn.commit().unwrap();
+    drop(environment);
+    let path = dir.path().join(DATA_FILE);
+    let metas = MetaPages::read(&File::open(&path).unwrap()).unwrap();
+    let last_page_at = metas.newest().unwrap() * metas.page_len + PAGE_HEADER_LEN + field::LAST_PAGE;
+    let last = word(&fs::read(&path).unwrap(), last_page_at);
+    overwrite(&path, last_page_at, &(last - 1).to_ne_bytes());
+    match DataTree::open(dir.path()).unwrap().unwrap().check_page_use() {
+        Err(PageError::Damage(Damage { reason: "it is past the last page", .. })) => {}
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn an_owner_that_is_told_to_looks_at_the_pages_before_it_writes_any() {
     let dir = with_free_pages();
     let path = dir.path().join(DATA_FILE);
