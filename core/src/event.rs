@@ -71,8 +71,8 @@ pub trait Event:
     const DESCRIPTOR_HASH: DescriptorHash = DescriptorHash::of(Self::DESCRIPTOR);
 }
 
-/// Whether a stream of this name is the store's own, as `varve.gap` is: the name begins with `varve.`. No device writes
-/// to such a stream.
+/// Whether a stream of this name is the store's own, as `varve.gap` is: the name begins with `varve.`. Nobody else
+/// writes to such a stream; anybody reads it.
 ///
 /// ```
 /// assert!(varve_core::is_system_stream("varve.gap") && !varve_core::is_system_stream("varves"));

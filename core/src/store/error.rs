@@ -111,7 +111,7 @@ pub enum AppendError {
         /// Its length in bytes.
         len: usize,
     },
-    /// A device's batch is for a stream of the store's own: see [`is_system_stream`](crate::is_system_stream).
+    /// The stream is the store's own, which alone writes to it: see [`is_system_stream`](crate::is_system_stream).
     SystemStream {
         /// Its name.
         name: String,

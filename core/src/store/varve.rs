@@ -138,7 +138,8 @@ impl Varve {
     }
 
     /// The streams of a name, for local events of type `T` that take at most `N` bytes when archived. It stores nothing:
-    /// the first event does.
+    /// the first event does. Of names that begin with `varve.` it can only be read: they are [the store's
+    /// own](crate::is_system_stream).
     ///
     /// ```
     /// use varve_core::{ReadError, StreamId, Varve};

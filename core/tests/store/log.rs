@@ -332,6 +332,28 @@ fn types_without_bytes_are_events_too() {
 }
 
 #[test]
+fn a_stream_of_the_stores_own_is_read_and_not_appended_to() {
+    let dir = new_dir();
+    let mut varve = open(&dir);
+    for name in ["varve.poison", "varve.gap", "varve."] {
+        let mut stream = varve.stream::<u16, 2>(name).unwrap();
+        let mut append = varve.begin();
+        let errors = [
+            stream.append(StreamId(0), &650).unwrap_err(),
+            stream.append_batch(StreamId(0), &[]).unwrap_err(),
+            append.event(&stream, StreamId(0), &650).unwrap_err(),
+        ];
+        for error in errors {
+            assert!(matches!(&error, AppendError::SystemStream { name: told } if told == name), "{error}");
+        }
+        assert!(append.is_empty());
+        assert_eq!(stream.reader().version(StreamId(0)).unwrap(), 0);
+    }
+    varve.stream::<u16, 2>("varves").unwrap().append(StreamId(0), &650).unwrap();
+    assert_eq!(varve.next_global_seq().unwrap(), GlobalSequence(1));
+}
+
+#[test]
 fn an_append_of_nothing_stores_nothing() {
     let dir = new_dir();
     let mut varve = open(&dir);

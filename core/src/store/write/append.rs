@@ -11,11 +11,9 @@ use crate::store::log::device::{DeviceBatch, DeviceGap, LaneMark, Refused};
 use crate::store::write::draft::{Draft, Mark, Operation};
 use crate::store::write::event_type::EventType;
 use crate::store::write::expected_version::ExpectedVersion;
-use crate::store::write::stream::{Stream, check_name};
+use crate::store::write::stream::{Stream, check_name, refuse_system_stream};
 use crate::store::write::writer::Writer;
-use crate::{
-    DescriptorHash, DeviceId, DeviceSequence, Epoch, Event, GlobalSequence, Lane, StreamId, is_system_stream,
-};
+use crate::{DescriptorHash, DeviceId, DeviceSequence, Epoch, Event, GlobalSequence, Lane, StreamId};
 
 /// Collects what is to be stored together: events of several streams and devices, with the devices' cursors,
 /// their new descriptors and clocks, and the cursors of consumers. [`Append::commit`] stores it in one transaction.
@@ -67,13 +65,14 @@ impl Append {
     ///
     /// # Errors
     ///
-    /// [`AppendError::EventTooLarge`] past the stream's `N`; [`AppendError::Full`].
+    /// [`AppendError::EventTooLarge`] past the stream's `N`; [`AppendError::SystemStream`]; [`AppendError::Full`].
     pub fn event<T: Event, const N: usize>(
         &mut self,
         stream: &Stream<T, N>,
         id: StreamId,
         event: &T,
     ) -> Result<(), AppendError> {
+        refuse_system_stream(stream.name())?;
         self.local_event(stream.name(), id, event, N.min(EVENT_LEN_MAX))
     }
 
@@ -183,7 +182,10 @@ impl Append {
         {
             return Err(AppendError::UnboundChannel { channel: event.channel });
         }
-        batch.channels.iter().try_for_each(|binding| check_device_stream(binding.name))?;
+        for binding in batch.channels {
+            check_name(binding.name)?;
+            refuse_system_stream(binding.name)?;
+        }
         let bindings = self.draft.bind(batch.channels);
         let bytes = self.draft.keep(batch.batch.bytes());
         self.draft.add(Operation::DeviceBatch {
@@ -412,12 +414,6 @@ impl Drop for Append {
     fn drop(&mut self) {
         self.writer.give_draft(std::mem::take(&mut self.draft));
     }
-}
-
-/// Refuses a name that no device's stream has.
-fn check_device_stream(name: &str) -> Result<(), AppendError> {
-    check_name(name)?;
-    if is_system_stream(name) { Err(AppendError::SystemStream { name: name.into() }) } else { Ok(()) }
 }
 
 /// A place among all that a device emits.

@@ -8,7 +8,7 @@ use crate::store::write::event_type::EventType;
 use crate::store::write::expected_version::ExpectedVersion;
 use crate::store::write::transaction::Transaction;
 use crate::store::write::writer::Writer;
-use crate::{Event, GlobalSequence, StreamId, StreamSequence};
+use crate::{Event, GlobalSequence, StreamId, StreamSequence, is_system_stream};
 
 /// The streams of a name, for local events of one type that take at most `N` bytes when archived.
 ///
@@ -60,7 +60,7 @@ impl<T: Event, const N: usize> Stream<T, N> {
     /// # Errors
     ///
     /// [`AppendError::EventTooLarge`] past `N` bytes or [`EVENT_LEN_MAX`](crate::EVENT_LEN_MAX); [`AppendError::LayoutMismatch`] where
-    /// another handle has meanwhile given the name another layout; where there is no room or the disk fails, as
+    /// another handle has meanwhile given the name another layout; [`AppendError::SystemStream`]; where there is no room or the disk fails, as
     /// [`Append::commit`](crate::Append::commit).
     pub fn append(
         &mut self,
@@ -118,6 +118,7 @@ impl<T: Event, const N: usize> Stream<T, N> {
         expected: ExpectedVersion,
         events: &[T],
     ) -> Result<Appended, AppendError> {
+        refuse_system_stream(self.name())?;
         let event_type = EventType::of::<T>();
         let len_min = events.len() * event_type.root_len;
         let (first, _) = self.writer.commit(len_min, |transaction| {
@@ -187,6 +188,11 @@ impl Appended {
 pub(in crate::store) fn check_name(name: &str) -> Result<(), NameError> {
     let len = name.len();
     if (1..=STREAM_NAME_LEN_MAX).contains(&len) { Ok(()) } else { Err(NameError { len }) }
+}
+
+/// Refuses a name that the store keeps for itself: what it writes there is of one layout, and is believed.
+pub(in crate::store) fn refuse_system_stream(name: &str) -> Result<(), AppendError> {
+    if is_system_stream(name) { Err(AppendError::SystemStream { name: name.into() }) } else { Ok(()) }
 }
 
 /// The longest name of a stream in bytes.
