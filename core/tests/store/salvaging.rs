@@ -349,6 +349,11 @@ fn rows_that_are_lost_are_made_up_so_that_their_events_can_be_read() {
             value.clear();
         }
     });
+    edit(dir.path(), "stream_id", |_, value| {
+        if value == &[4, 0, 0, 0] {
+            value.clear();
+        }
+    });
     edit(dir.path(), "cursor", |_, value| value.clear());
     let (report, target) = saved(dir.path());
     assert_eq!(report.lost_events, 0);
@@ -359,6 +364,25 @@ fn rows_that_are_lost_are_made_up_so_that_their_events_can_be_read() {
     assert_eq!((made_up.id, made_up.next), (StreamId(4), StreamSequence(162)));
     let device = view.devices().unwrap().remove(0);
     assert_eq!(device.lane(crate::LANE).unwrap().next.0, 5, "what is stored is not taken in again");
+}
+
+/// Otherwise a new name would take the number of another, and its events the streams of that.
+#[test]
+fn rows_that_tell_of_each_other_are_made_anew() {
+    for table in ["name", "stream_id", "stream_info", "hash", "device_id"] {
+        let dir = filled();
+        let whole = Whole::of(&Varve::open_read_only(dir.path()).unwrap());
+        remove_table(dir.path(), table);
+        let (report, target) = saved(dir.path());
+        assert!(report.rows_made_up > 0 && report.verification.is_sound(), "{table}: {report}");
+        whole.assert_shown_by(&read(&target));
+        let mut varve = Varve::with_config(target.path().join("new"), relaxed()).unwrap();
+        let doors = varve.view().stream_reader::<Door>("doors").unwrap();
+        let version = doors.version(StreamId(1)).unwrap();
+        varve.stream::<Door, 64>("gates").unwrap().append(StreamId(1), &door("Ada")).unwrap();
+        assert_eq!(doors.version(StreamId(1)).unwrap(), version, "{table}");
+        assert!(varve.snapshot().unwrap().verify().is_sound(), "{table}");
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Salvage: a new store of everything in a damaged one that can still be read.
 
+mod counterparts;
 mod found;
 mod holes;
 mod references;
@@ -38,7 +39,8 @@ pub use report::{SalvageError, SalvageReport};
 /// Nor does one in its stream: where nobody can tell whose the lost events were, every stream that may have had them goes on
 /// behind as many places, whose events are lost too. Only of a stream whose rows are all lost, and all of whose events were
 /// retired or are out of the reach of the watermark, nothing is known: it begins anew.
-/// A stream, descriptor or device whose row is lost gets one with a made-up name, so that its events can be read.
+/// A row that is lost is made anew where others tell of it; another stream, descriptor or device gets a made-up name, so that its
+/// events can be read.
 ///
 /// Sealed events stay sealed: the file `keys` of the damaged store opens them, once it is copied into the new one.
 ///
@@ -73,6 +75,7 @@ pub fn salvage(path: impl AsRef<Path>, new_path: impl AsRef<Path>) -> Result<Sal
     let source = Source::open(path)?;
     let mut salvage = Salvage::new(source, StoreBuilder::new(new_path.as_ref())?)?;
     salvage.copy_rows()?;
+    salvage.complete_rows()?;
     salvage.find_blocks()?;
     salvage.find_lost_runs()?;
     salvage.write_log()?;
@@ -208,6 +211,16 @@ impl Salvage {
         Ok(())
     }
 
+    /// Makes anew what is lost of rows that tell of each other.
+    fn complete_rows(&mut self) -> Result<(), SalvageError> {
+        for (table, key, value) in self.builder.read(counterparts::missing)? {
+            self.references.note(table.number, &key, &value);
+            self.builder.row(table, (&key, &value))?;
+            self.report.rows_made_up += 1;
+        }
+        Ok(())
+    }
+
     /// Finds the blocks that the tree leads to, those of the tail, and, where these do not make a whole log, those that
     /// lie about in the data file.
     fn find_blocks(&mut self) -> Result<(), SalvageError> {
@@ -306,7 +319,7 @@ impl Salvage {
 
     fn finish(mut self) -> Result<SalvageReport, SalvageError> {
         let made_up = self.references.make_up(self.builder.tables());
-        self.report.rows_made_up = made_up.len() as u64;
+        self.report.rows_made_up += made_up.len() as u64;
         for (table, key, value) in &made_up {
             self.builder.row(*table, (key, value))?;
         }

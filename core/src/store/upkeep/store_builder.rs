@@ -6,6 +6,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use heed::RoTxn;
+
 use crate::GlobalSequence;
 use crate::store::config::Config;
 use crate::store::error::OpenError;
@@ -68,6 +70,16 @@ impl StoreBuilder {
         self.grow(block.bytes().len())
     }
 
+    /// Reads the rows that were put.
+    pub(in crate::store) fn read<R>(
+        &mut self,
+        body: impl FnOnce(&Tables, &RoTxn<'_>) -> heed::Result<R>,
+    ) -> Result<R, OpenError> {
+        self.write()?;
+        let txn = self.environment().write()?;
+        Ok(body(self.tables(), &txn)?)
+    }
+
     /// Writes what is left, and moves the store to its place. Returns its incarnation.
     pub(in crate::store) fn finish(mut self) -> Result<u64, OpenError> {
         self.write()?;
@@ -109,7 +121,7 @@ impl StoreBuilder {
 
 impl Drop for StoreBuilder {
     fn drop(&mut self) {
-        // While it is still owned: nobody may take over what is about to be removed. A finished one has no mark.
+        // While it is still owned: nobody may take over what is about to be removed.
         let _ = self.partial.unmark();
     }
 }

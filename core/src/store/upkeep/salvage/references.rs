@@ -7,7 +7,7 @@ use crate::store::log::block::{Block, Origin};
 use crate::store::log::catalog::{DescriptorRow, StreamRow};
 use crate::store::log::clock::Domain;
 use crate::store::log::device::{LaneRecord, cursor_key, device_row, read_device_row};
-use crate::store::log::tables::{Table, Tables, array, key12, number};
+use crate::store::log::tables::{Table, Tables, array, key12, long_number, number};
 use crate::store::tail::TableNumber;
 use crate::{DescriptorHash, DeviceId, DeviceSequence, Epoch, Lane, StreamId};
 
@@ -23,6 +23,9 @@ pub(super) struct References {
     passed: BTreeMap<(u32, Epoch, Lane), DeviceSequence>,
     /// The latest epoch that each device has runs of.
     epochs: BTreeMap<u32, Epoch>,
+    /// What descriptors and devices are, where their own rows may be lost.
+    hashes: BTreeMap<u32, DescriptorHash>,
+    device_ids: BTreeMap<u32, DeviceId>,
 }
 
 /// A row, by its number.
@@ -35,7 +38,7 @@ enum Reference {
 }
 
 /// A row that stands in for a lost one: its table, key and value.
-type MadeUp = (Table, Vec<u8>, Vec<u8>);
+pub(super) type MadeUp = (Table, Vec<u8>, Vec<u8>);
 
 impl References {
     /// Notes a row that there is.
@@ -48,6 +51,14 @@ impl References {
             DOMAIN if Domain::from_row(value).is_some() => Reference::Domain(number),
             NAME => return self.note_name(array(value, 0).map(u32::from_le_bytes)),
             STREAM_ID => return self.note_name(Some(number)),
+            HASH => {
+                let number = array(value, 0).map(u32::from_le_bytes);
+                return self.hashes.extend(number.zip(array(key, 0).map(DescriptorHash)));
+            }
+            DEVICE_ID => {
+                let number = array(value, 0).map(u32::from_le_bytes);
+                return self.device_ids.extend(number.zip(long_number(key, 0).map(DeviceId)));
+            }
             CURSOR => return self.note_cursor(key, value),
             _ => return,
         };
@@ -112,13 +123,14 @@ impl References {
                 rows.push((tables.stream_id, key, stream.to_le_bytes().to_vec()));
             }
             Reference::Descriptor(descriptor) => {
-                let hash = DescriptorHash(u64::from(descriptor).to_be_bytes());
+                let made_up = DescriptorHash(u64::from(descriptor).to_be_bytes());
+                let hash = self.hashes.get(&descriptor).copied().unwrap_or(made_up);
                 let row = DescriptorRow { hash, known: None }.to_row();
                 rows.push((tables.descriptor, descriptor.to_be_bytes().to_vec(), row));
                 rows.push((tables.hash, hash.0.to_vec(), descriptor.to_le_bytes().to_vec()));
             }
             Reference::Device(device) => {
-                let id = DeviceId(device.into());
+                let id = self.device_ids.get(&device).copied().unwrap_or(DeviceId(device.into()));
                 let epoch = self.epochs.get(&device).copied().unwrap_or(Epoch(0));
                 rows.push((tables.device, device.to_be_bytes().to_vec(), device_row(id, epoch).to_vec()));
                 let key = id.0.to_be_bytes().to_vec();
@@ -166,6 +178,8 @@ const NAME: u8 = 3;
 const STREAM_ID: u8 = 4;
 const STREAM_INFO: u8 = 5;
 const DESCRIPTOR: u8 = 7;
+const HASH: u8 = 8;
 const DEVICE: u8 = 9;
+const DEVICE_ID: u8 = 10;
 const CURSOR: u8 = 11;
 const DOMAIN: u8 = 13;
