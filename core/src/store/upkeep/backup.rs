@@ -75,7 +75,7 @@ impl Snapshot {
 
     /// As [`back_up`](Self::back_up), into the file `path`, which is there once the backup is whole and durable, and not
     /// before. Until then it stands beside it, under the same name with `.partial` added; what a process left there that
-    /// was killed, the next backup to the same `path` writes over.
+    /// was killed, the next backup to the same `path` writes over. Its owner alone may read it.
     ///
     /// ```
     /// # use varve_core::{StreamId, Varve};

@@ -85,10 +85,10 @@ impl Drop for PartialFile {
     }
 }
 
-/// Opens the file, making it where it is missing, and locks it.
+/// Opens the file, making it where it is missing, and locks it. Its owner alone may read it, as the store's own files.
 fn open_locked(partial: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
     let file = options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed()).open(partial)?;
     match file.try_lock() {
         // Who held the lock may have moved the file to its place, and it is a whole backup now.
@@ -169,6 +169,7 @@ mod tests {
         first.out().write_all(b"VRVA").unwrap();
         assert_eq!(BackupFile::begin(&path).unwrap_err().kind(), ErrorKind::ResourceBusy);
         first.finish().unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         assert_eq!(fs::read(path).unwrap(), b"VRVA");
     }
 
