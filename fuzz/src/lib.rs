@@ -16,6 +16,7 @@
 mod backup;
 mod batch;
 mod block;
+mod data_file;
 mod descriptor;
 mod device_link;
 mod event_json;
@@ -26,6 +27,8 @@ mod keys;
 mod message;
 mod mutation;
 mod record;
+mod row;
+mod tail_head;
 mod target;
 mod typed_event;
 mod watermark;

@@ -1,8 +1,8 @@
 //! What is fuzzed.
 
 use crate::{
-    backup, batch, block, descriptor, device_link, event_json, frame, host_link, keys, message, record,
-    typed_event, watermark,
+    backup, batch, block, data_file, descriptor, device_link, event_json, frame, host_link, keys, message,
+    record, row, tail_head, typed_event, watermark,
 };
 
 /// A parser under test.
@@ -30,6 +30,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "backup", run: backup::run, seeds: backup::seeds },
     Target { name: "batch", run: batch::run, seeds: batch::seeds },
     Target { name: "block", run: block::run, seeds: block::seeds },
+    Target { name: "data_file", run: data_file::run, seeds: data_file::seeds },
     Target { name: "descriptor", run: descriptor::run, seeds: descriptor::seeds },
     Target { name: "device_link", run: device_link::run, seeds: device_link::seeds },
     Target { name: "event_json", run: event_json::run, seeds: event_json::seeds },
@@ -38,6 +39,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "keys", run: keys::run, seeds: keys::seeds },
     Target { name: "message", run: message::run, seeds: message::seeds },
     Target { name: "record", run: record::run, seeds: record::seeds },
+    Target { name: "row", run: row::run, seeds: row::seeds },
+    Target { name: "tail_head", run: tail_head::run, seeds: tail_head::seeds },
     Target { name: "typed_event", run: typed_event::run, seeds: typed_event::seeds },
     Target { name: "watermark", run: watermark::run, seeds: watermark::seeds },
 ];

@@ -37,12 +37,12 @@ pub(in crate::store) use generation::{Generation, RowKey, TailRun};
 pub(in crate::store) use journal::{Journal, Recovered, SEGMENT_LEN_MAX, SEGMENT_LEN_MIN, SEGMENTS};
 pub(in crate::store) use mirror::Mirror;
 pub(in crate::store) use published::{Published, PublishedFile};
-#[cfg(feature = "fuzzing")]
-pub(in crate::store) use record::RecordSeed;
 pub(in crate::store) use record::{
     CHUNK_HEAD_LEN, Chunk, RECORD_BODY_LEN_MAX, Record, RecordHead, RecordWriter, SECTOR_LEN, TableNumber,
 };
 pub(in crate::store) use view::{TailView, VisibleGeneration};
+#[cfg(feature = "fuzzing")]
+pub(in crate::store) use {journal::FileHeader, journal::Note, record::RecordSeed};
 
 /// The tail of a store that this process owns. One thread at a time writes to it: the one that holds the writer's lock.
 #[derive(Debug)]

@@ -24,8 +24,7 @@ use std::path::Path;
 
 use crate::store::error::{Damage, OpenError, Place};
 use crate::store::log::tables::array;
-use tree::PageError;
-pub(in crate::store) use tree::{DataTree, ValueAt};
+pub(in crate::store) use tree::{DataTree, PageError, ValueAt};
 
 /// The checksum of the meta that counts in a data file: never 0, which confirms none.
 ///

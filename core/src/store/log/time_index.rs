@@ -81,7 +81,8 @@ impl TimeRow {
         }
     }
 
-    fn value(&self) -> Vec<u8> {
+    /// The row's value.
+    pub(in crate::store) fn value(&self) -> Vec<u8> {
         let mut value = self.events.to_le_bytes().to_vec();
         for span in &self.spans {
             value.extend(span.domain.to_le_bytes());

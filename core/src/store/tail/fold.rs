@@ -58,7 +58,8 @@ impl Folded {
         Some(Self { generation: number(0)?, commit: number(8)? })
     }
 
-    fn to_row(self) -> [u8; FOLDED_LEN] {
+    /// The row's value.
+    pub(in crate::store) fn to_row(self) -> [u8; FOLDED_LEN] {
         let mut row = [0; FOLDED_LEN];
         row[..8].copy_from_slice(&self.generation.to_le_bytes());
         row[8..].copy_from_slice(&self.commit.to_le_bytes());

@@ -27,8 +27,8 @@ use crate::store::config::Durability;
 use crate::store::error::{Damage, OpenError, Place, is_unreadable};
 use crate::store::files::environment::sync_directory;
 use crate::store::log::clock::HostClock;
-use header::FileHeader;
-use note::Note;
+pub(in crate::store) use header::FileHeader;
+pub(in crate::store) use note::Note;
 
 /// The tail of a store, open.
 #[derive(Debug)]

@@ -22,7 +22,7 @@ use crate::GlobalSequence;
 use crate::store::error::is_unreadable;
 use crate::store::log::block::{BLOCK_LEN_MAX, Block};
 use crate::store::log::tables::array;
-pub(super) use page_use::PageError;
+pub(in crate::store) use page_use::PageError;
 
 /// A data file, to be read without LMDB.
 pub(in crate::store) struct DataTree {
@@ -59,11 +59,15 @@ impl DataTree {
     }
 
     fn open_with(dir: &Path, is_damaged: bool) -> io::Result<Option<Self>> {
-        let file = match File::open(dir.join(DATA_FILE)) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
+        match File::open(dir.join(DATA_FILE)) {
+            Ok(file) => Self::of(file, is_damaged).map(Some),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes up a data file, of which what the disk has lost is an error unless it `is_damaged`.
+    pub(in crate::store) fn of(file: File, is_damaged: bool) -> io::Result<Self> {
         let metas =
             if is_damaged { MetaPages::read_but(&file, is_unreadable)? } else { MetaPages::read(&file)? };
         let newest = metas.newest().unwrap_or(0);
@@ -73,7 +77,7 @@ impl DataTree {
         let (free_root, last_page) = (of_newest(field::FREE_ROOT), of_newest(field::LAST_PAGE));
         let pages = file.metadata()?.len() / metas.page_len as u64;
         let page_len = metas.page_len;
-        Ok(Some(Self { file, page_len, pages, main_roots, free_root, last_page, is_damaged }))
+        Ok(Self { file, page_len, pages, main_roots, free_root, last_page, is_damaged })
     }
 
     /// The root of each table by its name, as the latest meta has them that leads to `wanted`; and how many pages could

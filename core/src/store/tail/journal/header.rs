@@ -8,14 +8,14 @@ use crate::store::tail::record::SECTOR_LEN;
 
 /// The header of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct FileHeader {
-    pub(super) incarnation: u64,
-    pub(super) segment_sectors: u32,
+pub(in crate::store) struct FileHeader {
+    pub(in crate::store) incarnation: u64,
+    pub(in crate::store) segment_sectors: u32,
 }
 
 impl FileHeader {
     /// The bytes that the file begins with.
-    pub(super) fn encode(self) -> [u8; LEN] {
+    pub(in crate::store) fn encode(self) -> [u8; LEN] {
         let mut bytes = [0; LEN];
         bytes[..field::VERSION].copy_from_slice(&MAGIC);
         bytes[field::VERSION..field::INCARNATION].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
@@ -27,7 +27,7 @@ impl FileHeader {
     }
 
     /// Reads what a file begins with. A later version may have another header behind its number.
-    pub(super) fn parse(bytes: &[u8; LEN]) -> Result<Self, OpenError> {
+    pub(in crate::store) fn parse(bytes: &[u8; LEN]) -> Result<Self, OpenError> {
         let damage = |reason| Damage { place: Place::TailHeader, reason };
         let u32_at = |at| array(bytes, at).map_or(0, u32::from_le_bytes);
         if !bytes.starts_with(&MAGIC) {
@@ -58,7 +58,7 @@ impl FileHeader {
     }
 
     /// The length of the file in bytes.
-    pub(super) fn file_len(self) -> u64 {
+    pub(in crate::store) fn file_len(self) -> u64 {
         (SEGMENTS_SECTOR + SEGMENTS * u64::from(self.segment_sectors)) * SECTOR_LEN as u64
     }
 }

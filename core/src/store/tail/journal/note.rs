@@ -4,16 +4,16 @@ use crate::store::log::tables::array;
 
 /// What the owner notes once it has recovered, before it writes the first record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Note {
+pub(in crate::store) struct Note {
     /// The boot of the machine.
-    pub(super) boot_id: [u8; 16],
+    pub(in crate::store) boot_id: [u8; 16],
     /// The CRC of the meta page of LMDB that holds what was recovered.
-    pub(super) confirmed: u32,
+    pub(in crate::store) confirmed: u32,
 }
 
 impl Note {
     /// The bytes that the sector begins with.
-    pub(super) fn encode(self, incarnation: u64) -> [u8; LEN] {
+    pub(in crate::store) fn encode(self, incarnation: u64) -> [u8; LEN] {
         let mut bytes = [0; LEN];
         bytes[..field::CONFIRMED].copy_from_slice(&self.boot_id);
         bytes[field::CONFIRMED..field::CRC].copy_from_slice(&self.confirmed.to_le_bytes());
@@ -23,7 +23,7 @@ impl Note {
     }
 
     /// Reads the sector; `None` where nothing was noted, or the writing was cut short.
-    pub(super) fn parse(bytes: &[u8; LEN], incarnation: u64) -> Option<Self> {
+    pub(in crate::store) fn parse(bytes: &[u8; LEN], incarnation: u64) -> Option<Self> {
         let u32_at = |at| array(bytes, at).map(u32::from_le_bytes);
         let note = Self { boot_id: array(bytes, 0)?, confirmed: u32_at(field::CONFIRMED)? };
         (u32_at(field::CRC)? == crc(bytes, incarnation)).then_some(note)

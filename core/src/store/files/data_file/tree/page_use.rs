@@ -16,7 +16,7 @@ use crate::store::log::tables::Tables;
 
 /// Why LMDB is not to write to its data file.
 #[derive(Debug)]
-pub(in crate::store::files::data_file) enum PageError {
+pub(in crate::store) enum PageError {
     /// The file cannot be read.
     Io(io::Error),
     /// A page has two uses, or one that cannot be.
@@ -41,7 +41,7 @@ impl DataTree {
     /// # Errors
     ///
     /// [`PageError::Damage`] with a page, or the root of the tree that leads to it.
-    pub(in crate::store::files::data_file) fn check_page_use(&self) -> Result<(), PageError> {
+    pub(in crate::store) fn check_page_use(&self) -> Result<(), PageError> {
         let (Some(&main), Some(free), Some(last)) = (self.main_roots.first(), self.free_root, self.last_page)
         else {
             return Ok(());
