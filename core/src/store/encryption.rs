@@ -13,6 +13,8 @@
 #[cfg(test)]
 mod attacker;
 mod error;
+#[cfg(test)]
+mod golden;
 pub(super) mod key_file;
 mod keyring;
 mod master_key;

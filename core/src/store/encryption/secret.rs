@@ -106,6 +106,41 @@ mod tests {
         assert_eq!(derived.bytes(), &expected);
     }
 
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn nothing_of_a_key_is_left_where_it_was() {
+        let secret = Secret::random().unwrap();
+        // Turned round, so that this is not itself what is looked for. The allocator writes over the first bytes.
+        let turned: Vec<u8> = secret.bytes()[KEY_LEN / 2..].iter().map(|byte| !byte).collect();
+        assert!(is_in_memory(&turned), "it is found while it is there");
+        drop(secret);
+        assert!(!is_in_memory(&turned));
+    }
+
+    /// Whether the bytes whose complement is `turned` stand in memory that this process writes to.
+    #[cfg(target_os = "linux")]
+    fn is_in_memory(turned: &[u8]) -> bool {
+        use std::os::unix::fs::FileExt;
+        let memory = std::fs::File::open("/proc/self/mem").unwrap();
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        let mut piece = vec![0; 1 << 16];
+        let mut is_there = false;
+        for map in maps.lines().filter(|map| map.contains(" rw-p ")) {
+            let (start, rest) = map.split_once('-').unwrap();
+            let [start, end] =
+                [start, &rest[..rest.find(' ').unwrap()]].map(|at| u64::from_str_radix(at, 16).unwrap());
+            for at in (start..end).step_by(piece.len() - turned.len()) {
+                // What was unmapped meanwhile is not there.
+                let read = memory.read_at(&mut piece, at).unwrap_or(0);
+                let is_it = |bytes: &[u8]| bytes.iter().zip(turned).all(|(byte, turned)| *byte == !turned);
+                is_there |= piece[..read].windows(turned.len()).any(is_it);
+                // Or else it would be found here.
+                piece.as_mut_slice().zeroize();
+            }
+        }
+        is_there
+    }
+
     #[test]
     fn random_keys_differ_and_are_not_printed() {
         let secret = Secret::random().unwrap();
