@@ -35,8 +35,9 @@ pub(in crate::store) enum FoldError {
 }
 
 impl Folder {
-    /// A folder for a tail whose first generation is `first`, while LMDB holds durably all before.
-    pub(in crate::store) fn new(environment: Arc<Environment>, tail: Arc<Tail>, kept_from: u64) -> Self {
+    /// A folder for a tail that holds nothing yet, while LMDB holds durably all before, and the note says so.
+    pub(in crate::store) fn new(environment: Arc<Environment>, tail: Arc<Tail>) -> Self {
+        let kept_from = tail.generation();
         Self { environment, tail, running: None, kept_from, is_poisoned: false }
     }
 

@@ -78,8 +78,6 @@ pub(in crate::store) fn recover(
         environment.meta_checksum().map_err(|error| OpenError::Io { path: dir.to_path_buf(), error })?;
     journal.note_boot(checksum).map_err(|error| OpenError::Io { path: dir.to_path_buf(), error })?;
     let Folded { generation, commit } = recovered.folded;
-    // The note confirms the fold of what was recovered. Should it be damaged, its records are there until a later fold.
-    let kept_from = recovered.records.first().map_or(generation + 1, |record| record.head().generation);
     let start = TailStart { generation: generation + 1, commit, next: environment.log_end()? };
     let published = PublishedFile::create(dir, incarnation)?;
     #[cfg(feature = "notify")]
@@ -91,7 +89,7 @@ pub(in crate::store) fn recover(
         #[cfg(feature = "notify")]
         watermark,
     );
-    Ok(Writer::new(environment.clone(), Arc::new(tail), kept_from, domain, sealing))
+    Ok(Writer::new(environment.clone(), Arc::new(tail), domain, sealing))
 }
 
 /// Folds what was recovered, finds the clock domain of this boot, or adds it, and notes which keys are the store's. Where the map is full it grows.

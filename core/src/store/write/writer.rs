@@ -75,11 +75,10 @@ impl Writer {
     pub(in crate::store) fn new(
         environment: Arc<Environment>,
         tail: Arc<Tail>,
-        kept_from: u64,
         domain: OpenDomain,
         sealing: Arc<Sealing>,
     ) -> Self {
-        let folder = Folder::new(environment.clone(), tail.clone(), kept_from);
+        let folder = Folder::new(environment.clone(), tail.clone());
         let state = State {
             block: BlockWriter::new(),
             encoded: Vec::new(),
