@@ -361,6 +361,9 @@ fn an_append_of_nothing_stores_nothing() {
     assert!(stream.append_batch(StreamId(0), &[]).unwrap().is_empty());
     assert_eq!(varve.begin().commit().unwrap().events, 0);
     assert_eq!(varve.next_global_seq().unwrap(), GlobalSequence(0));
+    assert_eq!(varve.last_commit(), 0, "no record was written");
+    assert!(varve.streams().unwrap().is_empty());
+    varve.stream::<u64, 8>("bytes").expect("the name holds no events of another type");
 }
 
 #[test]

@@ -146,6 +146,9 @@ impl<T: Event, const N: usize> Stream<T, N> {
         events: &[T],
         event_type: &EventType,
     ) -> Result<(StreamSequence, GlobalSequence), AppendError> {
+        if events.is_empty() {
+            return Ok((StreamSequence(0), transaction.next()));
+        }
         let target = transaction.local_target(self.name(), id, event_type)?;
         let first = (transaction.stream_next(&target), transaction.next());
         transaction.push_local(&target, N, events, crate::archive_into::<T>)?;
