@@ -73,8 +73,8 @@ pub enum OpenError {
         /// What is amiss.
         reason: &'static str,
     },
-    /// The owner's process ended in the middle of a large commit, which a power cut may still take back: an owner has to open
-    /// the store before it can be read.
+    /// The owner's process ended in the middle of a large commit, or while it recovered the store, and a power cut may still
+    /// take back what it left: an owner has to open the store before it can be read.
     Unrecovered {
         /// The directory.
         path: PathBuf,

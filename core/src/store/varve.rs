@@ -120,7 +120,7 @@ impl Varve {
     /// # Errors
     ///
     /// [`OpenError::OpenHere`] where this process has it open already; [`OpenError::NotAStore`] where there is
-    /// none; [`OpenError::Unrecovered`] where the last owner was killed at a large commit; and as [`Varve::new`].
+    /// none; [`OpenError::Unrecovered`] where the last owner was killed at a large commit or a recovery; and as [`Varve::new`].
     pub fn open_read_only(path: impl AsRef<Path>) -> Result<VarveView, OpenError> {
         Self::open_read_only_with_config(path, Config::default())
     }

@@ -186,7 +186,8 @@ impl History {
         certain.flat_map(|commit| &commit.destroyed).map(Vec::as_slice).take(DESTROYED_MAX)
     }
 
-    fn settle(&self, found: &Contents, progress: Progress) -> Result<usize, String> {
+    /// How many commits there are in what a store holds: see [`History::take_up`].
+    pub(crate) fn settle(&self, found: &Contents, progress: Progress) -> Result<usize, String> {
         let mut expected = Contents::after(&self.commits[..progress.acknowledged]);
         let mut differences = Vec::new();
         for held in progress.acknowledged..=progress.begun {
@@ -208,9 +209,9 @@ impl Progress {
         Self { acknowledged: held, begun: held, owned: held }
     }
 
-    /// They are, since a reader has seen them.
+    /// They are, since a reader has seen them. An owner may find more, which no flush is known to have reached.
     pub(crate) fn seen(self, held: usize) -> Self {
-        Self { owned: self.owned.min(held), ..Self::settled(held) }
+        Self { acknowledged: held, owned: self.owned.min(held), ..self }
     }
 }
 

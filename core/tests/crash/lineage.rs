@@ -219,7 +219,7 @@ impl Lineage {
     /// Reads the store before anybody owns it again, unless an owner has to put it right first.
     fn look(&mut self, watch: &Watch, dir: &Path) -> Result<(), String> {
         if let Some(found) = self.history.look(dir, self.progress)? {
-            let held = self.history.take_up(&found, self.progress)?;
+            let held = self.history.settle(&found, self.progress)?;
             self.progress = self.progress.seen(held);
             watch.mark(Mark::Seen(held).number());
         }

@@ -65,7 +65,7 @@ impl<'l> Tally<'l> {
             Mark::Begun(token) => drop(self.begun.insert(self.places[token])),
             Mark::Acknowledged(token) => self.acknowledged = self.acknowledged.max(self.places[token] + 1),
         }
-        matches!(mark, Mark::Settled(_) | Mark::Seen(_))
+        matches!(mark, Mark::Settled(_))
     }
 
     /// How many commits are certain: those up to the last that was acknowledged, since the log has no gaps; and how many

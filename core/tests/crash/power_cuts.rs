@@ -102,8 +102,9 @@ pub(crate) fn serve(
         && random.bool()
         && let Some(found) = history.look(dir, progress)?
     {
-        progress = progress.seen(history.take_up(&found, progress)?);
-        watch.mark(Mark::Seen(history.len()).number());
+        let held = history.settle(&found, progress)?;
+        progress = progress.seen(held);
+        watch.mark(Mark::Seen(held).number());
     }
     let mut varve = history.open(dir, progress)?;
     let place = history.len();

@@ -49,6 +49,8 @@ enum Action {
     GoOnFull,
     /// With what does not.
     GoOnFullWithMuch,
+    /// It opens a store whose last owner ended over a flush that failed, and commits.
+    GoOnUnflushed,
 }
 
 /// What a store was, and what was done to it.
@@ -73,6 +75,7 @@ impl Scene {
             Action::Commit | Action::CommitMuch | Action::LookAfter => Self::furnish(random, action),
             Action::GoOnFull => Self::go_on_full(random, Commit::draw_large),
             Action::GoOnFullWithMuch => Self::go_on_full(random, Commit::draw_bulk),
+            Action::GoOnUnflushed => Self::go_on_unflushed(random),
         }
     }
 
@@ -139,6 +142,31 @@ impl Scene {
         })
     }
 
+    /// A store of which a flush has dropped what it was to send: that is read all the same, and a power cut takes it.
+    fn go_on_unflushed(random: &mut Rng) -> Result<Self, String> {
+        let (dir, mut disk, mut history) = (new_dir(), Disk::new(), History::new(false));
+        let watch = Watch::recording(dir.path()).map_err(|error| error.to_string())?;
+        let mut varve = history.open(dir.path(), Progress::default())?;
+        let (call, file) = (Some(Call::Flush), Some(if random.bool() { "data.mdb" } else { "tail" }));
+        let after = random.u64(..FLUSHES_MAX);
+        watch.fail(Fault { call, file, after, failure: Failure::Device, lasting: Lasting::Once });
+        while watch.struck() == 0 {
+            let commit = match random.bool() {
+                true => Commit::draw_bulk(random),
+                false => Commit::draw(random, history.contents()),
+            };
+            if history.begin(commit).perform(&mut varve).is_ok() == (watch.struck() > 0) {
+                return Err("a commit fails where a flush does, and nowhere else".into());
+            }
+        }
+        drop(varve);
+        watch.heal();
+        watch.take_operations().iter().for_each(|operation| disk.apply(operation));
+        let acknowledged = history.len() - 1;
+        let progress = Progress { acknowledged, begun: history.len(), owned: acknowledged };
+        Self::serve(disk, history, progress, Action::GoOnUnflushed)
+    }
+
     /// Ends at the last steps, the very last among them: by a power cut, and by a kill.
     fn end_at_steps(&mut self, random: &mut Rng) -> Result<(), String> {
         let Self { disk, history, progress, operations, after, places, steps } = self;
@@ -166,7 +194,9 @@ impl Action {
         move |random, contents, dir| match self {
             Self::CommitMuch | Self::GoOnFullWithMuch => Commit::draw_bulk(random),
             Self::LookAfter => Commit::draw_upkeep(random, contents, dir),
-            Self::Found | Self::Commit | Self::GoOnFull => Commit::draw(random, contents),
+            Self::Found | Self::Commit | Self::GoOnFull | Self::GoOnUnflushed => {
+                Commit::draw(random, contents)
+            }
         }
     }
 }
@@ -205,13 +235,14 @@ fn is_taken_up(tally: &mut Tally<'_>, operation: &Operation) -> bool {
     matches!(operation, Operation::Mark(mark) if tally.note(Mark::of(*mark)))
 }
 
-const ACTIONS: [Action; 6] = [
+const ACTIONS: [Action; 7] = [
     Action::Found,
     Action::Commit,
     Action::CommitMuch,
     Action::LookAfter,
     Action::GoOnFull,
     Action::GoOnFullWithMuch,
+    Action::GoOnUnflushed,
 ];
 
 /// How many times the usual number of cases there are for one more round of all actions.
@@ -222,6 +253,9 @@ const STRIDE: usize = 3;
 
 /// How many commits a store has before.
 const COMMITS: std::ops::Range<usize> = 1..20;
+
+/// How many flushes of a file succeed before one fails, at most.
+const FLUSHES_MAX: u64 = 10;
 
 /// How many commits a tail that is not folded has room for: each takes a fifth of a third of the shortest at least.
 const FILLING_COMMITS_MAX: usize = 20;

@@ -365,6 +365,26 @@ fn a_store_without_an_owner_is_read_with_its_tail() {
     }
 }
 
+/// An owner is killed before a record is flushed, which is read all the same until the power is cut.
+#[test]
+fn without_an_owner_what_the_last_one_did_not_tell_of_is_not_read() {
+    let dir = new_dir();
+    let mut varve = Varve::new(dir.path()).unwrap();
+    let mut numbers = varve.stream::<u64, 8>("numbers").unwrap();
+    numbers.append(StreamId(0), &7).unwrap();
+    let watermark = dir.path().join("watermark");
+    let before = std::fs::read(&watermark).unwrap();
+    numbers.append(StreamId(0), &8).unwrap();
+    drop((varve, numbers));
+    std::fs::write(&watermark, before).unwrap();
+    let view = Varve::open_read_only(dir.path()).unwrap();
+    assert_eq!(view.next_global_seq().unwrap(), GlobalSequence(1));
+    drop(view);
+    drop(open(&dir));
+    let view = Varve::open_read_only(dir.path()).unwrap();
+    assert_eq!(view.next_global_seq().unwrap(), GlobalSequence(2), "an owner has flushed it");
+}
+
 #[test]
 fn a_reader_beside_an_owner_in_another_process_reads_and_does_not_own() {
     let dir = new_dir();

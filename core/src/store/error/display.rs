@@ -36,7 +36,7 @@ impl fmt::Display for OpenError {
             Self::NotAStore { path, reason } => write!(f, "{}: not a Varve store: {reason}", path.display()),
             Self::Unrecovered { path } => write!(
                 f,
-                "{}: the last owner's process ended in the middle of a commit; let an owner open the store first",
+                "{}: the last owner's process ended in the middle of a commit or a recovery; let an owner open the store first",
                 path.display()
             ),
             Self::Encrypted { path } => {

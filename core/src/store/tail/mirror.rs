@@ -44,7 +44,7 @@ struct State {
 }
 
 impl Mirror {
-    /// The tail of the store in `dir`. Where nobody owns the store, what a crash left there is flushed, and then counts.
+    /// The tail of the store in `dir`. Where nobody owns the store, what of it a crash left durable counts.
     pub(in crate::store) fn open(dir: &Path, environment: &Arc<Environment>) -> Result<Self, OpenError> {
         let incarnation = environment.incarnation()?;
         let mirror = Self { dir: dir.into(), incarnation, state: Mutex::default() };
@@ -128,23 +128,25 @@ impl Mirror {
         Ok(true)
     }
 
-    /// Copies what the tail holds of a store that nobody owns, and flushes it; `None` where somebody does.
+    /// Copies what is durable of the tail of a store that nobody owns; `None` where somebody does.
     fn find_unowned(&self, environment: &Arc<Environment>) -> Result<Option<Copies>, OpenError> {
         let Some(_free) = OwnerLock::keep_free(&self.dir)? else { return Ok(None) };
         let mut state = self.lock();
         self.open_journal(&mut state)?;
+        let told = self.told_since_boot(&mut state)?;
         let (read, folded) = begin(environment)?;
         self.refuse_unconfirmed(&mut state, environment, &read, folded)?;
         state.copies = Some(match &state.journal {
-            Some(journal) => Copies::recover(journal, folded)?,
+            Some(journal) => Copies::recover(journal, folded, told.map(|told| told.commit))?,
             None if environment.has_folded()? => return Err(Journal::missing().into()),
             None => Copies::none_beyond(folded),
         });
         Ok(state.copies.clone())
     }
 
-    /// Refuses what an owner was killed over: LMDB has taken events that are not in the tail, and no record confirms them.
-    /// A power cut would take them back, until an owner has recovered the store.
+    /// Refuses what an owner was killed over, and a power cut would take back until an owner has recovered the store: events
+    /// that LMDB has taken, and the owner did not tell of; where it told nothing, such as are not in the tail either, and no
+    /// record confirms.
     fn refuse_unconfirmed(
         &self,
         state: &mut State,
@@ -152,21 +154,36 @@ impl Mirror {
         read: &ReadTransaction,
         folded: Folded,
     ) -> Result<(), OpenError> {
+        // A log whose end is damaged is read up to there.
+        let stored = Rows::new(environment.tables(), read.txn(), None, None).log_end().unwrap_or_default();
+        if let Some(told) = self.told_since_boot(state)? {
+            return if stored > told.next { Err(self.unrecovered()) } else { Ok(()) };
+        }
         let Some(journal) = &state.journal else { return Ok(()) };
         let checksum = environment.meta_checksum().map_err(heed::Error::Io)?;
         if state.confirmed == Some(checksum) {
             return Ok(());
         }
-        if !journal.confirmations()?.contains(&checksum) {
-            // A log whose end is damaged is read up to there.
-            let stored =
-                Rows::new(environment.tables(), read.txn(), None, None).log_end().unwrap_or_default();
-            if stored > journal.end_of(folded.commit)?.unwrap_or_default() {
-                return Err(OpenError::Unrecovered { path: self.dir.clone() });
-            }
+        if !journal.confirmations()?.contains(&checksum)
+            && stored > journal.end_of(folded.commit)?.unwrap_or_default()
+        {
+            return Err(self.unrecovered());
         }
         state.confirmed = Some(checksum);
         Ok(())
+    }
+
+    fn unrecovered(&self) -> OpenError {
+        OpenError::Unrecovered { path: self.dir.clone() }
+    }
+
+    /// How far an owner of this boot of the machine says that the log is durable. What else is read of the files may be
+    /// what a flush that failed has dropped: it is there until the power is cut.
+    fn told_since_boot(&self, state: &mut State) -> Result<Option<Published>, OpenError> {
+        match &state.journal {
+            Some(journal) if !journal.boot_changed()? => Ok(self.told(state)?),
+            _ => Ok(None),
+        }
     }
 
     /// How far the owner says that the log is durable; `None` where none said anything yet.

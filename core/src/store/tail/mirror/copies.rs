@@ -39,13 +39,20 @@ impl Copies {
         Self { generations: Vec::new(), commit: folded.commit, generation: folded.generation }
     }
 
-    /// What the tail holds of a store that nobody owns. It is flushed, so that it stays.
-    pub(super) fn recover(journal: &Journal, folded: Folded) -> Result<Self, OpenError> {
-        let Recovered { records, folded: found } = journal.recover(folded)?;
-        let mut copies = Self::none_beyond(found);
-        if !records.is_empty() {
-            journal.flush().map_err(|error| journal.error(error))?;
+    /// What the tail holds of a store that nobody owns: up to the commit `durable`, or else all of it, which is flushed, so that
+    /// it stays.
+    pub(super) fn recover(
+        journal: &Journal,
+        folded: Folded,
+        durable: Option<u64>,
+    ) -> Result<Self, OpenError> {
+        let Recovered { mut records, folded: found } = journal.recover(folded)?;
+        match durable {
+            Some(durable) => records.retain(|record| record.head().commit <= durable),
+            None if records.is_empty() => {}
+            None => journal.flush().map_err(|error| journal.error(error))?,
         }
+        let mut copies = Self::none_beyond(Folded { commit: folded.commit + records.len() as u64, ..found });
         for record in records {
             let number = record.head().generation;
             copies.copy(number, journal).push(record)?;

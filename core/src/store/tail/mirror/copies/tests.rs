@@ -184,12 +184,11 @@ fn a_record_beyond_what_was_told_stays_unseen() {
     let mut copies = Copies::default();
     assert!(copies.advance(&owner.journal, &owner.told, owner.folded).unwrap());
     assert_eq!(commits(&copies.view_from(owner.folded).unwrap()), [1]);
-    let found = Copies::recover(&owner.journal, owner.folded).unwrap();
-    assert_eq!(
-        commits(&found.view_from(owner.folded).unwrap()),
-        [1, 2],
-        "without an owner it is flushed first"
-    );
+    for (told, seen) in [(None, vec![1, 2]), (Some(2), vec![1, 2]), (Some(1), vec![1]), (Some(0), vec![])] {
+        let found = Copies::recover(&owner.journal, owner.folded, told).unwrap();
+        assert_eq!(commits(&found.view_from(owner.folded).unwrap()), seen, "without an owner");
+        assert_eq!(found.commit(), seen.len() as u64);
+    }
 }
 
 #[test]
