@@ -3,9 +3,9 @@
 use std::cell::{Cell, RefCell};
 
 use varve_core::{
-    AppendError, Config, EVENT_LEN_MAX, Effects, Event, EventHandler, EventView, GlobalSequence,
-    HANDLER_ATTEMPTS_MAX, HandlerError, POISON_REASON_LEN_MAX, PROCESSOR_TURN_EVENTS_MAX, PoisonEvent,
-    Processor, ProcessorError, Progress, ReadError, Stream, StreamId, Varve,
+    APPEND_OPERATIONS_MAX, AppendError, Config, EVENT_LEN_MAX, Effects, Event, EventHandler, EventView,
+    GlobalSequence, HANDLER_ATTEMPTS_MAX, HandlerError, POISON_REASON_LEN_MAX, PROCESSOR_TURN_EVENTS_MAX,
+    PoisonEvent, Processor, ProcessorError, Progress, ReadError, Stream, StreamId, Varve,
 };
 
 use crate::damage::large_door;
@@ -211,6 +211,21 @@ fn effects_that_fill_an_append_are_committed_in_several_turns() {
     assert_eq!(varve.next_global_seq().unwrap(), GlobalSequence(800));
     assert_eq!(given.get(), 800, "no event met a full append and came again");
     assert_eq!(reports(&varve), []);
+}
+
+#[test]
+fn one_event_may_have_as_many_effects_as_an_append_holds() {
+    let dir = new_dir();
+    let mut varve = with_numbers(&dir, 1);
+    let stream = varve.stream::<u64, 8>("copies").unwrap();
+    let expand = |event: &EventView<'_>, effects: &mut Effects<'_>| {
+        let copies = if event.stream_name == "numbers" { APPEND_OPERATIONS_MAX as u64 } else { 0 };
+        (0..copies).try_for_each(|copy| effects.event(&stream, StreamId(0), &copy))?;
+        Ok(())
+    };
+    let mut processor = Processor::new(&varve, "expands", expand).unwrap();
+    assert_eq!(progress(&mut processor), Some((1, 0, 1)));
+    assert_eq!(copies(&varve).len(), APPEND_OPERATIONS_MAX);
 }
 
 #[test]

@@ -230,8 +230,7 @@ impl<H: EventHandler> Processor<H> {
     }
 
     fn commit(&mut self, cursor: Option<GlobalSequence>, progress: &Progress) -> Result<(), AppendError> {
-        self.append.expect_consumer(&self.consumer, cursor)?;
-        self.append.consumer(&self.consumer, progress.next)?;
+        self.append.move_consumer(&self.consumer, cursor, progress.next);
         self.append.commit()?;
         self.next = progress.next;
         self.refused = self.refused.filter(|&(refused, _)| refused == progress.next);

@@ -324,16 +324,17 @@ impl Append {
         Ok(())
     }
 
-    /// Expects the cursor of a consumer to stand at `next`, or that it has none.
-    pub(in crate::store) fn expect_consumer(
+    /// Moves the cursor of a consumer, whose name was checked, from where it is expected to stand, if it has one. A full
+    /// append takes it too: it is full of what the consumer did.
+    pub(in crate::store) fn move_consumer(
         &mut self,
         name: &str,
-        next: Option<GlobalSequence>,
-    ) -> Result<(), AppendError> {
-        self.draft.check_room(name.len())?;
+        expected: Option<GlobalSequence>,
+        next: GlobalSequence,
+    ) {
         let name = self.draft.keep_name(name);
-        self.draft.add(Operation::ExpectConsumer { name, next });
-        Ok(())
+        self.draft.add(Operation::ExpectConsumer { name: name.clone(), next: expected });
+        self.draft.add(Operation::Consumer { name, next });
     }
 
     /// What is added so far, to [go back](Append::rewind) to. It holds until the append is cleared.
