@@ -130,11 +130,13 @@ fn what_is_no_store_is_left_alone() {
 #[test]
 fn there_is_nothing_to_read_where_no_store_is() {
     let dir = new_dir();
-    for path in [dir.path().to_path_buf(), dir.path().join("missing")] {
-        let error = Varve::open_read_only(&path).unwrap_err();
-        assert!(matches!(error, OpenError::NotAStore { .. }), "{error}");
+    let file = dir.path().join("file");
+    fs::write(&file, b"a file").unwrap();
+    for path in [dir.path(), &dir.path().join("missing"), &file] {
+        let error = Varve::open_read_only(path).unwrap_err();
+        assert!(matches!(&error, OpenError::NotAStore { path: named, .. } if named == path), "{error}");
     }
-    assert!(fs::read_dir(dir.path()).unwrap().next().is_none(), "a reader makes nothing");
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "a reader makes nothing");
 }
 
 #[test]

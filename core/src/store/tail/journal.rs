@@ -285,7 +285,9 @@ fn open_file(dir: &Path, options: &OpenOptions) -> Result<Option<(File, PathBuf)
     let path = dir.join(FILE_NAME);
     match options.open(&path) {
         Ok(file) => Ok(Some((file, path))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
         Err(error) => Err(OpenError::Io { path, error }),
     }
 }
