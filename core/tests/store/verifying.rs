@@ -137,6 +137,18 @@ fn an_index_that_disagrees_with_the_log_is_found_from_either_side() {
 }
 
 #[test]
+fn an_index_by_time_that_disagrees_with_the_log_is_found() {
+    let reason = "it is not what the block says";
+    check(&after("time", |_, value| value[8] ^= 1), "table time", reason);
+    check(&after("time", |_, value| value[3] = 1), "table time", reason);
+    check(&after("time", |_, value| value.truncate(5)), "table time", "it tells no times");
+    let told_in_part = after("time", |_, value| *value = 1u32.to_le_bytes().to_vec());
+    assert!(told_in_part.is_sound(), "a reader looks into such blocks:\n{told_in_part}");
+    let without_block = after("block", without_first());
+    check(&without_block, "table time", "its block is missing");
+}
+
+#[test]
 fn names_that_disagree_are_found() {
     check(&after("name", without_first()), "table stream_info", "its name has no number");
     check(

@@ -5,6 +5,7 @@ use crate::GlobalSequence;
 use crate::store::log::block::{Block, Run};
 use crate::store::log::run_index::RunIndex;
 use crate::store::log::tables::long_number;
+use crate::store::log::time_index::TimeRow;
 
 impl<'s> Verification<'s> {
     /// Checks every block, that they join, and that the index locates each of their runs.
@@ -75,7 +76,34 @@ impl<'s> Verification<'s> {
             return Ok(end);
         }
         self.check_events(&block)?;
+        self.check_times(&block);
         Ok(end)
+    }
+
+    /// Checks what the index by time says of a block. Where it tells of a part alone, a reader looks into the block.
+    fn check_times(&mut self, block: &Block<'s>) {
+        let Some(table) = self.tables().time else { return };
+        let key = block.first().0.to_be_bytes();
+        let row = self.get(table, &key).and_then(|value| TimeRow::parse(&key, value));
+        let Some(row) = row.filter(|row| row.events >= block.len()) else { return };
+        match TimeRow::of(self.snapshot.rows(), block) {
+            Ok(told) if told.as_ref() == Some(&row) => {}
+            Ok(_) => self.report.add(&table.damage(&key, "it is not what the block says")),
+            Err(error) => self.add_error(table, error.into()),
+        }
+    }
+
+    /// Checks that each row of the index by time is one, and tells of a block.
+    pub(super) fn check_time_index(&mut self) {
+        let Some(table) = self.tables().time else { return };
+        self.each_row(table, |verification, (key, value)| {
+            TimeRow::parse(key, value).ok_or("it tells no times")?;
+            if verification.has(verification.tables().block, key) {
+                Ok(())
+            } else {
+                Err("its block is missing")
+            }
+        });
     }
 
     /// Checks a block of the tail, whose record was checked when it was read, and returns where it ends.
