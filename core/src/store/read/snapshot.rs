@@ -296,6 +296,12 @@ impl Snapshot {
         Err(self.why_absent(global))
     }
 
+    /// Whether a block begins at `place`, or the log ends there. It looks at no block.
+    pub(in crate::store) fn is_boundary(&self, place: GlobalSequence) -> Result<bool, ReadError> {
+        let stored = self.tables().block.get(self.txn(), &place.0.to_be_bytes())?;
+        Ok(stored.is_some() || self.tail_block(place)?.is_some() || place == self.next_global_seq()?)
+    }
+
     /// The block that begins at `first` in the tail.
     pub(in crate::store) fn tail_block(&self, first: GlobalSequence) -> Result<Option<Block<'_>>, ReadError> {
         self.check_age()?;

@@ -29,16 +29,15 @@ impl TimeFilter {
     }
 
     /// Where the log goes on behind the block that begins at `first`, if the index alone tells that it holds no such
-    /// event.
+    /// event: by a row that tells of the whole block.
     pub(in crate::store) fn end_of_none(
         &mut self,
         snapshot: &Snapshot,
         first: GlobalSequence,
     ) -> Result<Option<GlobalSequence>, ReadError> {
-        match snapshot.time_row(first)? {
-            Some(row) if row.events > 0 && !self.may_take(snapshot, &row.spans)? => Ok(Some(row.end())),
-            _ => Ok(None),
-        }
+        let Some(row) = snapshot.time_row(first)?.filter(|row| row.events > 0) else { return Ok(None) };
+        let is_ruled_out = !self.may_take(snapshot, &row.spans)? && snapshot.is_boundary(row.end())?;
+        Ok(is_ruled_out.then_some(row.end()))
     }
 
     /// Whether a block may hold such an event. One of the tail has no row.
