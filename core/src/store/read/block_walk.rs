@@ -28,13 +28,18 @@ impl<'s> BlockWalk<'s> {
 
     fn advance(&mut self) -> Result<Option<Block<'s>>, ReadError> {
         let block = match self.next_stored()? {
-            Some(block) => Some(block),
-            None => self.snapshot.tail_block(self.next)?,
+            Some(block) => block,
+            None => match self.snapshot.block_around(self.next) {
+                Ok(Some(block)) => block,
+                Ok(None) => return Ok(None),
+                Err(error) => return Err(error.passed_in_log(&mut self.next)),
+            },
         };
-        if let Some(block) = &block {
-            self.next = block.end()?;
+        if block.first() != self.next {
+            return Err(block.damage("it does not follow the block before it").into());
         }
-        Ok(block)
+        self.next = block.end()?;
+        Ok(Some(block))
     }
 
     fn next_stored(&mut self) -> Result<Option<Block<'s>>, ReadError> {
@@ -46,11 +51,7 @@ impl<'s> BlockWalk<'s> {
         let first = long_number(key, 0).map(GlobalSequence);
         let first =
             first.ok_or_else(|| self.snapshot.tables().block.damage(key, "its key is no sequence"))?;
-        let block = self.snapshot.verified(first, value)?;
-        if first != self.next {
-            return Err(block.damage("it does not follow the block before it").into());
-        }
-        Ok(Some(block))
+        self.snapshot.verified(first, value).map(Some)
     }
 }
 

@@ -487,3 +487,34 @@ impl fmt::Debug for Snapshot {
         f.debug_struct("Snapshot").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::store::error::{Damage, Place, ReadError};
+    use crate::{GlobalSequence, StreamId, Varve};
+
+    #[test]
+    fn a_block_that_is_missing_before_the_tail_is_damage_and_not_the_end_of_the_log() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut varve = Varve::new(dir.path()).unwrap();
+        let mut frames = varve.stream::<[u8; 40_000], 40_000>("frames").unwrap();
+        (0..2).for_each(|_| assert!(frames.append(StreamId(7), &[0; 40_000]).is_ok()));
+        varve.fold().unwrap();
+        frames.append(StreamId(7), &[0; 40_000]).unwrap();
+        {
+            let snapshot = varve.snapshot().unwrap();
+            let environment = &snapshot.store.environment;
+            let mut txn = environment.write().unwrap();
+            assert!(environment.tables().block.delete(&mut txn, &1u64.to_be_bytes()).unwrap());
+            environment.commit(txn).unwrap();
+        }
+        let snapshot = varve.snapshot().unwrap();
+        let mut events = snapshot.iter_from(GlobalSequence(0)).unwrap();
+        assert_eq!(events.next().unwrap().unwrap().global_seq, GlobalSequence(0));
+        match events.next().map(|event| event.map(|event| event.global_seq)) {
+            Some(Err(ReadError::Corrupt(Damage { place: Place::Event(GlobalSequence(1)), .. }))) => {}
+            told => panic!("{told:?}"),
+        }
+        assert!(events.next().is_none(), "an error ends the iteration");
+    }
+}
