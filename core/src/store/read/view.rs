@@ -285,12 +285,20 @@ impl VarveView {
 
     /// Waits for commits to the store, of whichever process. Beside an owner in another process, the first call
     /// starts a thread that looks for them every 10 ms, until the last handle is dropped, which waits for it to end.
+    ///
+    /// # Panics
+    ///
+    /// Where the system refuses that thread.
     #[cfg(feature = "notify")]
     pub fn watcher(&self) -> WriteWatcher {
         self.store.watcher()
     }
 
     /// Follows the log from `from` on: what is stored, then what is committed, by whichever process.
+    ///
+    /// # Panics
+    ///
+    /// As [`VarveView::watcher`].
     #[cfg(feature = "notify")]
     pub fn subscribe(&self, from: GlobalSequence) -> Subscription {
         Subscription::new(self.store.clone(), from)
