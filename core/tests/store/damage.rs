@@ -12,7 +12,7 @@ use varve_core::{
     StreamSequence, Varve,
 };
 
-use crate::{Door, door, new_dir, open};
+use crate::{Door, door, new_dir, open, scaled};
 
 /// Where the blocks stand in the data file.
 pub(crate) fn blocks(file: &[u8]) -> Vec<Range<usize>> {
@@ -332,6 +332,52 @@ fn a_run_that_is_missing_is_damage_and_not_a_shorter_stream() {
     assert!(events.next().unwrap().is_ok());
     assert!(is_row(damage_of(events.next().unwrap())));
     assert!(events.next().is_none(), "an error ends the iteration");
+}
+
+/// The rows of the index have no checksum. What they say is held against the blocks.
+#[test]
+fn a_flipped_bit_in_a_row_of_the_index_shows_no_event_twice_and_hides_none() {
+    const STREAMS: [u64; 6] = [1, 2, 1, 1, 2, 1];
+    let dir = new_dir();
+    {
+        let mut varve = open(&dir);
+        let mut doors = varve.stream::<Door, EVENT_LEN_MAX>("doors").unwrap();
+        STREAMS.iter().for_each(|&id| assert!(doors.append(StreamId(id), &large_door("Ada")).is_ok()));
+        varve.fold().unwrap();
+    }
+    let data = dir.path().join("data.mdb");
+    let good = fs::read(&data).unwrap();
+    // Where the row of each block's run stands, on the pages that count and on those before them.
+    let rows: Vec<Vec<_>> = (0..STREAMS.len())
+        .map(|block| {
+            let seq = STREAMS[..block].iter().filter(|&&id| id == STREAMS[block]).count();
+            let key = [&(STREAMS[block] as u32).to_be_bytes()[..], &(seq as u64).to_be_bytes()].concat();
+            let row = [&key[..], &(block as u64).to_le_bytes(), &[0, 0, 1, 0, 0, 0]].concat();
+            let places = good.windows(row.len()).enumerate().filter(|(_, bytes)| *bytes == row);
+            places.map(|(at, _)| at + key.len()).collect()
+        })
+        .collect();
+    let mut random = fastrand::Rng::with_seed(3);
+    for _ in 0..scaled(600) {
+        let (block, bit) = (random.usize(..STREAMS.len()), random.usize(..14 * 8));
+        assert!(!rows[block].is_empty());
+        let mut file = good.clone();
+        rows[block].iter().for_each(|at| file[at + bit / 8] ^= 1 << (bit % 8));
+        fs::write(&data, file).unwrap();
+        let snapshot = Varve::open_read_only(dir.path()).unwrap().snapshot().unwrap();
+        for from in [0, 2] {
+            let case = format!("bit {bit} of the row of block {block}, from {from}");
+            let mut places = Vec::new();
+            let merged = snapshot.iter_name("doors", GlobalSequence(from)).and_then(|mut events| {
+                events.try_for_each(|event| event.map(|event| places.push(event.global_seq.0)))
+            });
+            assert!(places.is_sorted_by(|before, place| before < place), "{case}: {places:?}");
+            match merged {
+                Err(error) => assert!(matches!(error, ReadError::Corrupt(_)), "{case}: {error}"),
+                Ok(()) => assert!(places.into_iter().eq(from..6), "{case}"),
+            }
+        }
+    }
 }
 
 /// Runs are found ahead of the one that is read; what is wrong with one of them is told in its turn.

@@ -183,6 +183,15 @@ impl<'a> Block<'a> {
         Ok(RunIndex { stream, first, block: self.first(), run: index as u16, count })
     }
 
+    /// Refuses a row of the index of runs that locates none of its runs.
+    pub(in crate::store) fn check_index_row(&self, row: &RunIndex) -> Result<(), Damage> {
+        if self.index_row(row.run.into())? == *row {
+            Ok(())
+        } else {
+            Err(self.damage("a run is not what the index says"))
+        }
+    }
+
     /// The run at `index`.
     pub(in crate::store) fn run(&self, index: usize) -> Result<Run<'a>, Damage> {
         if index >= self.runs() || self.is_quarantined() {

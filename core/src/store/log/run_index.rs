@@ -14,23 +14,24 @@ pub(in crate::store) struct RunIndex {
     pub(in crate::store) block: GlobalSequence,
     /// The run in the block.
     pub(in crate::store) run: u16,
-    /// How many events it has.
+    /// How many events it has, not 0.
     pub(in crate::store) count: u32,
 }
 
 impl RunIndex {
-    /// Reads a row.
+    /// Reads a row; `None` where it is none, or has no events.
     pub(in crate::store) fn parse(key: &[u8], value: &[u8]) -> Option<Self> {
         if key.len() != 12 || value.len() != VALUE_LEN {
             return None;
         }
-        Some(Self {
+        let row = Self {
             stream: number(key, 0)?,
             first: StreamSequence(long_number(key, 4)?),
             block: GlobalSequence(array(value, 0).map(u64::from_le_bytes)?),
             run: array(value, 8).map(u16::from_le_bytes)?,
             count: array(value, 10).map(u32::from_le_bytes)?,
-        })
+        };
+        (row.count > 0).then_some(row)
     }
 
     /// The row's key.

@@ -46,12 +46,12 @@ impl Snapshot {
 
     /// Says that the events of a run are lost, which a row of the index locates in `block`.
     pub(in crate::store) fn why_lost(&self, block: &Block<'_>, row: &RunIndex) -> ReadError {
-        match (block.index_row(row.run.into()), row.end()) {
-            (Ok(lost), Some(end)) if lost == *row => {
+        match block.check_index_row(row) {
+            Ok(()) => {
+                let end = row.end().unwrap_or(StreamSequence(u64::MAX));
                 self.absent_in_stream(AbsenceReason::Quarantined, row.stream, row.first..end)
             }
-            (Err(damage), _) => damage.into(),
-            _ => block.damage("a run is not what the index says").into(),
+            Err(damage) => damage.into(),
         }
     }
 

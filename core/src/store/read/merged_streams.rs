@@ -5,6 +5,7 @@ use std::fmt;
 use std::ops::Range;
 
 use crate::store::error::ReadError;
+use crate::store::log::block::Block;
 use crate::store::log::block_cursor::BlockCursor;
 use crate::store::log::run_index::RunIndex;
 use crate::store::read::absence::present;
@@ -159,7 +160,7 @@ impl<'s> MergedStreams<'s> {
             {
                 continue;
             }
-            let Some(block) = self.snapshot.block_around(first)? else { return Ok(None) };
+            let block = self.checked_block(first)?;
             let mut next = first.max(self.from);
             if block.is_quarantined() && !block.holds(next) {
                 continue;
@@ -169,6 +170,15 @@ impl<'s> MergedStreams<'s> {
             cursor.skip(self.from.0.saturating_sub(first.0))?;
             self.cursor = Some(cursor);
         }
+    }
+
+    /// The block that begins at `first`, where the streams of `here` have the runs that the index says.
+    fn checked_block(&self, first: GlobalSequence) -> Result<Block<'s>, ReadError> {
+        let block = self.snapshot.block_around(first)?.filter(|block| block.first() == first);
+        let table = &self.snapshot.tables().block;
+        let block = block.ok_or_else(|| table.damage(&first.0.to_be_bytes(), "it is missing"))?;
+        self.here.iter().try_for_each(|run| block.check_index_row(run))?;
+        Ok(block)
     }
 
     /// The next event of the block, but for those of other streams.
@@ -189,12 +199,14 @@ impl<'s> MergedStreams<'s> {
 
     /// Finds the block where each stream of this one goes on.
     fn leave_block(&mut self) -> Result<(), ReadError> {
-        self.cursor = None;
+        let block = self.cursor.take().map(|cursor| *cursor.block());
         for run in self.here.drain(..) {
             let mut next = Some(run);
             while let Some(last) = next.filter(|next| next.block == run.block) {
+                block.iter().try_for_each(|block| block.check_index_row(&last))?;
                 let end = last.end().unwrap_or(StreamSequence(u64::MAX));
                 next = self.snapshot.run_index_at(run.stream, end)?;
+                next.iter().try_for_each(|next| self.snapshot.check_joins(next, end))?;
             }
             if let Some(run) = next {
                 self.blocks.entry(run.block).or_default().push(run);

@@ -369,6 +369,14 @@ impl Snapshot {
         Ok(index.ok_or_else(|| self.tables().stream.damage(key, "it locates no run"))?)
     }
 
+    /// Refuses a row of the index of runs that does not begin at `seq`, where the one before it ends.
+    pub(in crate::store) fn check_joins(&self, row: &RunIndex, seq: StreamSequence) -> Result<(), ReadError> {
+        if row.first == seq {
+            return Ok(());
+        }
+        Err(self.tables().stream.damage(&row.key(), "it does not follow the run before").into())
+    }
+
     /// The run that a row of the index locates.
     pub(in crate::store) fn run(&self, index: &RunIndex) -> Result<LocatedRun<'_>, ReadError> {
         let key = index.block.0.to_be_bytes();

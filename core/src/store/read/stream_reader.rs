@@ -488,10 +488,7 @@ impl<'s> RawIter<'s> {
         let Some(FoundRun { index, block }) = ahead.next()? else {
             return self.snapshot.run_at(stream, seq);
         };
-        if index.first != seq || index.count == 0 {
-            let table = &self.snapshot.tables().stream;
-            return Err(table.damage(&index.key(), "it does not follow the run before").into());
-        }
+        self.snapshot.check_joins(&index, seq)?;
         self.snapshot.run_in(&index, block).map(Some)
     }
 

@@ -260,8 +260,8 @@ impl Salvage {
         let Self { source, builder, blocks, holes, retained, .. } = self;
         let stream = builder.tables().stream;
         source.each_row("stream", |key, value| {
-            let row = RunIndex::parse(key, value.bytes).filter(|row| row.count > 0);
-            let Some((row, end)) = row.and_then(|row| Some((row, row.end()?))) else { return Ok(()) };
+            let row = RunIndex::parse(key, value.bytes).and_then(|row| Some((row, row.end()?)));
+            let Some((row, end)) = row else { return Ok(()) };
             if row.block < *retained {
                 holes.note_start(row.stream, end);
                 builder.row(stream, (key, value.bytes))?;

@@ -103,6 +103,23 @@ fn check_places(view: &VarveView, blow: &Blow, whole: &Whole) {
             Err(error) => tolerate(blow, &error),
         }
     }
+    for name in ["doors", "climate"] {
+        check_merged(view, name, blow, whole).unwrap_or_else(|error| tolerate(blow, &error));
+    }
+}
+
+/// Nor is it where streams are merged, and none comes twice.
+fn check_merged(view: &VarveView, name: &str, blow: &Blow, whole: &Whole) -> Result<(), ReadError> {
+    let snapshot = view.snapshot()?;
+    let mut next = GlobalSequence(0);
+    for event in snapshot.iter_name(name, next)? {
+        let event = event?;
+        assert!(event.global_seq >= next, "{blow:?}: {} comes after {next}", event.global_seq);
+        next = GlobalSequence(event.global_seq.0 + 1);
+        let stored = whole.log.get(event.global_seq.0 as usize);
+        assert!(stored.is_none_or(|stored| event.payload == stored), "{blow:?}: another event in {name}");
+    }
+    Ok(())
 }
 
 /// Damage of our own bytes has a name and a place.
