@@ -37,17 +37,28 @@ impl Tail {
         })
     }
 
-    /// Writes a record, then waits until it is durable, as the store's writer does.
-    fn commit(&self) -> Result<u64, FlushFailed> {
+    /// Writes a record, as the store's writer does.
+    fn write(&self) -> u64 {
         let mut written = self.written.lock().unwrap();
         *written += 1;
-        let commit = *written;
-        self.flusher.written(commit);
-        drop(written);
+        self.flusher.written(*written);
+        *written
+    }
+
+    /// Writes a record, then waits until it is durable.
+    fn commit(&self) -> Result<u64, FlushFailed> {
+        let commit = self.write();
         self.flusher.wait(commit, |target| self.flush(target))?;
         assert!(self.durable.load(Ordering::SeqCst) >= commit, "it returned before it was durable");
         assert!(self.shown.load(Ordering::SeqCst) >= commit, "it returned before a reader sees it");
         Ok(commit)
+    }
+
+    /// Waits until all that is written is durable, as the store does before it is closed.
+    fn flush_all(&self) {
+        let commit = self.flusher.last_written();
+        self.flusher.wait(commit, |target| self.flush(target)).unwrap();
+        assert!(self.durable.load(Ordering::SeqCst) >= commit, "it returned before all was durable");
     }
 
     fn flush(&self, target: u64) -> bool {
@@ -86,6 +97,25 @@ fn after_a_failed_flush_only_what_was_durable_before_returns() {
             assert_eq!(tail.flusher.has_failed(), returned < COMMITTERS);
         });
     }
+}
+
+#[test]
+fn who_waits_for_all_makes_durable_what_nobody_waited_for() {
+    model(|| {
+        let tail = Tail::new(None);
+        let writer = thread::spawn({
+            let tail = tail.clone();
+            move || {
+                tail.write();
+                tail.write();
+            }
+        });
+        tail.flush_all();
+        writer.join().unwrap();
+        tail.flush_all();
+        assert_eq!(tail.flusher.durable(), 2);
+        assert!(tail.flushes.load(Ordering::SeqCst) <= 2, "a flush serves one commit at least");
+    });
 }
 
 #[test]
