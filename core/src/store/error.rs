@@ -235,6 +235,9 @@ pub enum ReadError {
     /// The owner, in another process, wrote faster for a second than this one could read, or is still opening the
     /// store: try again.
     Overtaken,
+    /// A large commit of this process failed before it was durable, and a power cut may take back what there is of it: close
+    /// the store and open it again.
+    Unconfirmed,
     /// LMDB or the system below it failed.
     Storage(StorageError),
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use fastrand::Rng;
-use varve_core::{AppendError, Varve};
+use varve_core::{AppendError, ReadError, Varve};
 use varve_disk_shim::{Call, Disk, Failure, Fault, Lasting, Watch};
 
 use crate::contents::Contents;
@@ -133,18 +133,27 @@ impl Trial {
                 Ok(_) if matches!(error, AppendError::DiskFull) && !commit.changes_keys() => {
                     return Err("room was asked for, and yet the commit is there".into());
                 }
-                // Stored, but not confirmed: it must not be stored twice.
-                Ok(found) if found == *self.history.contents() => match commit.perform(&mut varve) {
-                    Err(AppendError::Poisoned) => return Ok(None),
-                    // Another change of the keys to the same end.
-                    Ok(_) if commit.changes_keys() => {
-                        self.progress = Progress::settled(self.progress.begun);
-                        return Ok(Some(varve));
+                // Done without an event that could be seen, but not confirmed: it must not be done twice.
+                Ok(found) if commit.events.is_empty() && found == *self.history.contents() => {
+                    match commit.perform(&mut varve) {
+                        Err(AppendError::Poisoned) => return Ok(None),
+                        // Another change of the keys to the same end.
+                        Ok(_) if commit.changes_keys() => {
+                            self.progress = Progress::settled(self.progress.begun);
+                            return Ok(Some(varve));
+                        }
+                        Err(error) if commit.changes_keys() => self.expect_failure(&error, watch)?,
+                        _ => return Err("a commit failed, and is there, and could be repeated".into()),
                     }
-                    Err(error) if commit.changes_keys() => self.expect_failure(&error, watch)?,
-                    _ => return Err("a commit failed, and is there, and could be repeated".into()),
-                },
+                }
                 Ok(found) => return Err(format!("a commit failed, and yet {}", found.difference(&before))),
+                // Nobody sees a large commit that is not confirmed.
+                Err(_) if matches!(varve.snapshot(), Err(ReadError::Unconfirmed)) => {
+                    return match commit.perform(&mut varve) {
+                        Err(AppendError::Poisoned) => Ok(None),
+                        _ => Err("a commit that is not confirmed can be repeated".into()),
+                    };
+                }
                 // LMDB reads no more once it could not write where it begins to read. The store says so.
                 Err(_) if self.fault.call == Some(Call::Write) && !matches!(error, AppendError::DiskFull) => {
                     return Ok(None);

@@ -125,6 +125,9 @@ impl fmt::Display for ReadError {
             Self::Overtaken => {
                 f.write_str("the owner does not serve the store yet, or writes too fast; try again")
             }
+            Self::Unconfirmed => {
+                f.write_str("a large commit failed before it was durable; close the store and open it again")
+            }
             Self::Storage(error) => error.fmt(f),
         }
     }

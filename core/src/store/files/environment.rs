@@ -46,8 +46,8 @@ pub(in crate::store) struct Environment {
     snapshots: Mutex<OpenPins>,
     /// How long a snapshot may be read.
     pin_limit: Option<Duration>,
-    /// Held for writing while LMDB shows what the tail has yet to confirm.
-    unconfirmed: RwLock<()>,
+    /// Whether LMDB shows what the tail has yet to confirm; held for writing while it is about to.
+    is_unconfirmed: RwLock<bool>,
     /// Freed after the environment is closed; `None` in a process that only reads.
     _owner: Option<OwnerLock>,
 }
@@ -88,7 +88,7 @@ impl Environment {
             is_flushed,
             snapshots: Mutex::default(),
             pin_limit: config.pin_limit,
-            unconfirmed: RwLock::new(()),
+            is_unconfirmed: RwLock::new(false),
             _owner: Some(owner),
         })
     }
@@ -113,7 +113,7 @@ impl Environment {
             is_flushed: false,
             snapshots: Mutex::default(),
             pin_limit: config.pin_limit,
-            unconfirmed: RwLock::new(()),
+            is_unconfirmed: RwLock::new(false),
             _owner: None,
         })
     }
@@ -216,12 +216,19 @@ impl Environment {
 
     /// Begins a transaction that reads, beside a view of the tail that was taken before. The view forgets what LMDB
     /// holds meanwhile, so that the two make one log.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Unconfirmed`] where LMDB shows what no record will confirm any more; and as [`Environment::read`].
     pub(in crate::store) fn read_with(
         self: &Arc<Self>,
         tail: TailView,
     ) -> Result<(ReadTransaction, TailView), ReadError> {
         let read = {
-            let _confirmed = self.unconfirmed.read().unwrap_or_else(PoisonError::into_inner);
+            let is_unconfirmed = self.is_unconfirmed.read().unwrap_or_else(PoisonError::into_inner);
+            if *is_unconfirmed {
+                return Err(ReadError::Unconfirmed);
+            }
             self.read()?
         };
         if tail.is_empty() {
@@ -231,10 +238,10 @@ impl Environment {
         Ok((read, tail.without_folded(folded.generation)))
     }
 
-    /// Keeps snapshots from beginning until the guard is dropped. What LMDB commits ahead of the tail counts once a record
-    /// confirms it: until then a power cut takes it back, and nobody may have seen it.
-    pub(in crate::store) fn hold_snapshots(&self) -> RwLockWriteGuard<'_, ()> {
-        self.unconfirmed.write().unwrap_or_else(PoisonError::into_inner)
+    /// Keeps snapshots from beginning until the guard is dropped, and for good where it then holds `true`. What LMDB commits
+    /// ahead of the tail counts once a record confirms it: until then a power cut takes it back, and nobody may have seen it.
+    pub(in crate::store) fn hold_snapshots(&self) -> RwLockWriteGuard<'_, bool> {
+        self.is_unconfirmed.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The checksum of LMDB's newest meta page.

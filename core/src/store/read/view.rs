@@ -156,7 +156,7 @@ impl VarveView {
     /// # Errors
     ///
     /// [`ReadError::TooManyReaders`]; beside an owner in another process [`ReadError::MapGrown`] and
-    /// [`ReadError::Overtaken`]; [`ReadError::Storage`].
+    /// [`ReadError::Overtaken`]; [`ReadError::Unconfirmed`] after a commit that failed; [`ReadError::Storage`].
     pub fn snapshot(&self) -> Result<Snapshot, ReadError> {
         Snapshot::new(self.store.clone())
     }

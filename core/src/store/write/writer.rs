@@ -293,13 +293,15 @@ impl State {
         let mut transaction = Transaction::begin(target, tables, block, encoded, sealing, known, moment)?;
         let result = body(&mut transaction)?;
         transaction.close(environment.quota())?;
-        let _held = environment.hold_snapshots();
+        let mut is_unconfirmed = environment.hold_snapshots();
         let finished = transaction.finish(environment);
         // What LMDB holds after a commit that failed is not for the writer to guess.
         let committed = finished.inspect_err(|_| self.known = KnownStreams::default())?;
         self.known.learn();
+        *is_unconfirmed = true;
         let next = GlobalSequence(committed.first.0 + committed.events);
         let commit = self.confirm(tail, next)?;
+        *is_unconfirmed = false;
         Ok((result, committed, commit))
     }
 
