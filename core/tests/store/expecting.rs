@@ -171,6 +171,21 @@ fn a_stream_can_be_expected_without_an_event_of_its_own() {
     assert_eq!(actual(append.commit()), 1);
 }
 
+/// What an append expected it may have met in a commit that waits for no flush.
+#[test]
+fn what_an_append_expected_is_durable_once_that_is_committed() {
+    let dir = new_dir();
+    let mut varve = open(&dir);
+    let doors = varve.stream::<Door, 64>("doors").unwrap();
+    let mut append = varve.begin();
+    append.event(&doors, ID, &door("Ada")).unwrap();
+    append.commit_relaxed().unwrap();
+    assert_eq!(varve.next_global_seq().unwrap(), GlobalSequence(0), "it is not durable yet");
+    append.expect(&doors, ID, ExpectedVersion::Exact(1)).unwrap();
+    append.commit().unwrap();
+    assert_eq!(varve.next_global_seq().unwrap(), GlobalSequence(1));
+}
+
 #[test]
 fn events_of_devices_count() {
     let dir = new_dir();

@@ -102,3 +102,28 @@ impl TailView {
         self.generations.iter().rev().find_map(find)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::tail::record::{RecordHead, RecordSeed, RecordWriter};
+
+    fn visible(number: u64) -> VisibleGeneration {
+        let generation = Generation::new(number, 1);
+        let mut record = RecordWriter::new();
+        record.begin();
+        record.finish(RecordHead { generation: number, ..RecordHead::default() }, RecordSeed::new(1, number));
+        generation.push(record.record()).unwrap();
+        VisibleGeneration { generation: Arc::new(generation), records: 1 }
+    }
+
+    #[test]
+    fn a_view_forgets_what_lmdb_holds_and_nothing_else() {
+        let view = TailView::new([1, 2, 3].map(visible).to_vec());
+        let left = |folded| {
+            let left = view.clone().without_folded(folded);
+            left.generations.iter().map(|visible| visible.generation.number()).collect::<Vec<_>>()
+        };
+        assert_eq!([left(0), left(1), left(3)], [vec![1, 2, 3], vec![2, 3], vec![]]);
+    }
+}

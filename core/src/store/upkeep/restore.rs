@@ -169,6 +169,16 @@ mod tests {
     use crate::{StreamId, Varve};
 
     #[test]
+    fn a_log_that_ends_before_its_header_says_so_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let header = Header { incarnation: 7, first: GlobalSequence(3), next: GlobalSequence(4) };
+        let mut backup = Vec::new();
+        BackupWriter::new(&mut backup, &header).unwrap().finish().unwrap();
+        let error = restore(backup.as_slice(), dir.path().join("restored")).unwrap_err();
+        assert!(matches!(error, RestoreError::Broken { reason: "its log is too short", .. }), "{error}");
+    }
+
+    #[test]
     fn a_row_that_follows_a_block_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let mut varve = Varve::new(dir.path().join("store")).unwrap();

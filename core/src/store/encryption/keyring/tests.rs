@@ -121,6 +121,31 @@ fn a_log_that_was_restored_from_before_a_shredding_gets_a_key_for_what_comes() {
 }
 
 #[test]
+fn a_reader_of_such_a_log_opens_what_comes_with_the_newer_key() {
+    let (dir, keyring) = with_keys(1);
+    keyring.shred("person", StreamId(0), StreamSequence(20)).unwrap();
+    draw(&keyring, "person", StreamId(0), StreamSequence(20));
+    keyring.store_fresh().unwrap();
+    let beside = Keyring::open_read_only(dir.path(), &master(), None).unwrap();
+    let bytes_beside = || match beside.key_of("person", StreamId(0), StreamSequence(20)).unwrap() {
+        Found::Key(key) => key.secret_bytes(),
+        _ => panic!("there is a key"),
+    };
+    let before = bytes_beside();
+    let fresh = draw(&keyring, "person", StreamId(0), StreamSequence(10));
+    keyring.store_fresh().unwrap();
+    assert_eq!(bytes_beside(), fresh.secret_bytes());
+    assert_ne!(before, fresh.secret_bytes());
+}
+
+#[test]
+fn no_more_keys_are_kept_open_than_the_bound() {
+    let (_dir, keyring) = with_keys(OPENED_MAX as u64 + 2);
+    assert!(keys(&keyring, OPENED_MAX as u64 + 2).iter().all(Result::is_ok));
+    assert!(keyring.lock().opened.len() <= OPENED_MAX);
+}
+
+#[test]
 fn a_stream_that_has_a_key_keeps_being_sealed_and_no_other_is_unless_it_is_asked_for() {
     let (_dir, keyring) = with_keys(1);
     let key = |id| keyring.key_to_seal("person", StreamId(id), StreamSequence(3), false).unwrap();

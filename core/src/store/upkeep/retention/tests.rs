@@ -3,6 +3,7 @@ use crate::store::config::{Config, Durability};
 use crate::store::files::environment::Environment;
 use crate::store::files::owner_lock::OwnerLock;
 use crate::store::log::block::{BlockWriter, EventMeta, RunKey};
+use crate::store::log::tables::Table;
 use crate::{DeviceSequence, Epoch, Lane};
 
 /// A log of blocks of ten events of 1,000 bytes, each block of one stream. A block is taken in one second after the
@@ -36,6 +37,7 @@ impl Log {
         self.set(|tables, txn| {
             tables.block.append(txn, &key, &bytes).unwrap();
             rows.iter().for_each(|row| tables.stream.put(txn, &row.key(), &row.value()).unwrap());
+            time_index::put(tables, txn, GlobalSequence(block * 10), &bytes).unwrap();
         });
     }
 
@@ -54,8 +56,17 @@ impl Log {
     }
 
     fn blocks(&self) -> Vec<u64> {
+        self.firsts(&self.environment.tables().block)
+    }
+
+    /// The blocks that the index by time has a row of.
+    fn timed(&self) -> Vec<u64> {
+        self.firsts(&self.environment.tables().time.unwrap())
+    }
+
+    fn firsts(&self, table: &Table) -> Vec<u64> {
         let txn = self.environment.write().unwrap();
-        let rows = self.environment.tables().block.from(&txn, &[]).unwrap();
+        let rows = table.from(&txn, &[]).unwrap();
         rows.map(|row| long_number(row.unwrap().0, 0).unwrap()).collect()
     }
 
@@ -121,6 +132,7 @@ fn whole_blocks_go_from_the_front_while_enough_events_remain() {
     assert_eq!((step.retired.blocks, step.retired.events, step.retired.first), (2, 20, GlobalSequence(20)));
     assert_eq!(log.blocks(), [20, 30, 40]);
     assert_eq!(log.runs(), [(1, 20, 20), (1, 30, 30), (1, 40, 40)]);
+    assert_eq!(log.timed(), [20, 30, 40]);
     let again = log.retire(&events(25), 0).unwrap().retired;
     assert_eq!((again.blocks, again.first), (0, GlobalSequence(20)), "what is gone is remembered");
 }
@@ -186,6 +198,10 @@ fn what_was_taken_in_too_long_ago_goes_and_only_where_that_is_known() {
     let log = Log::of(5, &[]);
     assert_eq!(log.retire(&policy, 10).unwrap().retired.blocks, 0);
     assert_eq!(log.retire(&policy, 12).unwrap().retired.blocks, 2, "blocks of the seconds 0 and 1");
+    let log = Log::of(5, &[]);
+    log.set_clock(1, 3_000_000);
+    assert_eq!(log.retire(&policy, 13).unwrap().retired.blocks, 0, "a clock may be as far off as it says");
+    assert_eq!(log.retire(&policy, 15).unwrap().retired.blocks, 2);
     let log = Log::of(5, &[]);
     log.set_clock(1, u64::MAX);
     assert_eq!(log.retire(&policy, 1_000_000).unwrap().retired.blocks, 0);
