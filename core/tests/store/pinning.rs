@@ -122,6 +122,22 @@ pub(crate) fn hold_a_snapshot(path: &Path) {
 }
 
 #[test]
+fn a_killed_process_leaves_its_place_in_the_table_of_readers() {
+    let dir = new_dir();
+    let mut config: Config = relaxed();
+    config.readers_max = 2;
+    let varve = Varve::with_config(dir.path(), config).unwrap();
+    let mut child = start("hold a snapshot", dir.path());
+    wait_for(&mut child, "ready");
+    let own = varve.snapshot().unwrap();
+    assert!(matches!(varve.snapshot(), Err(ReadError::TooManyReaders)));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(varve.snapshot().is_ok());
+    drop(own);
+}
+
+#[test]
 fn the_owner_is_told_which_process_holds_on_and_forgets_one_that_was_killed() {
     let dir = new_dir();
     let mut varve = open(&dir);

@@ -356,6 +356,21 @@ fn a_store_at_its_quota_takes_events_again_once_some_are_surplus() {
     assert!(varve.snapshot().unwrap().first_global_seq().unwrap() > GlobalSequence(0));
 }
 
+/// What is surplus by its age becomes so without a commit, so that the tail may be empty by then.
+#[test]
+fn a_store_at_its_quota_retires_though_there_is_nothing_to_fold() {
+    let dir = new_dir();
+    let mut config = small();
+    config.quota = Some(QUOTA_MIN);
+    let mut varve = Varve::with_config(dir.path(), config.clone()).unwrap();
+    fill(&mut varve.stream::<Frame, 4096>("frames").unwrap());
+    drop(varve);
+    config.retention = Some(last(0));
+    let mut varve = Varve::with_config(dir.path(), config).unwrap();
+    let mut frames = varve.stream::<Frame, 4096>("frames").unwrap();
+    frames.append(StreamId(1), &[1; 4096]).expect("it makes room");
+}
+
 /// A large append goes to LMDB at once. It may not take what is kept to retire events.
 #[test]
 fn a_store_that_one_large_append_has_filled_can_retire() {

@@ -264,7 +264,9 @@ fn no_stream_takes_a_place_that_a_lost_event_may_have_had() {
     assert!(report.verification.is_sound(), "{report}");
     let view = read(&target);
     assert_eq!(view.next_global_seq().unwrap().0, end + report.places_reserved);
-    for (stream, before) in view.streams().unwrap().iter().zip(&streams) {
+    let after = view.streams().unwrap();
+    assert_eq!(after.len(), streams.len());
+    for (stream, before) in after.iter().zip(&streams) {
         assert!(
             stream.name == before.name && stream.next >= before.next,
             "{stream:?}, and it was {before:?}"

@@ -201,6 +201,20 @@ fn check_queries(snapshot: &Snapshot, random: &mut fastrand::Rng) {
     }
 }
 
+/// The tail has a block for each commit.
+#[test]
+fn a_block_of_a_single_event_is_looked_into() {
+    let dir = new_dir();
+    let mut varve = open(&dir);
+    let mut doors = varve.stream::<Door, 64>("doors").unwrap();
+    for n in 0..4 {
+        doors.append(StreamId(n), &door("Ada")).unwrap();
+    }
+    let snapshot = varve.snapshot().unwrap();
+    let found = snapshot.iter_between(i64::MIN..i64::MAX).unwrap().map(|event| event.unwrap().global_seq.0);
+    assert_eq!(found.collect::<Vec<_>>(), [0, 1, 2, 3]);
+}
+
 #[test]
 fn events_between_two_times_are_found_however_disordered_they_are() {
     let dir = new_dir();

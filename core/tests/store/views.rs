@@ -411,12 +411,19 @@ fn the_earlier_version_of_a_type_reads_events_of_the_later_one() {
         assert!(visit.doors.iter().map(|door| door.to_native()).eq(0..n));
     };
     (0..6).for_each(|n| check(visits.get(StreamSequence(n.into())).unwrap().unwrap(), n));
-    visits.iter_from(StreamSequence(0)).zip(0..).for_each(|(event, n)| check(event.unwrap().archived, n));
-    visits.iter_back(None).zip((0..6).rev()).for_each(|(event, n)| check(event.unwrap().archived, n));
     let typed = snapshot.events_of::<v1::Visit>(GlobalSequence(0));
-    typed.zip(0..).for_each(|(event, n)| check(event.unwrap().archived, n));
     let events = snapshot.iter_from(GlobalSequence(0)).unwrap();
-    events.zip(0..).for_each(|(event, n)| check(event.unwrap().archived::<v1::Visit>().unwrap(), n));
+    let checked = [
+        visits
+            .iter_from(StreamSequence(0))
+            .zip(0..)
+            .map(|(event, n)| check(event.unwrap().archived, n))
+            .count(),
+        visits.iter_back(None).zip((0..6).rev()).map(|(event, n)| check(event.unwrap().archived, n)).count(),
+        typed.zip(0..).map(|(event, n)| check(event.unwrap().archived, n)).count(),
+        events.zip(0..).map(|(event, n)| check(event.unwrap().archived::<v1::Visit>().unwrap(), n)).count(),
+    ];
+    assert_eq!(checked, [6; 4]);
     let mut reader = varve.stream_reader::<v1::Visit>("visits").unwrap();
     (0..6).for_each(|n| check(&reader.get_archived(ID, StreamSequence(n.into())).unwrap().unwrap(), n));
 }
