@@ -14,6 +14,8 @@ use crate::store::files::owner_lock::{self, OwnerLock};
 /// what a killed process left.
 pub(super) struct PartialDirectory {
     path: PathBuf,
+    /// Whether what is at the path, if anything, is another one by now.
+    is_moved: bool,
 }
 
 impl PartialDirectory {
@@ -32,7 +34,7 @@ impl PartialDirectory {
             made => made.map_err(io_error(&path))?,
         }
         let owner = OwnerLock::acquire(&path)?;
-        let partial = Self { path };
+        let partial = Self { path, is_moved: false };
         let made = clear(&partial.path).and_then(|()| File::create(partial.mark()));
         made.map_err(io_error(&partial.path))?;
         Ok((partial, owner))
@@ -45,13 +47,17 @@ impl PartialDirectory {
 
     /// Says that it holds a whole store, or is about to be removed: nobody may take it over any more.
     pub(super) fn unmark(&self) -> Result<(), OpenError> {
+        if self.is_moved {
+            return Ok(());
+        }
         fs::remove_file(self.mark()).map_err(io_error(&self.path))?;
         sync_directory(&self.path)
     }
 
     /// Moves it to where nothing is, or an empty directory.
-    pub(super) fn move_to(&self, dir: &Path) -> Result<(), OpenError> {
+    pub(super) fn move_to(&mut self, dir: &Path) -> Result<(), OpenError> {
         fs::rename(&self.path, dir).map_err(io_error(dir))?;
+        self.is_moved = true;
         sync_directory(dir)
     }
 
@@ -62,8 +68,10 @@ impl PartialDirectory {
 
 impl Drop for PartialDirectory {
     fn drop(&mut self) {
-        // It is gone where it was moved; what cannot be removed is left under a name that no store has.
-        let _ = fs::remove_dir_all(&self.path);
+        if !self.is_moved {
+            // What cannot be removed is left under a name that no store has.
+            let _ = fs::remove_dir_all(&self.path);
+        }
     }
 }
 
@@ -138,7 +146,7 @@ mod tests {
     fn one_process_at_a_time_makes_a_store_and_nobody_takes_over_what_is_whole() {
         let parent = tempfile::tempdir().unwrap();
         let (dir, path) = (parent.path().join("store"), parent.path().join("store.partial"));
-        let (partial, owner) = PartialDirectory::make(&dir).unwrap();
+        let (mut partial, owner) = PartialDirectory::make(&dir).unwrap();
         fs::write(path.join("data.mdb"), "half").unwrap();
         let again = || PartialDirectory::make(&dir).map(drop);
         assert!(matches!(again(), Err(OpenError::Owned { .. })));
@@ -147,8 +155,11 @@ mod tests {
         drop(owner);
         assert!(matches!(again(), Err(OpenError::NotEmpty { .. })));
         partial.move_to(&dir).unwrap();
-        drop(partial);
-        assert_eq!(names(parent.path()), ["store"]);
         assert_eq!(names(&dir), ["data.mdb", "owner.lock"]);
+        let next = PartialDirectory::make(&dir).unwrap();
+        drop(partial);
+        assert_eq!(names(&path), ["owner.lock", "unfinished"], "it is no longer this one's");
+        drop(next);
+        assert_eq!(names(parent.path()), ["store"]);
     }
 }
