@@ -15,7 +15,7 @@ pub struct Config {
     pub map_size: Option<usize>,
     /// What a commit promises when it returns.
     pub durability: Durability,
-    /// How many snapshots may be open at once, over all processes. The default is 1,022.
+    /// How many snapshots may be open at once, over all processes. Each takes 64 bytes of `lock.mdb`. The default is 1,022.
     pub readers_max: u32,
     /// How long a snapshot may be read. Past it its reads fail with
     /// [`ReadError::PinnedTooLong`](crate::ReadError::PinnedTooLong), so that whoever holds on to it lets go; what it has
@@ -26,7 +26,7 @@ pub struct Config {
     /// default is [`TAIL_LEN_DEFAULT`].
     pub tail_len: u64,
     /// The most that the store's files may take together, in bytes; at least [`QUOTA_MIN`](crate::QUOTA_MIN), and twice as
-    /// much more as the tail is longer than the shortest. Past it appends fail with [`AppendError::QuotaExceeded`](crate::AppendError::QuotaExceeded): part of it is kept to fold,
+    /// much more as the tail is longer than the shortest, and 64 bytes more for each reader beyond 1,022. Past it appends fail with [`AppendError::QuotaExceeded`](crate::AppendError::QuotaExceeded): part of it is kept to fold,
     /// to move cursors and to retire events. A store that takes more already may take 2 MiB beyond that to do so. The default
     /// is the disk.
     pub quota: Option<u64>,
@@ -79,7 +79,7 @@ pub const MAP_SIZE_MAX: usize = if usize::BITS >= 64 { 1usize << (40 % usize::BI
 pub(super) const MAP_SIZE_MIN: usize = 1 << 20;
 
 /// Two pages of LMDB's lock file hold 126 readers; this takes the whole of 64 KiB and leaves room for the header.
-const READERS_MAX_DEFAULT: u32 = 1022;
+pub(super) const READERS_MAX_DEFAULT: u32 = 1022;
 
 /// The shortest tail journal in bytes: the largest commit fits each third.
 pub const TAIL_LEN_MIN: u64 = SEGMENTS * SEGMENT_LEN_MIN;

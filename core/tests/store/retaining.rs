@@ -305,6 +305,17 @@ fn the_quota_counts_the_tail_that_the_store_has() {
 }
 
 #[test]
+fn the_quota_counts_the_room_for_readers() {
+    let dir = new_dir();
+    let mut config = small();
+    (config.quota, config.readers_max) = (Some(QUOTA_MIN), 101_022);
+    let mut varve = Varve::with_config(dir.path(), config).unwrap();
+    let (_, quota) = fill(&mut varve.stream::<Frame, 4096>("frames").unwrap());
+    assert_eq!(quota, QUOTA_MIN + 6_400_000);
+    assert!(files_len(dir.path()) <= quota);
+}
+
+#[test]
 fn a_store_with_a_small_quota_gets_a_short_tail() {
     let dir = new_dir();
     let mut config = relaxed();

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use heed::RoTxn;
 
-use crate::store::config::{Config, MAP_SIZE_MAX, MAP_SIZE_MIN, TAIL_LEN_MAX, TAIL_LEN_MIN};
+use crate::store::config::{
+    Config, MAP_SIZE_MAX, MAP_SIZE_MIN, READERS_MAX_DEFAULT, TAIL_LEN_MAX, TAIL_LEN_MIN,
+};
 use crate::store::error::AppendError;
 use crate::store::files::environment::DATA_FILE;
 use crate::store::log::tables::Tables;
@@ -24,6 +26,8 @@ pub(in crate::store) struct Quota {
     bytes: Option<u64>,
     /// What the tail takes.
     tail_len: u64,
+    /// What the small files take.
+    other_files_len: u64,
     /// How long the data file was when it was opened.
     data_len: u64,
     /// How many bytes of the data file the tables take, since the last commit to it.
@@ -36,8 +40,9 @@ impl Quota {
     /// The quota of a configuration, whose tail has the length that it says, for the store in `dir`.
     pub(in crate::store) fn new(dir: &Path, config: &Config) -> Self {
         Self {
-            bytes: config.quota.map(|quota| quota.max(quota_min(config.tail_len))),
+            bytes: config.quota.map(|quota| quota.max(quota_min(config.tail_len) + readers_len(config))),
             tail_len: config.tail_len,
+            other_files_len: OTHER_FILES_LEN + readers_len(config),
             data_len: fs::metadata(dir.join(DATA_FILE)).map_or(0, |data| data.len()),
             in_use: AtomicU64::new(0),
             keys_len: AtomicU64::new(0),
@@ -46,15 +51,18 @@ impl Quota {
 
     /// How long the tail of a new store becomes: as long as it is to be, or as the quota has room for beside events.
     pub(in crate::store) fn new_tail_len(config: &Config) -> u64 {
-        let room = config.quota.map_or(TAIL_LEN_MAX, |quota| quota.saturating_sub(quota_min(0)) / 2);
+        let least = quota_min(0) + readers_len(config);
+        let room = config.quota.map_or(TAIL_LEN_MAX, |quota| quota.saturating_sub(least) / 2);
         config.tail_len.min(room).clamp(TAIL_LEN_MIN, TAIL_LEN_MAX)
     }
 
-    /// How large the map may become. A data file that was longer already has room to retire what is too much.
+    /// How large the map may become. What took more than its quota when it was opened has room to retire events.
     pub(in crate::store) fn map_size_max(&self) -> usize {
         let Some(bytes) = self.bytes else { return MAP_SIZE_MAX };
-        let left = bytes.saturating_sub(self.tail_len + OTHER_FILES_LEN);
-        let left = if self.data_len > left { self.data_len.saturating_add(HEADROOM) } else { left };
+        let mut left = bytes.saturating_sub(self.tail_len + self.other_files_len);
+        if self.used().saturating_sub(HEADROOM) > bytes {
+            left = left.max(self.data_len.saturating_add(HEADROOM));
+        }
         usize::try_from(left).unwrap_or(MAP_SIZE_MAX).clamp(MAP_SIZE_MIN, MAP_SIZE_MAX)
     }
 
@@ -102,7 +110,7 @@ impl Quota {
     /// What is in use, what the tail takes here and in the data file once it is folded, the keys and the file that takes
     /// their place to shred a stream, and the headroom.
     fn used_with(&self, in_use: u64) -> u64 {
-        in_use + 2 * (self.tail_len + self.keys_len.load(Ordering::Relaxed)) + HEADROOM + OTHER_FILES_LEN
+        in_use + 2 * (self.tail_len + self.keys_len.load(Ordering::Relaxed)) + HEADROOM + self.other_files_len
     }
 }
 
@@ -119,8 +127,8 @@ impl Config {
     /// assert!(config.room_for_events() > Some(3_000_000_000));
     /// ```
     pub fn room_for_events(&self) -> Option<u64> {
-        let overhead = quota_min(Quota::new_tail_len(self)) - EVENTS_LEN_MIN;
-        self.quota.map(|quota| quota.max(QUOTA_MIN).saturating_sub(overhead))
+        let overhead = quota_min(Quota::new_tail_len(self)) + readers_len(self) - EVENTS_LEN_MIN;
+        self.quota.map(|quota| quota.max(QUOTA_MIN + readers_len(self)).saturating_sub(overhead))
     }
 }
 
@@ -132,6 +140,11 @@ const fn quota_min(tail_len: u64) -> u64 {
     2 * tail_len + HEADROOM + OTHER_FILES_LEN + EVENTS_LEN_MIN
 }
 
+/// What the lock file takes for more readers than there are by default.
+fn readers_len(config: &Config) -> u64 {
+    READER_LEN * u64::from(config.readers_max.saturating_sub(READERS_MAX_DEFAULT))
+}
+
 /// What a quota leaves at least to events and their index.
 const EVENTS_LEN_MIN: u64 = 4 << 20;
 
@@ -141,6 +154,11 @@ const HEADROOM: u64 = 2 << 20;
 
 /// LMDB's lock file, the watermark, the header of the tail, the keys' first page.
 const OTHER_FILES_LEN: u64 = 128 << 10;
+
+/// What the lock file takes for a reader.
+const READER_LEN: u64 = 64;
+
+const _: () = assert!(READER_LEN * READERS_MAX_DEFAULT as u64 + (16 << 10) <= OTHER_FILES_LEN);
 
 const _: () = assert!(QUOTA_MIN > 2 * TAIL_LEN_MIN + MAP_SIZE_MIN as u64);
 
