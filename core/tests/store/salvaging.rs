@@ -373,11 +373,11 @@ fn rows_that_are_lost_are_made_up_so_that_their_events_can_be_read() {
 fn rows_that_tell_of_each_other_are_made_anew() {
     for table in ["name", "stream_id", "stream_info", "hash", "device_id"] {
         let dir = filled();
-        let whole = Whole::of(&Varve::open_read_only(dir.path()).unwrap());
+        let before = places(&Varve::open_read_only(dir.path()).unwrap());
         remove_table(dir.path(), table);
         let (report, target) = saved(dir.path());
         assert!(report.rows_made_up > 0 && report.verification.is_sound(), "{table}: {report}");
-        whole.assert_shown_by(&read(&target));
+        assert_eq!(places(&read(&target)), before, "{table}");
         let mut varve = Varve::with_config(target.path().join("new"), relaxed()).unwrap();
         let doors = varve.view().stream_reader::<Door>("doors").unwrap();
         let version = doors.version(StreamId(1)).unwrap();
@@ -385,6 +385,17 @@ fn rows_that_tell_of_each_other_are_made_anew() {
         assert_eq!(doors.version(StreamId(1)).unwrap(), version, "{table}");
         assert!(varve.snapshot().unwrap().verify().is_sound(), "{table}");
     }
+}
+
+/// Every event with its stream and where it comes from, but for its time: whoever opens the store measures that anew.
+fn places(view: &varve_core::VarveView) -> Vec<String> {
+    let snapshot = view.snapshot().unwrap();
+    let events = snapshot.iter_from(GlobalSequence(0)).unwrap().map(|event| {
+        let event = event.unwrap();
+        let place = (event.global_seq, event.stream_name, event.stream_id, event.stream_seq);
+        format!("{place:?} {:?} {:?}", event.origin().unwrap(), event.payload)
+    });
+    events.collect()
 }
 
 #[test]
