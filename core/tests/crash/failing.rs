@@ -147,11 +147,11 @@ impl Trial {
                     }
                 }
                 Ok(found) => return Err(format!("a commit failed, and yet {}", found.difference(&before))),
-                // Nobody sees a large commit that is not confirmed.
+                // Nobody sees a large commit that is not confirmed, and nothing follows it.
                 Err(_) if matches!(varve.snapshot(), Err(ReadError::Unconfirmed)) => {
-                    return match commit.perform(&mut varve) {
+                    return match varve.begin().commit() {
                         Err(AppendError::Poisoned) => Ok(None),
-                        _ => Err("a commit that is not confirmed can be repeated".into()),
+                        _ => Err("a commit follows one that is not confirmed".into()),
                     };
                 }
                 // LMDB reads no more once it could not write where it begins to read. The store says so.

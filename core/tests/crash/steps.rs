@@ -150,7 +150,9 @@ impl Scene {
         let (call, file) = (Some(Call::Flush), Some(if random.bool() { "data.mdb" } else { "tail" }));
         let after = random.u64(..FLUSHES_MAX);
         watch.fail(Fault { call, file, after, failure: Failure::Device, lasting: Lasting::Once });
+        let mut shown = 0;
         while watch.struck() == 0 {
+            shown = varve.next_global_seq().map_err(|error| error.to_string())?.0;
             let commit = match random.bool() {
                 true => Commit::draw_bulk(random),
                 false => Commit::draw(random, history.contents()),
@@ -158,6 +160,9 @@ impl Scene {
             if history.begin(commit).perform(&mut varve).is_ok() == (watch.struck() > 0) {
                 return Err("a commit fails where a flush does, and nowhere else".into());
             }
+        }
+        if varve.next_global_seq().is_ok_and(|next| next.0 > shown) {
+            return Err("what is not durable is shown".into());
         }
         drop(varve);
         watch.heal();
