@@ -184,7 +184,8 @@ impl Varve {
     ///
     /// # Errors
     ///
-    /// [`AppendError::MapFull`], [`AppendError::Storage`]; nothing is lost then.
+    /// [`AppendError::DiskFull`], [`AppendError::QuotaExceeded`], [`AppendError::MapFull`], [`AppendError::Corrupt`],
+    /// [`AppendError::Storage`], [`AppendError::Poisoned`]; nothing is lost then.
     pub fn fold(&self) -> Result<(), AppendError> {
         self.writer.maintain(|_, _| Ok(()))
     }

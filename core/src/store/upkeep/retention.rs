@@ -144,7 +144,8 @@ impl Varve {
     ///
     /// # Errors
     ///
-    /// [`AppendError::Corrupt`] where the block in front is damaged: it stays, and so does what follows.
+    /// [`AppendError::Corrupt`] where the block in front is damaged: it stays, and so does what follows. As [`Varve::fold`]
+    /// otherwise; what earlier steps retired is gone all the same.
     pub fn retain(&self, policy: &RetentionPolicy) -> Result<Retired, AppendError> {
         let mut retired = Retired::default();
         loop {

@@ -82,7 +82,7 @@ impl Snapshot {
 }
 
 impl<'s, T: Event> StreamView<'s, T> {
-    /// The version of the stream: how many events it holds. It is what
+    /// The version of the stream: how many events it ever got. It is what
     /// [`ExpectedVersion::Exact`](crate::ExpectedVersion::Exact) takes.
     pub fn version(&self) -> u64 {
         self.end.0
