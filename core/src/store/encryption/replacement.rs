@@ -123,13 +123,20 @@ fn is_old_given_up(dir: &Path) -> Result<bool, KeysError> {
     Ok(!holds(KEYS_FILE, is_intact)? && holds(NEW_KEYS_FILE, is_whole)?)
 }
 
-/// Reads the file of keys, or the one that is about to take its place, whichever counts at the moment.
+/// Reads the file of keys, or the one that is about to take its place, whichever counts at the moment, and for good: that
+/// the old one was given up is flushed before anybody goes by it.
 pub(super) fn read_beside_owner<R>(
     dir: &Path,
     read: impl Fn(File, &Path) -> Result<R, KeysError>,
 ) -> Result<R, KeysError> {
     let read_once = || {
-        let path = dir.join(if is_old_given_up(dir)? { NEW_KEYS_FILE } else { KEYS_FILE });
+        let is_given_up = is_old_given_up(dir)?;
+        let old = dir.join(KEYS_FILE);
+        if is_given_up && exists(&old)? {
+            // Its owner may have been killed before it was.
+            at(&old, sync)?;
+        }
+        let path = if is_given_up { dir.join(NEW_KEYS_FILE) } else { old };
         read(at(&path, |path| File::open(path))?, &path)
     };
     for _ in 1..READ_ATTEMPTS_MAX {
