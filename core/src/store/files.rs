@@ -4,6 +4,7 @@ pub(super) mod data_file;
 pub(super) mod environment;
 pub(super) mod file_system;
 pub(super) mod founding;
+pub(super) mod full_disk;
 pub(super) mod owner_lock;
 pub(super) mod random;
 pub(super) mod reader_table;

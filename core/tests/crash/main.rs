@@ -111,3 +111,8 @@ fn variable(name: &str) -> Option<u64> {
 fn scale() -> u64 {
     variable("VARVE_TEST_SCALE").unwrap_or(1)
 }
+
+/// Whether all of it is to be done.
+fn is_whole() -> bool {
+    scale() >= 10
+}

@@ -15,10 +15,11 @@ use heed::{Env, EnvFlags, EnvOpenOptions, MdbError, RoTxn, RwTxn, WithoutTls};
 
 use crate::GlobalSequence;
 use crate::store::config::{Config, Durability, MAP_SIZE_MAX, MAP_SIZE_MIN};
-use crate::store::error::{AppendError, OpenError, ReadError, is_disk_full};
+use crate::store::error::{AppendError, OpenError, ReadError};
 use crate::store::files::data_file;
 use crate::store::files::file_system::refuse_network;
 use crate::store::files::founding;
+use crate::store::files::full_disk::why_unwritten;
 use crate::store::files::owner_lock::OwnerLock;
 use crate::store::files::reader_table;
 use crate::store::log::format;
@@ -75,7 +76,7 @@ impl Environment {
             let reason = "it holds another LMDB database, or a table is missing";
             return Err(OpenError::NotAStore { path: dir.to_path_buf(), reason });
         };
-        let tables = tables.complete(&env)?;
+        let tables = tables.complete(&env).map_err(|error| why_unwritten(dir, error))?;
         let quota = Quota::new(dir, config);
         quota.note(dir, &tables, &*env.read_txn()?)?;
         Ok(Self {
@@ -167,27 +168,13 @@ impl Environment {
         if let Err(panic @ heed::Error::Mdb(MdbError::Panic)) = self.env.write_txn() {
             return panic;
         }
-        match error {
-            // LMDB says so too where the system took but a part of its pages, as it does when the disk is full.
-            heed::Error::Io(error) if error.raw_os_error() == Some(EIO) => {
-                heed::Error::Io(self.full_disk().unwrap_or(error))
-            }
-            error => error,
-        }
+        why_unwritten(&self.dir, error)
     }
 
     /// Makes durable what was committed. LMDB itself flushes its pages before it names them; what this adds is the meta
     /// page, so that a failure leaves LMDB as able to read as it was.
     pub(in crate::store) fn flush(&self) -> std::io::Result<()> {
         if self.is_flushed { self.data_file.sync_data() } else { Ok(()) }
-    }
-
-    /// What the system says where the disk is full: it takes no more bytes.
-    fn full_disk(&self) -> Option<std::io::Error> {
-        let probe = self.dir.join(PROBE_FILE);
-        let written = fs::write(&probe, [0; PROBE_LEN]);
-        let _ = fs::remove_file(&probe);
-        written.err().filter(is_disk_full)
     }
 
     /// Begins a transaction that reads the last committed state.
@@ -484,14 +471,6 @@ pub(in crate::store) const LOCK_FILE: &str = "lock.mdb";
 
 /// The files that this process has open, each under its number.
 const OPEN_FILES: &str = "/proc/self/fd";
-
-/// Written and removed again, to tell whether the disk is full.
-const PROBE_FILE: &str = "probe";
-
-/// A short write has taken what room there was: a little more will not fit.
-const PROBE_LEN: usize = 64 * 1024;
-
-const EIO: i32 = 5;
 
 /// The largest page of the hosts that Varve meets: a map of whole pages of this size suits all of them.
 const PAGE_SIZE_MAX: usize = 64 * 1024;

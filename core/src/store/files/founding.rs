@@ -9,6 +9,7 @@ use heed::EnvFlags;
 use crate::store::config::{Config, Durability, MAP_SIZE_MIN};
 use crate::store::error::{Damage, OpenError, Place};
 use crate::store::files::environment::{DATA_FILE, LOCK_FILE, map, sync_directory};
+use crate::store::files::full_disk::{PROBE_FILE, why_unwritten};
 use crate::store::log::format;
 use crate::store::log::tables::Tables;
 use crate::store::tail::Journal;
@@ -44,7 +45,8 @@ fn make(dir: &Path, config: &Config) -> Result<(), OpenError> {
     let config = Config { map_size: Some(MAP_SIZE_MIN), ..config.clone() };
     let env = map(dir, &config, EnvFlags::NO_SYNC)?;
     let identity = format::new_identity();
-    Tables::create(&env, &identity.each_ref().map(|(key, value)| (*key, value.as_slice())))?;
+    Tables::create(&env, &identity.each_ref().map(|(key, value)| (*key, value.as_slice())))
+        .map_err(|error| why_unwritten(dir, error))?;
     env.prepare_for_closing().wait();
     let sync = || File::open(dir.join(DATA_FILE))?.sync_all();
     match config.durability {
@@ -59,7 +61,8 @@ fn clear(making: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     };
-    [DATA_FILE, LOCK_FILE].iter().try_for_each(|name| is_gone(fs::remove_file(making.join(name))))?;
+    let names = [DATA_FILE, LOCK_FILE, PROBE_FILE];
+    names.iter().try_for_each(|name| is_gone(fs::remove_file(making.join(name))))?;
     is_gone(fs::remove_dir(making))
 }
 
