@@ -36,7 +36,7 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Prints stored events, one JSON object a line
     Tail(TailArgs),
-    /// Lists the streams of a store, one JSON object a line
+    /// Lists the streams of a store and how far each of them goes, one JSON object a line
     Streams(StoreArgs),
     /// Lists the devices of a store and how far each of them is stored, one JSON object a line
     Devices(StoreArgs),

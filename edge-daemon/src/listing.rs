@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::stdout::{Delivery, Lines};
 use crate::store_view::{cannot_read, open_read_only};
 
-/// Prints a line for each stream: its name, its id, and how many events it holds.
+/// Prints a line for each stream: its name, its id, and the place of its next event.
 ///
 /// # Errors
 /// The store cannot be read, or standard output failed.
@@ -43,7 +43,7 @@ fn print(rows: impl Iterator<Item = String>) -> Result<ExitCode, Failure> {
 
 fn stream_line(stream: &StreamInfo) -> String {
     let StreamInfo { name, id, next, .. } = stream;
-    format!(r#"{{"stream":{},"stream_id":{id},"events":{next}}}"#, serde_json::Value::from(name.as_str()))
+    format!(r#"{{"stream":{},"stream_id":{id},"next":{next}}}"#, serde_json::Value::from(name.as_str()))
 }
 
 fn device_line(device: &DeviceRecord) -> String {
@@ -67,7 +67,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut varve = Varve::new(dir.path()).unwrap();
         varve.stream::<u8, 1>("a \"b\"\n").unwrap().append_batch(StreamId(u64::MAX), &[1, 2, 3]).unwrap();
-        let expected = r#"{"stream":"a \"b\"\n","stream_id":18446744073709551615,"events":3}"#;
+        let expected = r#"{"stream":"a \"b\"\n","stream_id":18446744073709551615,"next":3}"#;
         assert_eq!(stream_line(&varve.streams().unwrap()[0]), expected);
     }
 

@@ -201,7 +201,7 @@ fn events_of_unknown_firmware_are_printed_with_their_names() {
         time.starts_with("20") && time.ends_with('Z') && time.len() == "2026-01-01T00:00:00.000000Z".len()
     );
     let streams = lines("streams", directory.path(), &[]);
-    assert_eq!(streams.iter().map(|stream| stream["events"].as_u64().unwrap()).sum::<u64>(), 64);
+    assert_eq!(streams.iter().map(|stream| stream["next"].as_u64().unwrap()).sum::<u64>(), 64);
 }
 
 #[test]

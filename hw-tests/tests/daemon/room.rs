@@ -122,7 +122,7 @@ fn a_store_without_a_daemon_has_a_status_too() {
     assert_eq!((&status["daemon"], &status["first"]), (&serde_json::Value::Null, &0.into()));
     assert_eq!(status["next"], filled);
     assert_eq!(status["pins"], serde_json::json!([]));
-    assert_eq!(lines("streams", directory.path(), &[])[0]["events"], filled);
+    assert_eq!(lines("streams", directory.path(), &[])[0]["next"], filled);
 }
 
 #[test]
