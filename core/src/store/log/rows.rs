@@ -97,10 +97,25 @@ impl<'t> Rows<'t> {
         if let Some(end) = self.tail.and_then(TailView::end) {
             return Ok(end);
         }
+        match self.last_stored()? {
+            Some((first, value)) => Ok(Block::new_trusted(first, value)?.end()?),
+            None => Ok(GlobalSequence(0)),
+        }
+    }
+
+    /// Whether LMDB has events behind `end`, in a last block that is whole: one that is damaged may tell of any number.
+    pub(in crate::store) fn is_stored_beyond(&self, end: GlobalSequence) -> Result<bool, RowError> {
+        let Some((first, value)) = self.last_stored()? else { return Ok(false) };
+        let is_beyond = Block::new_trusted(first, value)?.end()? > end;
+        Ok(is_beyond && Block::new_checked(first, value).is_ok())
+    }
+
+    /// The last block in LMDB.
+    fn last_stored(&self) -> Result<Option<(GlobalSequence, &'t [u8])>, RowError> {
         let table = &self.tables.block;
-        let Some((key, value)) = table.last(self.txn)? else { return Ok(GlobalSequence(0)) };
+        let Some((key, value)) = table.last(self.txn)? else { return Ok(None) };
         let first = long_number(key, 0).ok_or_else(|| table.damage(key, "its key is no sequence"))?;
-        Ok(Block::new_trusted(GlobalSequence(first), value)?.end()?)
+        Ok(Some((GlobalSequence(first), value)))
     }
 
     /// The number that the next row takes, in a table whose keys are numbers from 1; `None` where they ran out.

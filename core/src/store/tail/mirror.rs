@@ -18,6 +18,7 @@ use super::fold::Folded;
 use super::journal::Journal;
 use super::published::{Published, PublishedFile};
 use super::view::TailView;
+use crate::GlobalSequence;
 use crate::store::error::{OpenError, ReadError};
 use crate::store::files::environment::{Environment, ReadTransaction};
 use crate::store::files::owner_lock::OwnerLock;
@@ -113,11 +114,8 @@ impl Mirror {
         environment: &Arc<Environment>,
         read: &ReadTransaction,
     ) -> Result<bool, ReadError> {
-        let rows = Rows::new(environment.tables(), read.txn(), None, None);
-        // A log whose end is damaged is read up to there.
-        let stored = rows.log_end().unwrap_or_default();
         let told = self.told(&mut self.lock())?;
-        if told.is_none_or(|told| stored <= told.next) {
+        if told.is_none_or(|told| !is_stored_beyond(environment, read, told.next)) {
             return Ok(true);
         }
         let Some(_free) = OwnerLock::keep_free(&self.dir)? else { return Ok(false) };
@@ -154,10 +152,12 @@ impl Mirror {
         read: &ReadTransaction,
         folded: Folded,
     ) -> Result<(), OpenError> {
-        // A log whose end is damaged is read up to there.
-        let stored = Rows::new(environment.tables(), read.txn(), None, None).log_end().unwrap_or_default();
         if let Some(told) = self.told_since_boot(state)? {
-            return if stored > told.next { Err(self.unrecovered()) } else { Ok(()) };
+            return if is_stored_beyond(environment, read, told.next) {
+                Err(self.unrecovered())
+            } else {
+                Ok(())
+            };
         }
         let Some(journal) = &state.journal else { return Ok(()) };
         let checksum = environment.meta_checksum().map_err(heed::Error::Io)?;
@@ -165,7 +165,7 @@ impl Mirror {
             return Ok(());
         }
         if !journal.confirmations()?.contains(&checksum)
-            && stored > journal.end_of(folded.commit)?.unwrap_or_default()
+            && is_stored_beyond(environment, read, journal.end_of(folded.commit)?.unwrap_or_default())
         {
             return Err(self.unrecovered());
         }
@@ -223,6 +223,11 @@ fn begin(environment: &Arc<Environment>) -> Result<(ReadTransaction, Folded), Re
     let read = environment.read()?;
     let folded = Folded::read(environment.tables(), read.txn())?;
     Ok((read, folded))
+}
+
+/// Whether LMDB shows events behind `end`. A log whose end is damaged is read up to there.
+fn is_stored_beyond(environment: &Environment, read: &ReadTransaction, end: GlobalSequence) -> bool {
+    Rows::new(environment.tables(), read.txn(), None, None).is_stored_beyond(end).unwrap_or(false)
 }
 
 /// How often a reader begins anew, and what it waits before it does: together a second, in which an owner that opens a
