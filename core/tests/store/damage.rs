@@ -306,6 +306,27 @@ fn a_block_that_is_missing_is_damage_and_not_a_shorter_log() {
     assert!(events.next().is_none(), "an error ends the iteration");
 }
 
+/// The last block tells where the log goes on.
+#[test]
+fn nothing_is_appended_behind_a_last_block_that_is_damaged() {
+    let dir = new_dir();
+    {
+        let mut varve = open(&dir);
+        let mut doors = varve.stream::<Door, EVENT_LEN_MAX>("doors").unwrap();
+        doors.append(StreamId(1), &large_door("Ada")).unwrap();
+        varve.fold().unwrap();
+    }
+    let data = dir.path().join("data.mdb");
+    let mut file = fs::read(&data).unwrap();
+    let events = blocks(&file)[0].start + 24;
+    file[events] ^= 2;
+    fs::write(&data, file).unwrap();
+    match Varve::new(dir.path()) {
+        Err(OpenError::Corrupt(damage)) => assert_eq!(damage.place, Place::Block(GlobalSequence(0))),
+        opened => panic!("{:?}", opened.map(drop)),
+    }
+}
+
 #[test]
 fn a_run_that_is_missing_is_damage_and_not_a_shorter_stream() {
     let dir = some_store();

@@ -137,10 +137,10 @@ impl Environment {
         Ok(Folded::find(&self.tables, read.txn())?.is_some())
     }
 
-    /// The place after the last event that LMDB holds.
+    /// The place after the last event that LMDB holds, where the log is to go on: its last block has to be whole.
     pub(in crate::store) fn log_end(self: &Arc<Self>) -> Result<GlobalSequence, OpenError> {
         let read = self.read()?;
-        Ok(Rows::new(&self.tables, read.txn(), None, None).log_end()?)
+        Ok(Rows::new(&self.tables, read.txn(), None, None).stored_end()?)
     }
 
     /// The tables.

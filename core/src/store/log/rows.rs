@@ -103,6 +103,14 @@ impl<'t> Rows<'t> {
         }
     }
 
+    /// The place after the last event that LMDB has, as a last block tells it that is whole.
+    pub(in crate::store) fn stored_end(&self) -> Result<GlobalSequence, RowError> {
+        match self.last_stored()? {
+            Some((first, value)) => Ok(Block::new_checked(first, value)?.end()?),
+            None => Ok(GlobalSequence(0)),
+        }
+    }
+
     /// Whether LMDB has events behind `end`, in a last block that is whole: one that is damaged may tell of any number.
     pub(in crate::store) fn is_stored_beyond(&self, end: GlobalSequence) -> Result<bool, RowError> {
         let Some((first, value)) = self.last_stored()? else { return Ok(false) };
