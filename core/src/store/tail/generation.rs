@@ -1,6 +1,7 @@
 //! A generation of the tail in memory: its records, and where to find what they hold.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
 use foldhash::fast::RandomState;
@@ -12,7 +13,6 @@ use crate::{GlobalSequence, StreamSequence};
 
 /// The records of one segment of the tail, from its first on. Records are only added, and stay where they are, so
 /// that what one lends lives as long as the generation.
-#[derive(Debug)]
 pub(in crate::store) struct Generation {
     number: u64,
     records: Box<[OnceLock<Record>]>,
@@ -211,6 +211,13 @@ impl Generation {
 
     fn index(&self) -> RwLockReadGuard<'_, Index> {
         self.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Generation {
+    /// Which it is: its records are the log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Generation").field("number", &self.number).finish_non_exhaustive()
     }
 }
 
