@@ -358,28 +358,20 @@ impl State {
         entries: &[u8],
     ) -> Result<(), KeysError> {
         self.refuse_if_poisoned()?;
-        self.try_replace(dir, master, kek, entries).map_err(|error| self.failure(error))
-    }
-
-    fn try_replace(
-        &mut self,
-        dir: &Path,
-        master: &MasterKey,
-        kek: &Secret,
-        entries: &[u8],
-    ) -> Result<(), KeysError> {
         let bytes = file_of(self.header.suite, self.header.ring, master, kek, entries)?;
         let mut replacement = Replacement::new(dir, &bytes);
         if let Err(error) = replacement.run() {
             self.is_poisoned = replacement.has_touched_old() || discard(dir).is_err();
-            return Err(error);
+            return Err(self.failure(error));
         }
         // Whatever comes now, what is in memory is what the file has, and reads go on.
         self.is_poisoned = true;
-        self.adopt(&bytes, master, kek)?;
         let path = dir.join(KEYS_FILE);
-        self.file = open_for_writing(&path)?;
-        self.step_over_torn(&path)?;
+        let reopened = self.adopt(&bytes, master, kek).and_then(|()| {
+            self.file = open_for_writing(&path)?;
+            self.step_over_torn(&path)
+        });
+        reopened.map_err(|error| self.failure(error))?;
         self.is_poisoned = false;
         Ok(())
     }
