@@ -42,6 +42,7 @@ pub(crate) fn run(args: &RunArgs, shield: Shield) -> Result<ExitCode, Failure> {
 fn store_config(args: &RunArgs) -> Result<Config, Failure> {
     let mut config = Config::default();
     config.quota = args.quota.map(|ByteSize(bytes)| bytes);
+    config.preallocate = args.preallocate.0;
     config.retention = args.keep.policy();
     config.encryption = encryption(args)?;
     check_room(args, &config)?;

@@ -128,6 +128,11 @@ fn contender<E: Sample, S: Open<E>>() -> Contender<E> {
 }
 
 impl EngineName {
+    /// Whether it sets aside the room that it is told of.
+    pub(crate) fn sets_room_aside(self) -> bool {
+        matches!(self, Self::Varve | Self::FlatFile)
+    }
+
     /// Whether it is a store, and not a floor.
     pub(crate) fn is_store(self) -> bool {
         !matches!(self, Self::FlatFile | Self::Memory)

@@ -30,6 +30,11 @@ pub struct Config {
     /// to move cursors and to retire events. A store that takes more already may take 2 MiB beyond that to do so. The default
     /// is the disk.
     pub quota: Option<u64>,
+    /// How long the data file is made when the store is opened, in bytes, if it is shorter: filled up with zeros, as far as the
+    /// quota goes. Until events fill it no other program can take that room, and no append and no fold waits for the file
+    /// system to find some, which makes a bulk append a quarter to a third faster. It wears a flash disk by so much once, and opening
+    /// takes as long as writing it. Where the disk has no room for it the store does not open. The default is 0.
+    pub preallocate: u64,
     /// What the store retires by itself: in the background, whenever it folds the tail, and where the quota has no room
     /// for what is appended. The default is nothing.
     pub retention: Option<RetentionPolicy>,
@@ -64,6 +69,7 @@ impl Default for Config {
             pin_limit: None,
             tail_len: TAIL_LEN_DEFAULT,
             quota: None,
+            preallocate: 0,
             retention: None,
             check_pages: false,
             #[cfg(feature = "encryption")]

@@ -5,6 +5,7 @@ pub(super) mod delta;
 mod draft;
 pub(super) mod event_type;
 pub(super) mod expected_version;
+mod heap;
 pub(super) mod known_streams;
 mod local_streams;
 mod routes;

@@ -1,6 +1,7 @@
 //! A disk that is full at every step of a store's growth, and has room again later.
 
 use std::cmp::Ordering;
+use std::fs;
 use std::path::Path;
 
 use fastrand::Rng;
@@ -31,6 +32,28 @@ fn a_full_disk_refuses_commits_until_there_is_room() {
         }
         assert!(refused > 0, "the disk was never full");
     }
+}
+
+#[test]
+fn room_that_is_not_there_is_not_set_aside() {
+    if !is_supported() {
+        return;
+    }
+    let dir = new_dir();
+    let watch = Watch::new(dir.path()).expect("the directory is there");
+    drop(Varve::with_config(dir.path(), config(0, false)).expect("there is room"));
+    let data_len = || fs::metadata(dir.path().join("data.mdb")).expect("it is there").len();
+    let before = data_len();
+    let mut greedy = config(0, false);
+    greedy.preallocate = before + (8 << 20);
+    watch.set_room(Some(watch.grown() + (4 << 20)));
+    let error = Varve::with_config(dir.path(), greedy.clone()).expect_err("there is half of the room");
+    assert!(is_full_open(&error), "{error}");
+    assert_eq!(data_len(), before, "what was written of it is given back");
+    drop(Varve::with_config(dir.path(), config(0, false)).expect("there is room for the store"));
+    watch.set_room(None);
+    drop(Varve::with_config(dir.path(), greedy.clone()).expect("there is room"));
+    assert_eq!(data_len(), greedy.preallocate);
 }
 
 /// A workload on a disk with little room.

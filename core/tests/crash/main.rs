@@ -61,7 +61,8 @@ fn archived<T: Event>(event: &T) -> Vec<u8> {
 
 /// Durable commits, and a tail so short that it is folded often. An owner first looks at the use of LMDB's pages, which is
 /// whole after any crash. A build that seals seals every other stream, by the
-/// master key of that number. A store that `retires` lets go of old events whenever it folds.
+/// master key of that number. A store that `retires` lets go of old events whenever it folds, and has room set aside for
+/// some of them.
 fn config(master: u8, retires: bool) -> Config {
     let mut config = Config::default();
     config.tail_len = TAIL_LEN_MIN;
@@ -71,6 +72,7 @@ fn config(master: u8, retires: bool) -> Config {
         let mut policy = RetentionPolicy::default();
         policy.events_max = Some(EVENTS_KEPT);
         config.retention = Some(policy);
+        config.preallocate = 512 << 10;
     }
     #[cfg(feature = "encryption")]
     {

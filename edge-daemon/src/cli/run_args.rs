@@ -30,6 +30,9 @@ pub(crate) struct RunArgs {
     /// The most that the store's files may take together, as 3GiB; without it, the disk
     #[arg(long, value_name = "SIZE", help_heading = ROOM)]
     pub(crate) quota: Option<ByteSize>,
+    /// How much of the disk the store takes at once, as 2GiB, before events fill it: so nobody else can take that
+    #[arg(long, value_name = "SIZE", help_heading = ROOM, default_value = "0B")]
+    pub(crate) preallocate: ByteSize,
     #[command(flatten)]
     pub(crate) seal: SealArgs,
 }
@@ -126,6 +129,8 @@ mod tests {
     #[test]
     fn a_size_without_a_sense_is_a_mistake() {
         assert_eq!(parse("--quota 3GiB").unwrap().quota, Some(ByteSize(3 << 30)));
+        assert_eq!(parse("--preallocate 2MiB").unwrap().preallocate, ByteSize(2 << 20));
+        assert_eq!(parse("").unwrap().preallocate, ByteSize(0));
         assert!(parse("--quota lots").is_err());
         assert!(parse("--keep-age 30").is_err());
     }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use varve_core::{GlobalSequence, Stream, StreamId, StreamReader, StreamSequence};
+use varve_core::{Config, GlobalSequence, Stream, StreamId, StreamReader, StreamSequence};
 
 use super::places::streams_in_turn;
 use super::{Engine, EngineName, Handle, NAME, Open};
@@ -17,8 +17,10 @@ pub(crate) struct Varve<E: Sample> {
 impl<E: Sample> Open<E> for Varve<E> {
     const NAME: EngineName = EngineName::Varve;
 
-    fn open(dir: &Path, _room: u64) -> Self {
-        let mut varve = varve_core::Varve::new(dir).expect("the directory is a store's");
+    fn open(dir: &Path, room: u64) -> Self {
+        let mut config = Config::default();
+        config.preallocate = room + room / OVERHEAD;
+        let mut varve = varve_core::Varve::with_config(dir, config).expect("the directory is a store's");
         let stream = varve.stream(NAME).expect("the name is of these events");
         Self { reader: stream.reader(), stream, varve }
     }
@@ -93,3 +95,6 @@ impl<E: Sample> Engine<E> for Varve<E> {
         Some(places.iter().map(get).fold(0, u64::wrapping_add))
     }
 }
+
+/// What blocks and their index add to the events' bytes is less than these divided by it.
+const OVERHEAD: u64 = 8;

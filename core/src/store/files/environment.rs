@@ -21,6 +21,7 @@ use crate::store::files::file_system::refuse_network;
 use crate::store::files::founding;
 use crate::store::files::full_disk::why_unwritten;
 use crate::store::files::owner_lock::OwnerLock;
+use crate::store::files::preallocation::preallocate;
 use crate::store::files::reader_table;
 use crate::store::log::format;
 use crate::store::log::rows::Rows;
@@ -68,6 +69,7 @@ impl Environment {
         refuse_network(dir)?;
         refuse_foreign_data_file(dir)?;
         founding::found(dir, config)?;
+        preallocate(dir, config)?;
         let is_flushed = config.durability == Durability::Durable;
         let flags = if is_flushed { EnvFlags::NO_META_SYNC } else { EnvFlags::NO_SYNC };
         let env = map(dir, config, flags)?;

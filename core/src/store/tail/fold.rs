@@ -11,6 +11,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ops::RangeInclusive;
+use std::thread;
 
 use foldhash::fast::RandomState;
 use heed::RwTxn;
@@ -88,7 +89,12 @@ pub(in crate::store) fn fold<'r>(
     let mut blocks = records.iter().flat_map(|record| blocks(record)).peekable();
     if blocks.peek().is_some() {
         let mut merge = Merge::begin(txn, tables, block, encoded)?;
-        blocks.try_for_each(|block| merge.add(block))?;
+        for block in blocks {
+            merge.add(block)?;
+            // A flush of the tail ends on whichever processor the system has chosen for that. Were it this one, a commit would
+            // wait for the end of the fold's time slice: some milliseconds.
+            thread::yield_now();
+        }
         merge.write_block()?;
     }
     tables.meta.put(txn, FOLDED_KEY, &folded.to_row())?;

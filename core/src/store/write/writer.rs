@@ -18,6 +18,7 @@ use crate::store::upkeep::retention::first_retained;
 use crate::store::write::append::Committed;
 use crate::store::write::delta::Delta;
 use crate::store::write::draft::Draft;
+use crate::store::write::heap::keep_freed;
 use crate::store::write::known_streams::KnownStreams;
 use crate::store::write::transaction::{Target, Transaction};
 #[cfg(feature = "encryption")]
@@ -202,6 +203,7 @@ impl Writer {
         {
             return Ok((result, committed, commit));
         }
+        keep_freed(len_min);
         loop {
             match state.append_directly(&self.environment, &self.tail, body) {
                 Err(AppendError::Storage(error)) if is_map_full(&error.0) => self.environment.grow()?,
