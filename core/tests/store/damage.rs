@@ -139,7 +139,7 @@ fn a_damaged_last_record_ends_the_log_where_nothing_tells_that_it_was_flushed() 
 }
 
 /// As if the machine had been started anew since: nothing notes the boot that wrote the tail.
-fn start_anew(dir: &Path) {
+pub(crate) fn start_anew(dir: &Path) {
     let tail = OpenOptions::new().write(true).open(dir.join("tail")).unwrap();
     tail.write_all_at(&[0; 24], 4096).unwrap();
 }

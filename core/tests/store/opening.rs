@@ -1,11 +1,13 @@
 //! Who may open a directory, and what is refused.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::io::ErrorKind;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
 
-use varve_core::{Config, FORMAT_VERSION, OpenError, StreamId, Varve, salvage};
+use varve_core::{Config, Damage, FORMAT_VERSION, OpenError, Place, StreamId, Varve, salvage, verify};
 
-use crate::{damage::set_format, new_dir, open};
+use crate::{damage::set_format, damage::start_anew, new_dir, open};
 
 #[test]
 fn a_directory_has_one_owner_whichever_path_leads_to_it() {
@@ -48,18 +50,24 @@ fn a_store_keeps_its_identity_and_each_has_its_own() {
 
 /// Its tail may hold what was acknowledged: a new store in its place would be another one.
 #[test]
-fn a_store_that_lost_its_data_file_is_not_made_anew() {
-    for is_empty in [false, true] {
+fn a_store_that_lost_its_data_file_or_the_front_of_it_is_damaged_to_all_and_not_made_anew() {
+    let losses: [fn(&Path); 3] = [
+        |data| fs::remove_file(data).unwrap(),
+        |data| fs::write(data, "").unwrap(),
+        |data| OpenOptions::new().write(true).open(data).unwrap().write_all_at(&[0xff; 8192], 0).unwrap(),
+    ];
+    for lose in losses {
         let dir = new_dir();
         open(&dir).stream::<u64, 8>("numbers").unwrap().append(StreamId(0), &7).unwrap();
         let data = dir.path().join("data.mdb");
-        fs::remove_file(&data).unwrap();
-        if is_empty {
-            fs::write(&data, "").unwrap();
+        lose(&data);
+        let left = fs::read(&data).unwrap_or_default();
+        for error in [Varve::new(dir.path()).unwrap_err(), Varve::open_read_only(dir.path()).unwrap_err()] {
+            assert!(matches!(error, OpenError::Corrupt(Damage { place: Place::MetaPages, .. })), "{error}");
         }
-        let error = Varve::new(dir.path()).unwrap_err();
-        assert!(matches!(error, OpenError::Corrupt(_)), "{error}");
-        assert!(fs::read(&data).unwrap_or_default().is_empty());
+        let report = verify(dir.path()).unwrap();
+        assert_eq!(report.findings[0].place, "front of the data file");
+        assert!(fs::read(&data).unwrap_or_default() == left);
         let report = salvage(dir.path(), dir.path().join("new")).unwrap();
         assert_eq!((report.events, report.lost_events), (1, 0));
     }
@@ -82,15 +90,26 @@ fn a_newer_store_is_refused_with_both_versions() {
 }
 
 /// The first page of LMDB's data file: the number of the page, then its magic number after a header whose length
-/// depends on the machine's word size.
+/// depends on the machine's word size. Its tail is the same on both, and of another boot where the files were copied here.
 #[test]
 fn a_store_of_another_word_size_is_named() {
-    let dir = new_dir();
     let mut page = vec![0; 8192];
     page[12..16].copy_from_slice(&0xBEEF_C0DEu32.to_ne_bytes());
-    fs::write(dir.path().join("data.mdb"), page).unwrap();
-    for error in [Varve::new(dir.path()).unwrap_err(), Varve::open_read_only(dir.path()).unwrap_err()] {
-        assert!(matches!(error, OpenError::OtherWordSize { found: 32, expected: 64 }), "{error}");
+    let makings: [fn(&Path); 3] = [
+        |_| (),
+        |dir| drop(Varve::new(dir).unwrap()),
+        |dir| {
+            drop(Varve::new(dir).unwrap());
+            start_anew(dir);
+        },
+    ];
+    for make in makings {
+        let dir = new_dir();
+        make(dir.path());
+        fs::write(dir.path().join("data.mdb"), &page).unwrap();
+        for error in [Varve::new(dir.path()).unwrap_err(), Varve::open_read_only(dir.path()).unwrap_err()] {
+            assert!(matches!(error, OpenError::OtherWordSize { found: 32, expected: 64 }), "{error}");
+        }
     }
 }
 

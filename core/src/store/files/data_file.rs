@@ -37,15 +37,49 @@ pub(in crate::store) fn newest_checksum(file: &File) -> io::Result<u32> {
     newest.map(Meta::checksum).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, NONE_WHOLE))
 }
 
-/// Makes the data file of `dir` what it was before the transaction whose meta a power cut kept from becoming durable,
-/// and returns whether it had to. The process must be the owner, and have no environment open there.
-///
-/// A meta that counts, and whose checksum is not `confirmed`, gives way to the other one; so does one that is none. A
-/// directory without a data file, or with an empty one, is left alone.
+/// Refuses a data file that a machine of another word size wrote, which looks damaged to this one: the magic number of
+/// page 0 stands behind a header whose length depends on the size of a page's number.
 ///
 /// # Errors
 ///
-/// [`OpenError::Corrupt`] where no meta is whole; [`OpenError::Io`].
+/// [`OpenError::OtherWordSize`]; [`OpenError::Io`].
+pub(in crate::store) fn refuse_other_word_size(dir: &Path) -> Result<(), OpenError> {
+    let path = dir.join(DATA_FILE);
+    let mut head = [0; MAGIC_AT_64 + 4];
+    match File::open(&path).and_then(|file| file.read_exact_at(&mut head, 0)) {
+        Ok(()) => {}
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof) => {
+            return Ok(());
+        }
+        Err(error) => return Err(OpenError::Io { path, error }),
+    }
+    let is_magic_at = |at: usize| head[at..at + 4] == MAGIC.to_ne_bytes();
+    let found = match (is_magic_at(MAGIC_AT_32), is_magic_at(MAGIC_AT_64)) {
+        (true, _) => 32,
+        (_, true) => 64,
+        _ => return Ok(()),
+    };
+    if found == usize::BITS { Ok(()) } else { Err(OpenError::OtherWordSize { found, expected: usize::BITS }) }
+}
+
+/// Checks that LMDB can begin to read the data file in `dir`, of which the caller knows that it was there: a store has it
+/// before it has a tail.
+///
+/// # Errors
+///
+/// [`OpenError::Corrupt`] where the file is missing or no meta is whole; [`OpenError::OtherWordSize`]; [`OpenError::Io`].
+pub(in crate::store) fn check_meta_pages(dir: &Path) -> Result<(), OpenError> {
+    open_metas(dir, OpenOptions::new().read(true)).map(|_| ())
+}
+
+/// Makes the data file of `dir` what it was before the transaction whose meta a power cut kept from becoming durable,
+/// and returns whether it had to. The process must be the owner, and have no environment open there.
+///
+/// A meta that counts, and whose checksum is not `confirmed`, gives way to the other one; so does one that is none.
+///
+/// # Errors
+///
+/// As [`check_meta_pages`].
 pub(in crate::store) fn repair_after_power_cut(
     dir: &Path,
     confirmed: impl Fn(u32) -> bool,
@@ -63,7 +97,7 @@ pub(in crate::store) fn repair_after_power_cut(
 ///
 /// # Errors
 ///
-/// As [`repair_after_power_cut`].
+/// As [`check_meta_pages`].
 pub(in crate::store) fn renew_unconfirmed(
     dir: &Path,
     confirmed: impl Fn(u32) -> bool,
@@ -78,24 +112,28 @@ pub(in crate::store) fn renew_unconfirmed(
 }
 
 /// Hands the meta pages of the data file in `dir` to `change`, with the number of the one that counts, and returns whether
-/// they were changed. A directory without a data file, or with an empty one, is left alone.
+/// they were changed.
 fn change_meta_pages(
     dir: &Path,
     change: impl FnOnce(&File, &MetaPages, usize) -> io::Result<bool>,
 ) -> Result<bool, OpenError> {
+    let (file, metas, newest) = open_metas(dir, OpenOptions::new().read(true).write(true))?;
+    change(&file, &metas, newest).map_err(|error| OpenError::Io { path: dir.join(DATA_FILE), error })
+}
+
+/// Opens the data file in `dir` with its meta pages and the number of the one that counts.
+fn open_metas(dir: &Path, options: &OpenOptions) -> Result<(File, MetaPages, usize), OpenError> {
+    refuse_other_word_size(dir)?;
     let path = dir.join(DATA_FILE);
-    let io = |error| OpenError::Io { path: path.clone(), error };
-    let file = match OpenOptions::new().read(true).write(true).open(&path) {
+    let damage = |reason| Damage { place: Place::MetaPages, reason };
+    let file = match options.open(&path) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(io(error)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(damage(MISSING).into()),
+        Err(error) => return Err(OpenError::Io { path, error }),
     };
-    if file.metadata().map_err(io)?.len() == 0 {
-        return Ok(false);
-    }
-    let metas = MetaPages::read(&file).map_err(io)?;
-    let newest = metas.newest().ok_or(Damage { place: Place::MetaPages, reason: NONE_WHOLE })?;
-    change(&file, &metas, newest).map_err(io)
+    let metas = MetaPages::read(&file).map_err(|error| OpenError::Io { path, error })?;
+    let newest = metas.newest().ok_or_else(|| damage(NONE_WHOLE))?;
+    Ok((file, metas, newest))
 }
 
 /// Checks that every page of the data file in `dir` has one use, before LMDB first writes to any that it calls free. The
@@ -223,6 +261,7 @@ impl Meta {
 }
 
 const NONE_WHOLE: &str = "neither of its meta pages is whole";
+const MISSING: &str = "the file is missing";
 
 const DATA_FILE: &str = "data.mdb";
 
@@ -230,6 +269,10 @@ const DATA_FILE: &str = "data.mdb";
 const FLAG_META: u16 = 0x08;
 const MAGIC: u32 = 0xBEEF_C0DE;
 const VERSION: u32 = 1;
+
+/// Where the magic number stands in page 0, by the bits of a word.
+const MAGIC_AT_32: usize = 12;
+const MAGIC_AT_64: usize = 16;
 
 /// The lengths that LMDB's pages may have: powers of two.
 const PAGE_LENS: [usize; 8] = [512, 1024, 2048, 4096, 8192, 16_384, 32_768, 65_536];

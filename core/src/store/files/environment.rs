@@ -4,7 +4,6 @@
 #![allow(unsafe_code)]
 
 use std::fs::{self, File, Metadata};
-use std::io::Read;
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -67,7 +66,7 @@ impl Environment {
     /// Opens the environment in `dir` for its owner, making its tables where it is new.
     pub(in crate::store) fn open(dir: &Path, config: &Config, owner: OwnerLock) -> Result<Self, OpenError> {
         refuse_network(dir)?;
-        refuse_foreign_data_file(dir)?;
+        data_file::refuse_other_word_size(dir)?;
         founding::found(dir, config)?;
         preallocate(dir, config)?;
         let is_flushed = config.durability == Durability::Durable;
@@ -102,7 +101,7 @@ impl Environment {
             return Err(OpenError::NotAStore { path: dir.to_path_buf(), reason: "it has no data file" });
         }
         refuse_network(dir)?;
-        refuse_foreign_data_file(dir)?;
+        data_file::refuse_other_word_size(dir)?;
         let env = map(dir, config, EnvFlags::READ_ONLY)?;
         let tables = Tables::open(&env, format::check_version)?
             .ok_or(OpenError::NotAStore { path: dir.to_path_buf(), reason: "its tables are missing" })?;
@@ -278,6 +277,7 @@ impl Environment {
     pub(in crate::store) fn process_pins(&self) -> Result<Vec<ProcessPins>, ReadError> {
         let info = self.env.info();
         let readers = self.lock_file().and_then(|file| {
+            let Some(file) = file else { return Ok(Vec::new()) };
             let read_at = |bytes: &mut [u8], at| Ok(rustix::io::pread(file, bytes, at)?);
             reader_table::read(info.maximum_number_of_readers, read_at)
         });
@@ -285,9 +285,9 @@ impl Environment {
         Ok(ProcessPins::of(&readers, info.last_txn_id as u64))
     }
 
-    /// The lock file as LMDB has it open. It must not be opened beside that: whoever closes it lets go of all the locks
-    /// that its process has on it.
-    fn lock_file(&self) -> std::io::Result<BorrowedFd<'_>> {
+    /// The lock file as LMDB has it open; `None` on a file system that is mounted to be read alone, where LMDB notes no
+    /// readers. It must not be opened beside that: whoever closes it lets go of all the locks that its process has on it.
+    fn lock_file(&self) -> std::io::Result<Option<BorrowedFd<'_>>> {
         let identity = |file: Metadata| (file.dev(), file.ino());
         let lock_file = identity(fs::metadata(self.dir.join(LOCK_FILE))?);
         for entry in fs::read_dir(OPEN_FILES)? {
@@ -299,10 +299,10 @@ impl Environment {
                 // SAFETY: LMDB has the file open as long as the environment is, which the borrow ends before. No other part of
                 // this crate opens it; were it somebody else's, and closed meanwhile, reading it would fail, or give
                 // other bytes, which are checked.
-                return Ok(unsafe { BorrowedFd::borrow_raw(number) });
+                return Ok(Some(unsafe { BorrowedFd::borrow_raw(number) }));
             }
         }
-        Err(std::io::ErrorKind::NotFound.into())
+        Ok(None)
     }
 
     /// Doubles the map. The caller is the one that writes to LMDB, the writer or the fold that it waits for, and has no
@@ -430,28 +430,6 @@ fn open_data_file(dir: &Path) -> Result<File, OpenError> {
     File::open(&path).map_err(|error| OpenError::Io { path, error })
 }
 
-/// Tells a data file of another word size from damage, which LMDB cannot: the magic number of its first page
-/// stands after a header whose length depends on the size of a page number.
-fn refuse_foreign_data_file(dir: &Path) -> Result<(), OpenError> {
-    let path: PathBuf = dir.join(DATA_FILE);
-    let mut head = [0; MAGIC_AT_64 + 4];
-    let mut file = match File::open(&path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(OpenError::Io { path, error }),
-    };
-    if file.metadata().is_ok_and(|metadata| metadata.len() == 0) || file.read_exact(&mut head).is_err() {
-        return Ok(());
-    }
-    let is_magic_at = |at: usize| head[at..at + 4] == LMDB_MAGIC.to_ne_bytes();
-    let found = match (is_magic_at(MAGIC_AT_32), is_magic_at(MAGIC_AT_64)) {
-        (true, _) => 32,
-        (_, true) => 64,
-        _ => return Ok(()),
-    };
-    if found == usize::BITS { Ok(()) } else { Err(OpenError::OtherWordSize { found, expected: usize::BITS }) }
-}
-
 /// Makes the names of new files durable.
 pub(in crate::store) fn sync_directory(dir: &Path) -> Result<(), OpenError> {
     let sync = |path: &Path| {
@@ -476,7 +454,3 @@ const OPEN_FILES: &str = "/proc/self/fd";
 
 /// The largest page of the hosts that Varve meets: a map of whole pages of this size suits all of them.
 const PAGE_SIZE_MAX: usize = 64 * 1024;
-
-const LMDB_MAGIC: u32 = 0xBEEF_C0DE;
-const MAGIC_AT_32: usize = 12;
-const MAGIC_AT_64: usize = 16;

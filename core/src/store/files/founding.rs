@@ -7,12 +7,11 @@ use std::path::Path;
 use heed::EnvFlags;
 
 use crate::store::config::{Config, Durability, MAP_SIZE_MIN};
-use crate::store::error::{Damage, OpenError, Place};
+use crate::store::error::OpenError;
 use crate::store::files::environment::{DATA_FILE, LOCK_FILE, map, sync_directory};
 use crate::store::files::full_disk::{PROBE_FILE, why_unwritten};
 use crate::store::log::format;
 use crate::store::log::tables::Tables;
-use crate::store::tail::Journal;
 
 /// Makes the data file of a new store in `dir`, unless there is one. It gets its name once it is durable, so that a crash
 /// leaves a store or none, and never half of one.
@@ -22,10 +21,6 @@ pub(in crate::store) fn found(dir: &Path, config: &Config) -> Result<(), OpenErr
     clear(&making).map_err(io)?;
     if fs::metadata(dir.join(DATA_FILE)).is_ok_and(|metadata| metadata.len() > 0) {
         return Ok(());
-    }
-    if Journal::is_in(dir) {
-        // A store has its data file before it has a tail: it is lost, and the tail may still be salvaged.
-        return Err(Damage { place: Place::MetaPages, reason: "the file is missing" }.into());
     }
     fs::create_dir(&making).map_err(io)?;
     make(&making, config).inspect_err(|_| {

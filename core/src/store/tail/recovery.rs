@@ -23,8 +23,10 @@ use crate::store::write::writer::{OpenDomain, Writer};
 
 /// Opens the tail of a store, if it has one, and sees to it that LMDB can be opened: after a power cut, a meta page
 /// that is not known to be whole gives way to the one before it, and else is flushed. What that lacks the tail still holds.
+/// A store that has a tail had a data file first: nobody makes another one.
 pub(in crate::store) fn open_journal(dir: &Path, config: &Config) -> Result<Option<Journal>, OpenError> {
     let Some(journal) = Journal::open(dir, config.durability)? else { return Ok(None) };
+    data_file::check_meta_pages(dir)?;
     heal(dir, &journal)?;
     Ok(Some(journal))
 }
@@ -32,6 +34,7 @@ pub(in crate::store) fn open_journal(dir: &Path, config: &Config) -> Result<Opti
 /// Does the same to LMDB for a process that only reads, where no owner has done it since the power cut.
 pub(in crate::store) fn heal_unowned(dir: &Path) -> Result<(), OpenError> {
     let Some(journal) = Journal::open_read_only(dir)? else { return Ok(()) };
+    data_file::check_meta_pages(dir)?;
     if !journal.boot_changed()? || OwnerLock::keep_free(dir)?.is_none() {
         return Ok(());
     }
