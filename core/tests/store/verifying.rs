@@ -133,7 +133,13 @@ fn an_index_that_disagrees_with_the_log_is_found_from_either_side() {
     });
     check(&moved, "table stream", "it does not locate its run");
     let longer = after("stream", |_, value| value[10] += 1);
-    check(&longer, "table stream", "it is not what the block says");
+    check(&longer, "table stream", "it locates no run");
+    let longer_and_whole = after("stream", |key, value| {
+        value[10] += 1;
+        let crc = crc32c::crc32c_append(crc32c::crc32c(key), &value[..14]);
+        value[14..].copy_from_slice(&crc.to_le_bytes());
+    });
+    check(&longer_and_whole, "table stream", "it is not what the block says");
 }
 
 #[test]

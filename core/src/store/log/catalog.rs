@@ -3,9 +3,9 @@
 use crate::descriptor::Schema;
 use crate::store::error::{LayoutMismatch, ReadError};
 use crate::store::log::rows::Rows;
-use crate::store::log::tables::{RowError, array, key12, number};
+use crate::store::log::tables::{RowError, array, key12};
 use crate::store::write::event_type::EventType;
-use crate::{DescriptorHash, LayoutHash, StreamId, StreamSequence};
+use crate::{DescriptorHash, LayoutHash, StreamId};
 
 /// A stream as its row has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,21 +123,6 @@ pub(in crate::store) fn descriptor_number(
 ) -> Result<Option<u32>, RowError> {
     let table = &rows.tables.hash;
     number_at(rows.get(table, &hash.0)?, || table.damage(&hash.0, "it is no number"))
-}
-
-/// The place after the last event of a stream.
-pub(in crate::store) fn stream_end(rows: Rows<'_>, stream: u32) -> Result<StreamSequence, RowError> {
-    if let Some((run, _)) = rows.tail_run(stream, StreamSequence(u64::MAX)) {
-        return Ok(run.end());
-    }
-    let table = &rows.tables.stream;
-    match table.at_or_before(rows.txn, &key12(stream, u64::MAX))? {
-        Some((key, value)) if number(key, 0) == Some(stream) => {
-            let end = crate::store::log::run_index::RunIndex::parse(key, value).and_then(|run| run.end());
-            Ok(end.ok_or_else(|| table.damage(key, "it locates no run"))?)
-        }
-        _ => Ok(StreamSequence(0)),
-    }
 }
 
 /// Whether a stream name holds events of a layout, or of one that suits, or would take its first. The mismatch tells of

@@ -16,7 +16,7 @@ use crate::store::log::catalog::{self, DescriptorRow, StreamRow};
 use crate::store::log::clock::{Domain, EventTime};
 use crate::store::log::device::{DeviceRecord, LaneRecord, epoch_key, read_device_row};
 use crate::store::log::rows::Rows;
-use crate::store::log::run_index::RunIndex;
+use crate::store::log::run_index::{self, RunIndex};
 use crate::store::log::tables::{RowError, Tables, array, key12, long_number, number};
 use crate::store::log::time_index::{TimeRow, stored_mapping};
 use crate::store::read::absence::present;
@@ -252,7 +252,7 @@ impl Snapshot {
 
     /// The place after the last event of a stream.
     pub(in crate::store) fn stream_end(&self, stream: u32) -> Result<StreamSequence, ReadError> {
-        Ok(catalog::stream_end(self.rows(), stream)?)
+        Ok(run_index::stream_end(self.rows(), stream)?)
     }
 
     /// A block of events, or one that stands in for them: checks it, unless it was checked before.

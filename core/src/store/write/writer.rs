@@ -22,7 +22,11 @@ use crate::store::write::heap::keep_freed;
 use crate::store::write::known_streams::KnownStreams;
 use crate::store::write::transaction::{Target, Transaction};
 #[cfg(feature = "encryption")]
-use {crate::StreamId, crate::store::encryption::MasterKey, crate::store::log::catalog};
+use {
+    crate::StreamId,
+    crate::store::encryption::MasterKey,
+    crate::store::log::{catalog, run_index},
+};
 
 /// The writer, shared by all handles.
 #[derive(Debug)]
@@ -158,7 +162,7 @@ impl Writer {
             Some(name) => catalog::stream_number(rows, name, id)?,
             None => None,
         };
-        let end = stream.map(|stream| catalog::stream_end(rows, stream)).transpose()?;
+        let end = stream.map(|stream| run_index::stream_end(rows, stream)).transpose()?;
         Ok(state.sealing.shred(name, id, end.unwrap_or_default())?)
     }
 

@@ -159,7 +159,7 @@ fn a_stream_whose_runs_are_all_gone_keeps_the_row_that_tells_its_end() {
     assert_eq!(log.runs(), [(1, 10, 30), (1, 20, 40), (2, 10, 10)]);
     let txn = log.environment.write().unwrap();
     let end =
-        crate::store::log::catalog::stream_end(Rows::new(log.environment.tables(), &txn, None, None), 2)
+        crate::store::log::run_index::stream_end(Rows::new(log.environment.tables(), &txn, None, None), 2)
             .unwrap();
     assert_eq!(end, StreamSequence(20));
 }

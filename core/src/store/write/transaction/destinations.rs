@@ -4,11 +4,12 @@ use super::{Destination, Transaction};
 use crate::store::error::AppendError;
 use crate::store::log::block::RunKey;
 use crate::store::log::catalog::{self, DescriptorRow, StreamRow};
+use crate::store::log::run_index;
 use crate::store::log::tables::{key12, number};
 use crate::store::write::event_type::EventType;
 use crate::store::write::expected_version::ExpectedVersion;
 use crate::store::write::known_streams::Route;
-use crate::{DescriptorHash, Epoch, Lane, LayoutHash, StreamId};
+use crate::{DescriptorHash, Epoch, Lane, LayoutHash, StreamId, StreamSequence};
 
 impl Transaction<'_> {
     /// Refuses to go on where a stream has another version than `expected`. It adds nothing: not even the name.
@@ -32,11 +33,18 @@ impl Transaction<'_> {
     fn version(&self, name: &str, id: StreamId) -> Result<u64, AppendError> {
         let Some(name) = catalog::name_number(self.rows(), name)? else { return Ok(0) };
         let Some(stream) = catalog::stream_number(self.rows(), name, id)? else { return Ok(0) };
-        let end = match self.known.slot(stream) {
-            Some(slot) => self.known.end_at(slot),
-            None => catalog::stream_end(self.rows(), stream)?,
-        };
-        Ok(end.0)
+        match self.known.slot(stream) {
+            Some(slot) => Ok(self.known.end_at(slot).0),
+            None => Ok(self.stored_end(stream)?.0),
+        }
+    }
+
+    /// The place after the last event of a stream that this transaction has not touched.
+    fn stored_end(&self, stream: u32) -> Result<StreamSequence, AppendError> {
+        match self.known.end(stream) {
+            Some(end) => Ok(end),
+            None => Ok(run_index::stream_end(self.rows(), stream)?),
+        }
     }
 
     /// Where a local event of a type goes. A name takes one layout of local events.
@@ -158,10 +166,7 @@ impl Transaction<'_> {
         let slot = match self.known.slot(stream) {
             Some(slot) => slot,
             None => {
-                let end = match self.known.end(stream) {
-                    Some(end) => end,
-                    None => catalog::stream_end(self.rows(), stream)?,
-                };
+                let end = self.stored_end(stream)?;
                 self.known.add(stream, end)
             }
         };
