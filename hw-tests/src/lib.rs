@@ -20,7 +20,7 @@ pub use cable::{Cable, Port};
 pub use daemon::Daemon;
 pub use emulator::Emulator;
 pub use not_here::NotHere;
-pub use own_mounts::{mount_small_disk, with_own_mounts};
+pub use own_mounts::{mount_small_disk, remount_read_only, with_own_mounts};
 pub use patience::{PATIENCE, eventually};
 pub use simulated_device::{DeviceReport, SimulatedDevice};
 

@@ -38,6 +38,17 @@ pub fn mount_small_disk(directory: &Path, len: u64) {
     assert!(mounted.status.success(), "{}", said(&mounted));
 }
 
+/// Mounts the file system of a directory anew, to be read alone.
+///
+/// # Panics
+/// Outside of [`with_own_mounts`].
+pub fn remount_read_only(directory: &Path) {
+    assert!(env::var_os(INSIDE).is_some(), "it would stay");
+    let remounted = Command::new("mount").args(["-o", "remount,ro"]).arg(directory).output();
+    let remounted = remounted.expect("it was there just now");
+    assert!(remounted.status.success(), "{}", said(&remounted));
+}
+
 fn require() -> Result<(), NotHere> {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let mount = mount(directory.path(), 4096);

@@ -7,8 +7,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use varve_core::{Config, TAIL_LEN_MIN, Varve};
-use varve_hw_tests::{Daemon, SimulatedDevice, eventually, mount_small_disk, with_own_mounts};
+use serde_json::Value;
+use varve_core::{Config, StreamId, TAIL_LEN_MIN, Varve};
+use varve_hw_tests::{
+    Daemon, SimulatedDevice, eventually, mount_small_disk, remount_read_only, with_own_mounts,
+};
 
 use crate::{
     commands::{lines, status},
@@ -55,6 +58,29 @@ fn fill_and_free() {
     assert_eq!(daemon.log().matches("the store is full").count(), 2);
     assert_eq!(daemon.log().matches("there is room again").count(), 1);
     Log::read(directory.path()).assert_holds(&[report]);
+}
+
+#[test]
+fn a_store_on_a_disk_that_can_only_be_read_is_read() {
+    let test = "disk::a_store_on_a_disk_that_can_only_be_read_is_read";
+    with_own_mounts(test, read_alone).unwrap_or_else(|not_here| not_here.skip(test));
+}
+
+fn read_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = directory.path().join("disk");
+    make_store(directory.path(), &disk);
+    let mut varve = Varve::new(Daemon::store(directory.path())).unwrap();
+    varve.stream::<u64, 8>("numbers").unwrap().append(StreamId(7), &42).unwrap();
+    drop(varve);
+    remount_read_only(&disk);
+    assert_eq!(lines("tail", directory.path(), &[]).len(), 1);
+    let told = status(directory.path());
+    assert_eq!(
+        (&told["next"], &told["pins"]),
+        (&1.into(), &Value::Array(Vec::new())),
+        "nobody can be noted there"
+    );
 }
 
 /// Makes the store of a daemon on a small disk, with a tail that is soon full. The daemon's log is not on that disk.
