@@ -20,8 +20,10 @@ pub(crate) fn open_read_only(dir: &Path, key: Option<MasterKey>) -> Result<Varve
 pub(crate) fn cannot_open(dir: &Path, error: &OpenError) -> Failure {
     let remedy = match error {
         OpenError::Owned { .. } | OpenError::OpenHere { .. } => "end that process, or give another directory",
-        OpenError::NewerFormat { .. } => "install that release of varved",
-        OpenError::OtherWordSize { .. } => "read it on such a machine",
+        OpenError::NewerFormat { .. } | OpenError::Keys(KeysError::NewerFormat { .. }) => {
+            "install a newer release of varved"
+        }
+        OpenError::OtherWordSize { .. } => "`varved backup` it there, and `varved restore` the backup here",
         OpenError::NetworkFileSystem { .. } => "give a directory on a disk of this machine",
         OpenError::NotAStore { .. } => "check the path; `varved run --store DIR` makes a store",
         OpenError::Unrecovered { .. } => {
@@ -32,11 +34,17 @@ pub(crate) fn cannot_open(dir: &Path, error: &OpenError) -> Failure {
         OpenError::Storage(error) if error.is_disk_full() => MAKE_ROOM,
         OpenError::Encrypted { .. } => GIVE_ONE,
         OpenError::Keys(KeysError::WrongMasterKey) => "give the one that they were wrapped by last",
-        OpenError::Keys(KeysError::Missing { .. }) => "nothing else opens what is sealed",
+        OpenError::Keys(KeysError::Missing { .. } | KeysError::OtherStore { .. }) => {
+            "put a copy of its file `keys` there: nothing else opens what is sealed"
+        }
         OpenError::Corrupt(_) => SALVAGE,
         _ => "check the disk and its permissions",
     };
-    Failure::new(format!("store {} cannot be opened: {error}", dir.display()), remedy)
+    // The error names the directory as well, and says what a program would do.
+    let (dir, error) = (dir.display(), error.to_string());
+    let what = error.strip_prefix(&format!("{dir}: ")).unwrap_or(&error);
+    let what = what.split_once("; ").map_or(what, |(what, _)| what);
+    Failure::new(format!("store {dir} cannot be opened: {what}"), remedy)
 }
 
 const fn is_full(kind: io::ErrorKind) -> bool {
@@ -71,10 +79,21 @@ mod tests {
             assert!(line.starts_with("store /data cannot be opened: ") && line.ends_with(expected), "{line}");
             assert_eq!(line.lines().count(), 1);
         };
-        check(OpenError::NewerFormat { found: 9, supported: 0 }, "install that release of varved");
-        check(OpenError::Owned { path: "/data".into() }, "give another directory");
+        check(
+            OpenError::NewerFormat { found: 9, supported: 0 },
+            "this release reads up to 0; install a newer release of varved",
+        );
+        check(
+            OpenError::Owned { path: "/data".into() },
+            "opened: another process or handle owns this store; end that process, or give another directory",
+        );
         let error = io::ErrorKind::StorageFull.into();
         check(OpenError::Io { path: "/data/tail".into(), error }, "make room on its disk");
-        check(OpenError::OtherWordSize { found: 32, expected: 64 }, "read it on such a machine");
+        let missing = OpenError::Keys(KeysError::Missing { path: "/data/keys".into() });
+        check(
+            missing,
+            "/data/keys: the store's keys are gone; put a copy of its file `keys` there: nothing else opens what is sealed",
+        );
+        check(OpenError::OtherWordSize { found: 32, expected: 64 }, "`varved restore` the backup here");
     }
 }

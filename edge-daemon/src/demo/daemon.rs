@@ -63,12 +63,13 @@ impl Daemon {
         if self.memory_start.is_none() && (elapsed >= SETTLED || fleet.is_done()) {
             self.memory_start = process_memory_kib();
         }
-        let rows = fleet.devices().iter().zip(&self.counters.ports).map(|(device, counters)| Row {
-            port: device.port().to_path_buf(),
-            progress: device.progress(),
-            durable: counters.events.get(),
-            gap_events: counters.gap_events.get(),
-            duplicates: counters.duplicates.get(),
+        let rows = fleet.devices().iter().zip(&self.counters.ports).map(|(device, counters)| {
+            let (durable, gap_events) = (counters.events.get(), counters.gap_events.get());
+            let mut progress = device.progress();
+            // A device tells of itself now and then; what is stored of it since was offered.
+            progress.offered = progress.offered.max(durable + gap_events);
+            let (port, duplicates) = (device.port().to_path_buf(), counters.duplicates.get());
+            Row { port, progress, durable, gap_events, duplicates }
         });
         let writer = &self.counters.writer;
         let commits = (writer.commits.get(), Duration::from_micros(writer.commit_us.get()));
