@@ -17,7 +17,9 @@ use crate::{Event, GlobalSequence};
 ///
 /// It works in turns: up to [`PROCESSOR_TURN_EVENTS_MAX`] events, then one commit of the cursor with all that the
 /// handler added to its [`Effects`]. So those are stored exactly once, however often the process ends and whenever.
-/// Other work of a handler is done at least once: what was not committed comes again.
+/// Other work of a handler is done at least once: what was not committed comes again. What was committed does not, so
+/// that a handler whose work is in memory alone begins with the cursor moved back to the first event:
+/// [`Append::consumer`](crate::Append::consumer).
 ///
 /// An event that the handler refuses comes again at once. After [`HANDLER_ATTEMPTS_MAX`] times it is set aside: the
 /// processor stores a [`PoisonEvent`] and goes on. Attempts are counted in this handle, so that an event that ends the
