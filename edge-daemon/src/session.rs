@@ -169,7 +169,7 @@ impl<'p> PortSession<'p> {
             Err(reason) => {
                 self.state = State::Asked(candidate, question);
                 self.link.refuse(reason);
-                self.end_refused(reason, "by what is stored");
+                self.end_refused(reason, "at its admission");
             }
         }
     }
