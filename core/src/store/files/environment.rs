@@ -420,6 +420,10 @@ fn open_error(dir: &Path, error: heed::Error) -> OpenError {
         heed::Error::Mdb(MdbError::Invalid | MdbError::VersionMismatch | MdbError::Corrupted) => {
             OpenError::NotAStore { path, reason: "its data file is not one of this release's LMDB" }
         }
+        // The data file has been opened before: what LMDB may not write is its table of readers.
+        heed::Error::Io(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            OpenError::Io { path: dir.join(LOCK_FILE), error }
+        }
         heed::Error::Io(error) => OpenError::Io { path, error },
         error => error.into(),
     }
