@@ -116,6 +116,11 @@ pub enum AppendError {
         /// Its name.
         name: String,
     },
+    /// The stream is one of another store.
+    OtherStore {
+        /// Its name.
+        stream: String,
+    },
     /// The name of a consumer is empty or longer than [`CONSUMER_NAME_LEN_MAX`](crate::CONSUMER_NAME_LEN_MAX).
     ConsumerName {
         /// Its length in bytes.

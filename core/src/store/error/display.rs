@@ -59,6 +59,7 @@ impl fmt::Display for AppendError {
             Self::Archive(error) => error.fmt(f),
             Self::StreamName { len } => NameError { len: *len }.fmt(f),
             Self::SystemStream { name } => write!(f, "stream {name:?} is the store's own; take another name"),
+            Self::OtherStore { stream } => write!(f, "stream {stream:?} is one of another store"),
             Self::ConsumerName { len } => {
                 write!(f, "a consumer's name has 1 to {} bytes, not {len}", crate::CONSUMER_NAME_LEN_MAX)
             }

@@ -154,6 +154,7 @@ pub(in crate::store) fn is_end(key: &[u8], value: &[u8], first: GlobalSequence) 
 
 pub(in crate::store) const META: TableNumber = TableNumber(0);
 pub(in crate::store) const STREAM: TableNumber = TableNumber(2);
+pub(in crate::store) const CONSUMER: TableNumber = TableNumber(14);
 
 impl fmt::Display for BackupError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

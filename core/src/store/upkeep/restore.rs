@@ -8,10 +8,10 @@ use crate::GlobalSequence;
 use crate::store::error::OpenError;
 use crate::store::log::block::Block;
 use crate::store::log::format::{FORMAT_VERSION, RESTORED_FROM_KEY, is_of_this_store};
-use crate::store::log::tables::Table;
+use crate::store::log::tables::{Table, array};
 use crate::store::tail::{TableNumber, table_of};
 use crate::store::upkeep::backup::{
-    BackupChunk, BackupCounts, BackupReader, ContainerError, Header, META, STREAM, is_end,
+    BackupChunk, BackupCounts, BackupReader, CONSUMER, ContainerError, Header, META, STREAM, is_end,
 };
 use crate::store::upkeep::store_builder::StoreBuilder;
 
@@ -125,6 +125,9 @@ fn table_of_chunk(
     let tables = builder.tables();
     match table {
         STREAM if is_end(key, value, header.first) => Ok(tables.stream),
+        CONSUMER if array(value, 0).map(u64::from_le_bytes) > Some(header.next.0) => {
+            Err("a consumer is beyond the end of its log")
+        }
         META if is_of_this_store(key) => Err("it holds what names another store"),
         table => table_of(tables, table).copied().ok_or("it holds a row of no known table"),
     }
@@ -176,6 +179,23 @@ mod tests {
         BackupWriter::new(&mut backup, &header).unwrap().finish().unwrap();
         let error = restore(backup.as_slice(), dir.path().join("restored")).unwrap_err();
         assert!(matches!(error, RestoreError::Broken { reason: "its log is too short", .. }), "{error}");
+    }
+
+    #[test]
+    fn a_consumer_is_restored_at_the_end_of_its_log_and_not_beyond() {
+        let dir = tempfile::tempdir().unwrap();
+        let header = Header { incarnation: 7, first: GlobalSequence(3), next: GlobalSequence(3) };
+        let restore_with = |next: u64| {
+            let mut backup = Vec::new();
+            let mut writer = BackupWriter::new(&mut backup, &header).unwrap();
+            writer.row(CONSUMER, b"watchman", &next.to_le_bytes()).unwrap();
+            writer.finish().unwrap();
+            restore(backup.as_slice(), dir.path().join("restored"))
+        };
+        let error = restore_with(4).unwrap_err();
+        let reason = "a consumer is beyond the end of its log";
+        assert!(matches!(error, RestoreError::Broken { reason: told, .. } if told == reason), "{error}");
+        restore_with(3).unwrap();
     }
 
     #[test]

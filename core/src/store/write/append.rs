@@ -65,13 +65,15 @@ impl Append {
     ///
     /// # Errors
     ///
-    /// [`AppendError::EventTooLarge`] past the stream's `N`; [`AppendError::SystemStream`]; [`AppendError::Full`].
+    /// [`AppendError::EventTooLarge`] past the stream's `N`; [`AppendError::OtherStore`]; [`AppendError::SystemStream`];
+    /// [`AppendError::Full`].
     pub fn event<T: Event, const N: usize>(
         &mut self,
         stream: &Stream<T, N>,
         id: StreamId,
         event: &T,
     ) -> Result<(), AppendError> {
+        self.refuse_other_store(stream)?;
         refuse_system_stream(stream.name())?;
         self.local_event(stream.name(), id, event, N.min(EVENT_LEN_MAX))
     }
@@ -122,13 +124,14 @@ impl Append {
     ///
     /// # Errors
     ///
-    /// [`AppendError::Full`].
+    /// [`AppendError::OtherStore`], [`AppendError::Full`].
     pub fn expect<T: Event, const N: usize>(
         &mut self,
         stream: &Stream<T, N>,
         id: StreamId,
         expected: ExpectedVersion,
     ) -> Result<(), AppendError> {
+        self.refuse_other_store(stream)?;
         self.draft.check_room(stream.name().len())?;
         let name = self.draft.keep_name(stream.name());
         self.draft.add(Operation::Expect { name, id, expected });
@@ -409,6 +412,13 @@ impl Append {
     pub fn clear(&mut self) {
         self.draft.clear();
     }
+
+    fn refuse_other_store<T: Event, const N: usize>(&self, stream: &Stream<T, N>) -> Result<(), AppendError> {
+        if stream.is_of(&self.writer) {
+            return Ok(());
+        }
+        Err(AppendError::OtherStore { stream: stream.name().into() })
+    }
 }
 
 impl Drop for Append {
@@ -436,7 +446,7 @@ const _: () = assert!(EVENT_LEN_MAX <= APPEND_BYTES_MAX);
 
 #[cfg(test)]
 mod tests {
-    use crate::{StreamId, Varve};
+    use crate::{AppendError, ExpectedVersion, StreamId, Varve};
 
     #[test]
     fn an_append_holds_nothing_of_the_one_whose_memory_it_takes() {
@@ -456,6 +466,22 @@ mod tests {
         }
         assert_eq!(numbers.reader().iter_stream(StreamId(3), None).unwrap().iter().count(), 1);
         assert_eq!(varve.next_global_seq().unwrap().0, 4);
+    }
+
+    #[test]
+    fn a_stream_of_another_store_is_refused() {
+        let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (varve, mut other) = (Varve::new(dir.path()).unwrap(), Varve::new(other.path()).unwrap());
+        let numbers = other.stream::<u16, 2>("numbers").unwrap();
+        let mut append = varve.begin();
+        let event = append.event(&numbers, StreamId(0), &1);
+        let expected = append.expect(&numbers, StreamId(0), ExpectedVersion::NoStream);
+        for refused in [event, expected] {
+            let error = refused.unwrap_err();
+            assert!(matches!(&error, AppendError::OtherStore { stream } if stream == "numbers"), "{error}");
+        }
+        assert!(append.is_empty());
+        other.begin().event(&numbers.clone(), StreamId(0), &1).unwrap();
     }
 
     #[test]

@@ -100,7 +100,7 @@ impl Draft {
         let start = self.bytes.len();
         self.bytes.resize(start + len_max, 0);
         let archived = crate::archive_into(event, &mut self.bytes[start..]);
-        self.bytes.truncate(start + *archived.as_ref().unwrap_or(&0));
+        self.cut_off(start + *archived.as_ref().unwrap_or(&0));
         archived.map_err(|error| AppendError::of_archive(error, len_max))?;
         Ok(start..self.bytes.len())
     }
@@ -151,16 +151,15 @@ impl Draft {
     /// Forgets what came since the mark.
     pub(super) fn rewind(&mut self, mark: Mark) {
         self.operations.truncate(mark.operations);
-        self.bytes.truncate(mark.bytes);
+        self.cut_off(mark.bytes);
         self.names.truncate(mark.names);
         self.latest_name = 0..0;
         self.bindings.truncate(mark.bindings);
         self.streams.truncate(mark.streams);
     }
 
-    /// Forgets everything, and wipes the bytes: those of a stream that is sealed are not to be kept plain.
+    /// Forgets everything.
     pub(super) fn clear(&mut self) {
-        self.bytes.fill(0);
         self.rewind(Mark { operations: 0, bytes: 0, names: 0, bindings: 0, streams: 0 });
         self.streams.clear();
     }
@@ -219,6 +218,12 @@ impl Draft {
             Operation::ExpectConsumer { name, next } => transaction.expect_consumer(self.name(name), *next),
             Operation::Consumer { name, next } => transaction.consumer(self.name(name), *next),
         }
+    }
+
+    /// Forgets the bytes from `len` on, and wipes them: those of a stream that is sealed are not to be kept plain.
+    fn cut_off(&mut self, len: usize) {
+        self.bytes[len..].fill(0);
+        self.bytes.truncate(len);
     }
 
     fn name(&self, range: &Range<usize>) -> &str {

@@ -54,6 +54,11 @@ impl<T: Event, const N: usize> Stream<T, N> {
         self.reader.name()
     }
 
+    /// Whether it is of the store that a writer writes.
+    pub(in crate::store) fn is_of(&self, writer: &Arc<Writer>) -> bool {
+        Arc::ptr_eq(&self.writer, writer)
+    }
+
     /// Appends an event to the stream `id` and returns its places in the stream and in the log. When it returns,
     /// the event is on the disk.
     ///
