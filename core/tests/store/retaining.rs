@@ -5,13 +5,17 @@ use std::path::Path;
 use std::time::Duration;
 
 use varve_core::{
-    Absence, AbsenceReason, AppendError, Config, Effects, EventView, GlobalSequence, HandlerError, Processor,
-    QUOTA_MIN, RetentionPolicy, Stream, StreamId, StreamSequence, TAIL_LEN_DEFAULT, TAIL_LEN_MIN, Varve,
-    restore,
+    Absence, AbsenceReason, AppendError, ClockMapping, Config, DeviceBatch, DeviceSequence, EVENT_LEN_MAX,
+    Effects, Epoch, Event, EventView, GlobalSequence, HandlerError, Processor, QUOTA_MIN, RetentionPolicy,
+    Stream, StreamId, StreamSequence, TAIL_LEN_DEFAULT, TAIL_LEN_MIN, Varve, restore,
 };
 
+use crate::damage::{edit, large_door};
 use crate::second_process::{start, wait_for};
-use crate::{absence, new_dir, new_dir_in_memory, open, relaxed};
+use crate::{
+    DEVICE, Door, LANE, Reading, absence, binding, device_batch, new_dir, new_dir_in_memory, open, readings,
+    relaxed,
+};
 
 /// An event of 4 KiB: 15 to a block.
 type Frame = [u8; 4096];
@@ -440,4 +444,73 @@ fn a_reader_that_stays_does_not_take_the_file_past_the_quota() {
     drop(snapshot);
     frames.append(StreamId(1), &[1; 4096]).expect("it recovers by itself");
     assert!(varve.snapshot().unwrap().verify().is_sound());
+}
+
+/// Adds four events of an epoch to the device's log, under a clock of their own, in a block with a door.
+fn append_of_epoch(varve: &mut Varve, epoch: u32, first: u64) {
+    let epoch = Epoch(epoch);
+    let mut append = varve.begin();
+    append.open_epoch(DEVICE, epoch).unwrap();
+    append.descriptor(Reading::DESCRIPTOR).unwrap();
+    let (ticks, host_us, tick_hz, uncertainty_us) = (0, first, 1_000, 0);
+    let first_seq = DeviceSequence(first);
+    let clock = ClockMapping {
+        device: DEVICE,
+        epoch,
+        lane: LANE,
+        first: first_seq,
+        ticks,
+        host_us,
+        tick_hz,
+        uncertainty_us,
+    };
+    append.clock(clock).unwrap();
+    let (channels, batch) = ([binding::<Reading>("readings", StreamId(1))], readings(first, 4));
+    append.device_batch(DeviceBatch { epoch, ..device_batch(&channels, first, &batch) }).unwrap();
+    assert_eq!(append.commit().unwrap().events, 4);
+    let mut doors = varve.stream::<Door, EVENT_LEN_MAX>("doors").unwrap();
+    doors.append(StreamId(1), &large_door("Ada")).unwrap();
+    varve.fold().unwrap();
+}
+
+/// The epochs of a table's rows, and where clocks begin to hold.
+fn device_rows(dir: &Path, table: &str) -> Vec<(u8, u8)> {
+    let mut rows = Vec::new();
+    edit(dir, table, |key, _| rows.push((key[7], key[key.len() - 1])));
+    rows
+}
+
+#[test]
+fn what_is_known_of_an_epoch_goes_with_the_events_of_a_later_one() {
+    let dir = new_dir();
+    let mut varve = open(&dir);
+    for (epoch, first) in [(1, 0), (2, 0), (3, 0), (3, 4), (3, 8)] {
+        append_of_epoch(&mut varve, epoch, first);
+    }
+    let check = |varve: Varve, kept: u64, cursors: &[(u8, u8)], clocks: &[(u8, u8)]| {
+        assert_eq!(varve.retain(&last(kept * 5)).unwrap().first.0, 25 - kept * 5);
+        drop(varve);
+        assert_eq!(
+            (device_rows(dir.path(), "cursor"), device_rows(dir.path(), "clock")),
+            (cursors.into(), clocks.into())
+        );
+        assert!(varve_core::verify(dir.path()).unwrap().is_sound());
+        open(&dir)
+    };
+    let varve = check(varve, 4, &[(1, 0), (2, 0), (3, 0)], &[(1, 0), (2, 0), (3, 0), (3, 4), (3, 8)]);
+    let varve = check(varve, 3, &[(2, 0), (3, 0)], &[(2, 0), (3, 0), (3, 4), (3, 8)]);
+    let varve = check(varve, 1, &[(3, 0)], &[(3, 8)]);
+
+    let (channels, batch) = ([binding::<Reading>("readings", StreamId(1))], readings(0, 4));
+    for (epoch, duplicates) in [(1, 0), (2, 0), (3, 4)] {
+        let mut append = varve.begin();
+        let batch = device_batch(&channels, 0, &batch);
+        append.device_batch(DeviceBatch { epoch: Epoch(epoch), ..batch }).unwrap();
+        let committed = append.commit().unwrap();
+        assert_eq!(
+            (committed.events, committed.duplicates),
+            (0, duplicates),
+            "what was stored once is not again"
+        );
+    }
 }

@@ -61,7 +61,7 @@ pub struct DeviceRecord {
     pub device: DeviceId,
     /// The latest epoch that was opened for it.
     pub epoch: Epoch,
-    /// The lanes of every epoch, in order: what [`DeviceRecord::lanes`] filters. [`Snapshot::device`](crate::Snapshot::device)
+    /// The lanes of every epoch, in order, but for those that retention took: what [`DeviceRecord::lanes`] filters. [`Snapshot::device`](crate::Snapshot::device)
     /// gives those of the latest alone.
     pub history: Vec<LaneRecord>,
 }

@@ -3,6 +3,8 @@
 //! What is gone is a named absence. The row `retained` of the table `meta` tells where the log begins now, and a
 //! stream whose runs are all gone keeps the row of its last one, which tells its end.
 
+mod device_rows;
+
 use std::time::Duration;
 
 use heed::{RoTxn, RwTxn};
@@ -18,11 +20,13 @@ use crate::store::log::time_index;
 use crate::store::read::snapshot::Snapshot;
 use crate::store::varve::Varve;
 use crate::{GlobalSequence, StreamSequence};
+use device_rows::DeviceRun;
 
 /// What a store keeps: whatever no limit calls surplus, and whatever a named consumer has yet to see.
 ///
 /// Whole blocks go, from the front of the log, while the block in front is surplus by any limit. Without a limit
-/// nothing goes. The last block stays in any case, and so do the cursors of devices and consumers.
+/// nothing goes. The last block stays in any case, and so do the cursors of consumers, and of devices those of the epochs that
+/// have events left, or are the latest: with the events of an epoch goes what the store knows of the epochs before.
 ///
 /// ```
 /// use std::time::Duration;
@@ -186,6 +190,7 @@ struct Front {
     end: GlobalSequence,
     len: usize,
     runs: Vec<RunIndex>,
+    device_runs: Vec<DeviceRun>,
 }
 
 impl Front {
@@ -193,6 +198,7 @@ impl Front {
         tables.block.delete(txn, &self.first.0.to_be_bytes())?;
         time_index::remove(tables, txn, self.first)?;
         self.runs.iter().try_for_each(|run| remove_run(txn, tables, run))?;
+        self.device_runs.iter().try_for_each(|run| run.remove_rows_before(txn, tables))?;
         retired.blocks += 1;
         retired.events += self.end.0 - self.first.0;
         retired.bytes += self.len as u64;
@@ -225,8 +231,9 @@ fn surplus(
     if !is_surplus || end > kept_from {
         return Ok(None);
     }
-    Block::new_checked(block.first(), value)?;
-    Ok(Some(Front { first: block.first(), end, len: value.len(), runs: block.index_rows()? }))
+    let block = Block::new_checked(block.first(), value)?;
+    let (runs, device_runs) = (block.index_rows()?, DeviceRun::all(&block)?);
+    Ok(Some(Front { first: block.first(), end, len: value.len(), runs, device_runs }))
 }
 
 /// Removes the row of a run whose block goes, and what is left of the stream before it. The last row of a stream
