@@ -1,9 +1,12 @@
 //! The calls that a program makes in place of the C library's.
 //!
-//! Each has the signature and the contract of its namesake, but for `open` and `openat`: they take a number of arguments
+//! Each has the signature and the contract of its namesake, but for `open`, `openat` and `fcntl`: they take a number of arguments
 //! that varies, which a stable Rust function cannot. On the targets of this module an argument that may be absent
 //! stands where it would stand if it were always there, so that it can be read, and is ignored where it means nothing.
 #![allow(unsafe_code)]
+
+mod names;
+mod sharing;
 
 use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
 use std::ops::Range;
@@ -72,7 +75,7 @@ unsafe extern "C" fn close(fd: c_int) -> c_int {
 /// As the C library's call of this name.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn read(fd: c_int, out: *mut c_void, len: usize) -> isize {
-    match refused_read(fd) {
+    match refused(Call::Read, fd) {
         Some(error) => system::fail(error) as isize,
         // SAFETY: the caller upholds the contract.
         None => unsafe { system::read(fd, out, len) },
@@ -84,7 +87,7 @@ unsafe extern "C" fn read(fd: c_int, out: *mut c_void, len: usize) -> isize {
 /// As the C library's call of this name.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn pread(fd: c_int, out: *mut c_void, len: usize, at: i64) -> isize {
-    match refused_read(fd) {
+    match refused(Call::Read, fd) {
         Some(error) => system::fail(error) as isize,
         // SAFETY: the caller upholds the contract.
         None => unsafe { system::pread(fd, out, len, at) },
@@ -182,7 +185,7 @@ unsafe extern "C" fn ftruncate(fd: c_int, len: i64) -> c_int {
     let Node::File { file, .. } = node else { return system::fail(libc::EINVAL) };
     let mut state = directory.lock();
     if let Some(failure) = state.strike_node(Call::Truncate, &node) {
-        return system::fail(error_of(failure));
+        return system::fail(error_of(Call::Truncate, failure));
     }
     let returned = system::ftruncate(fd, len);
     if returned == 0 {
@@ -218,51 +221,6 @@ unsafe extern "C" fn fdatasync(fd: c_int) -> c_int {
 
 /// # Safety
 ///
-/// As the C library's call of this name.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn rename(from: *const c_char, to: *const c_char) -> c_int {
-    // SAFETY: the caller upholds the contract: both are strings that end with 0.
-    let located = unsafe { (located(from), located(to)) };
-    let (Some((directory, from_name)), Some((_, to_name))) = located else {
-        // SAFETY: as above.
-        return unsafe { system::rename(from, to) };
-    };
-    let mut state = directory.lock();
-    if let Some(failure) = state.strike(Call::Rename, &from_name) {
-        return system::fail(error_of(failure));
-    }
-    // SAFETY: as above.
-    let returned = unsafe { system::rename(from, to) };
-    if returned == 0 {
-        state.renamed(&from_name, &to_name);
-    }
-    returned
-}
-
-/// # Safety
-///
-/// As the C library's call of this name.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn unlink(path: *const c_char) -> c_int {
-    // SAFETY: the caller upholds the contract: it is a string that ends with 0.
-    let Some((directory, name)) = (unsafe { located(path) }) else {
-        // SAFETY: as above.
-        return unsafe { system::unlink(path) };
-    };
-    let mut state = directory.lock();
-    if let Some(failure) = state.strike(Call::Remove, &name) {
-        return system::fail(error_of(failure));
-    }
-    // SAFETY: as above.
-    let returned = unsafe { system::unlink(path) };
-    if returned == 0 {
-        state.removed(&name);
-    }
-    returned
-}
-
-/// # Safety
-///
 /// As the C library's `openat`.
 unsafe fn watched_open(at: c_int, path: *const c_char, flags: c_int, mode: c_int) -> c_int {
     // SAFETY: the caller upholds the contract: it is a string that ends with 0.
@@ -275,17 +233,18 @@ unsafe fn watched_open(at: c_int, path: *const c_char, flags: c_int, mode: c_int
     let Some((directory, name)) = watch::locate(path_given) else { return open() };
     let mut state = directory.lock();
     if let Some(failure) = state.strike(Call::Open, &name) {
-        return system::fail(error_of(failure));
+        return system::fail(error_of(Call::Open, failure));
     }
-    let before = path_given.metadata().ok();
+    // SAFETY: as above.
+    let before = unsafe { system::metadata(path) };
     let fd = open();
     if fd < 0 {
         return fd;
     }
-    let node = if before.as_ref().is_some_and(|metadata| metadata.is_dir()) {
+    let node = if before.is_some_and(|metadata| metadata.is_dir) {
         Node::Directory(name)
     } else {
-        let file = state.opened(&name, before.map(|metadata| metadata.len()));
+        let file = state.opened(&name, before.map(|metadata| metadata.len));
         if flags & libc::O_TRUNC != 0 {
             state.truncated(file, 0);
         }
@@ -296,11 +255,11 @@ unsafe fn watched_open(at: c_int, path: *const c_char, flags: c_int, mode: c_int
     fd
 }
 
-/// How a read of a descriptor is to fail, if it is.
-fn refused_read(fd: c_int) -> Option<c_int> {
+/// How a call on a descriptor is to fail, if it is.
+fn refused(call: Call, fd: c_int) -> Option<c_int> {
     let descriptor = watch::descriptor(fd)?;
-    let failure = descriptor.directory.lock().strike_node(Call::Read, &descriptor.node)?;
-    Some(error_of(failure))
+    let failure = descriptor.directory.lock().strike_node(call, &descriptor.node)?;
+    Some(error_of(call, failure))
 }
 
 /// Writes at a place, or where the descriptor stands.
@@ -314,7 +273,7 @@ fn watched_write(descriptor: &Descriptor, fd: c_int, bytes: &[u8], at: Option<i6
     let failed_late = is_synchronous && failure == Some(Failure::Device);
     let taken = match failure {
         Some(Failure::Short) if bytes.len() > 1 => bytes.len() / 2,
-        Some(failure) if !failed_late => return system::fail(error_of(failure)) as isize,
+        Some(failure) if !failed_late => return system::fail(error_of(Call::Write, failure)) as isize,
         _ => bytes.len(),
     };
     let taken = state.room_for(file, place, taken as u64) as usize;
@@ -375,7 +334,7 @@ fn watched_flush(fd: c_int, flush: fn(c_int) -> c_int) -> c_int {
         if let Node::File { file, .. } = node {
             state.flush_failed(file, WHOLE);
         }
-        return system::fail(error_of(failure));
+        return system::fail(error_of(Call::Flush, failure));
     }
     let delay = state.delay(&node);
     drop(state);
@@ -391,10 +350,14 @@ fn watched_flush(fd: c_int, flush: fn(c_int) -> c_int) -> c_int {
     returned
 }
 
-fn error_of(failure: Failure) -> c_int {
-    match failure {
-        Failure::Device | Failure::Short => libc::EIO,
-        Failure::Full => libc::ENOSPC,
+fn error_of(call: Call, failure: Failure) -> c_int {
+    match (failure, call) {
+        (Failure::Device | Failure::Short, _) => libc::EIO,
+        (Failure::Full, _) => libc::ENOSPC,
+        (Failure::Exhausted, Call::Open) => libc::EMFILE,
+        (Failure::Exhausted, Call::Lock) => libc::ENOLCK,
+        (Failure::Exhausted, _) => libc::ENOMEM,
+        (Failure::Denied, _) => libc::EACCES,
     }
 }
 

@@ -17,8 +17,16 @@ pub enum Call {
     Flush,
     /// `rename`.
     Rename,
-    /// `unlink`.
+    /// `unlink`, `rmdir`.
     Remove,
+    /// `mkdir`.
+    MakeDirectory,
+    /// `stat`, `fstat`, `statx`, of a file or of a directory.
+    Stat,
+    /// `mmap` of a file.
+    Map,
+    /// `flock`, and the locks of `fcntl`; never one that lets go.
+    Lock,
 }
 
 /// A call that fails.
@@ -45,6 +53,10 @@ pub enum Failure {
     Full,
     /// A write takes half of the bytes and says so; any other call fails as with [`Failure::Device`].
     Short,
+    /// The process has as much as it may: of open files, `EMFILE`; of locks, `ENOLCK`; of memory, for any other call, `ENOMEM`.
+    Exhausted,
+    /// The process may not: `EACCES`.
+    Denied,
 }
 
 /// For how long calls fail.

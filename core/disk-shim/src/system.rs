@@ -1,10 +1,19 @@
 //! The system's own calls, which the C library's of the same names would make.
 #![allow(unsafe_code)]
 
-use std::ffi::{c_char, c_int, c_ulong, c_void};
+use std::ffi::{c_char, c_int, c_uint, c_ulong, c_void};
+use std::mem;
 
-use libc::{SYS_close, SYS_fdatasync, SYS_fsync, SYS_ftruncate, SYS_lseek, SYS_openat, SYS_pread64};
-use libc::{SYS_pwrite64, SYS_read, SYS_renameat2, SYS_unlinkat, SYS_write};
+use libc::{SYS_close, SYS_fcntl, SYS_fdatasync, SYS_flock, SYS_fsync, SYS_ftruncate, SYS_lseek};
+use libc::{SYS_mkdirat, SYS_mmap, SYS_openat, SYS_pread64, SYS_pwrite64, SYS_read, SYS_renameat2};
+use libc::{SYS_statx, SYS_unlinkat, SYS_write};
+
+/// What a path stands for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Metadata {
+    pub(crate) is_dir: bool,
+    pub(crate) len: u64,
+}
 
 /// # Safety
 ///
@@ -68,6 +77,79 @@ pub(crate) unsafe fn rename(from: *const c_char, to: *const c_char) -> c_int {
 pub(crate) unsafe fn unlink(path: *const c_char) -> c_int {
     // SAFETY: the caller upholds it; the kernel copies the path.
     unsafe { libc::syscall(SYS_unlinkat, libc::AT_FDCWD, path, 0) as c_int }
+}
+
+/// # Safety
+///
+/// As the C library's `rmdir`: `path` is a string that ends with 0.
+pub(crate) unsafe fn rmdir(path: *const c_char) -> c_int {
+    // SAFETY: the caller upholds it; the kernel copies the path.
+    unsafe { libc::syscall(SYS_unlinkat, libc::AT_FDCWD, path, libc::AT_REMOVEDIR) as c_int }
+}
+
+/// # Safety
+///
+/// As the C library's `mkdir`: `path` is a string that ends with 0.
+pub(crate) unsafe fn mkdir(path: *const c_char, mode: c_uint) -> c_int {
+    // SAFETY: the caller upholds it; the kernel copies the path.
+    unsafe { libc::syscall(SYS_mkdirat, libc::AT_FDCWD, path, mode) as c_int }
+}
+
+/// # Safety
+///
+/// As the C library's `statx`: `path` is a string that ends with 0, or null, and `out` has room for what is told.
+pub(crate) unsafe fn statx(
+    at: c_int,
+    path: *const c_char,
+    flags: c_int,
+    mask: c_uint,
+    out: *mut libc::statx,
+) -> c_int {
+    // SAFETY: the caller upholds it; the kernel checks both pointers.
+    unsafe { libc::syscall(SYS_statx, at, path, flags, mask, out) as c_int }
+}
+
+/// What stands at a path; `None` where nothing does.
+///
+/// # Safety
+///
+/// `path` is a string that ends with 0.
+pub(crate) unsafe fn metadata(path: *const c_char) -> Option<Metadata> {
+    // SAFETY: zeros are a value of this structure of numbers.
+    let mut told: libc::statx = unsafe { mem::zeroed() };
+    // SAFETY: the caller upholds it for the path; `told` is writable.
+    let returned =
+        unsafe { statx(libc::AT_FDCWD, path, 0, libc::STATX_TYPE | libc::STATX_SIZE, &raw mut told) };
+    let is_dir = u32::from(told.stx_mode) & libc::S_IFMT == libc::S_IFDIR;
+    (returned == 0).then_some(Metadata { is_dir, len: told.stx_size })
+}
+
+/// # Safety
+///
+/// As the C library's `mmap`: what is mapped in place of other memory is used by nobody.
+pub(crate) unsafe fn mmap(
+    place: *mut c_void,
+    len: usize,
+    protection: c_int,
+    flags: c_int,
+    fd: c_int,
+    at: i64,
+) -> *mut c_void {
+    // SAFETY: the caller upholds it.
+    unsafe { libc::syscall(SYS_mmap, place, len, protection, flags, fd, at) as *mut c_void }
+}
+
+/// # Safety
+///
+/// As the C library's `fcntl`: what `argument` means to `command` is there.
+pub(crate) unsafe fn fcntl(fd: c_int, command: c_int, argument: usize) -> c_int {
+    // SAFETY: the caller upholds it.
+    unsafe { libc::syscall(SYS_fcntl, fd, command, argument) as c_int }
+}
+
+pub(crate) fn flock(fd: c_int, operation: c_int) -> c_int {
+    // SAFETY: the call takes numbers alone.
+    unsafe { libc::syscall(SYS_flock, fd, operation) as c_int }
 }
 
 pub(crate) fn ftruncate(fd: c_int, len: i64) -> c_int {

@@ -166,7 +166,42 @@ fn every_kind_of_call_can_fail() {
     fails(Call::Flush, &mut || file.sync_all());
     fails(Call::Flush, &mut || File::open(dir.path())?.sync_data());
     fails(Call::Rename, &mut || fs::rename(&a, &b));
+    fails(Call::Stat, &mut || file.metadata().map(drop));
+    fails(Call::Stat, &mut || fs::metadata(dir.path()).map(drop));
+    fails(Call::Lock, &mut || file.lock_shared());
     fails(Call::Remove, &mut || fs::remove_file(&b));
+    fails(Call::MakeDirectory, &mut || fs::create_dir(&b));
+    fails(Call::Remove, &mut || fs::remove_dir(&b));
+}
+
+#[test]
+fn a_call_fails_for_want_of_what_it_takes() {
+    if !is_supported() {
+        return;
+    }
+    let dir = new_dir();
+    let watch = Watch::new(dir.path()).unwrap();
+    let path = dir.path().join("log");
+    let file = writable(&path);
+    let error = |call, failure, attempt: &dyn Fn() -> std::io::Result<()>| {
+        watch.fail(Fault { call: Some(call), file: None, after: 0, failure, lasting: Lasting::Once });
+        let error = attempt().unwrap_err();
+        attempt().unwrap();
+        error.raw_os_error().unwrap()
+    };
+    assert_eq!(error(Call::Open, Failure::Exhausted, &|| File::open(&path).map(drop)), 24);
+    assert_eq!(error(Call::Lock, Failure::Exhausted, &|| Ok(file.try_lock()?)), 37);
+    assert_eq!(error(Call::Stat, Failure::Exhausted, &|| file.metadata().map(drop)), 12);
+    assert_eq!(error(Call::Stat, Failure::Denied, &|| fs::metadata(&path).map(drop)), 13);
+    watch.fail(Fault {
+        call: Some(Call::Lock),
+        file: None,
+        after: 0,
+        failure: Failure::Device,
+        lasting: Lasting::FromThenOn,
+    });
+    file.unlock().unwrap();
+    assert_eq!(watch.met(), 0, "to let go is no failure");
 }
 
 #[test]

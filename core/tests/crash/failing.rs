@@ -8,24 +8,55 @@ use varve_disk_shim::{Call, Disk, Failure, Fault, Lasting, Watch};
 
 use crate::contents::Contents;
 use crate::history::{Commit, History, Progress};
-use crate::{is_supported, is_whole, new_dir, power_cuts, scale};
+use crate::{NOTE_LEN_MAX, NOTES, Note, config, is_supported, is_whole, new_dir, power_cuts, scale};
 
 #[test]
 fn no_failing_call_costs_what_was_acknowledged() {
     if !is_supported() {
         return;
     }
-    for call in [Call::Open, Call::Read, Call::Write, Call::Truncate, Call::Flush, Call::Rename, Call::Remove]
-    {
-        for failure in [Failure::Device, Failure::Full, Failure::Short] {
-            if failure == Failure::Short && call != Call::Write {
-                continue;
-            }
+    for (call, failures) in CALLS {
+        for &failure in failures {
             for lasting in [Lasting::Once, Lasting::FromThenOn] {
                 fail_one_after_the_other(Fault { call: Some(call), file: None, after: 0, failure, lasting });
             }
         }
     }
+}
+
+/// LMDB lets go of its map before it maps more. Where the system then gives it none, nothing can be read, and nobody may try.
+#[test]
+fn a_map_that_cannot_grow_ends_no_process() {
+    if !is_supported() {
+        return;
+    }
+    let dir = new_dir();
+    let mut small = config(0, false);
+    small.map_size = Some(1);
+    let open = || Varve::with_config(dir.path(), small.clone()).unwrap();
+    let watch = Watch::new(dir.path()).unwrap();
+    let mut varve = open();
+    let (mut random, mut contents, mut failures) = (Rng::with_seed(0), Contents::default(), 0);
+    for _ in 0..BULKS {
+        let commit = Commit::draw_bulk(&mut random);
+        let (call, failure) = (Some(Call::Map), Failure::Exhausted);
+        watch.fail(Fault { call, file: None, after: 0, failure, lasting: Lasting::Once });
+        let performed = commit.perform(&mut varve);
+        if watch.heal() == 0 {
+            performed.unwrap();
+            contents.apply(&commit);
+            continue;
+        }
+        failures += 1;
+        assert!(matches!(performed, Err(AppendError::Storage(_))), "{performed:?}");
+        assert!(matches!(varve.snapshot(), Err(ReadError::Storage(_))));
+        assert!(matches!(varve.process_pins(), Err(ReadError::Storage(_))));
+        assert!(varve.stream::<Note, NOTE_LEN_MAX>(NOTES).is_err());
+        drop(varve);
+        varve = open();
+        contents.check(&Contents::read(&varve, 0).unwrap()).unwrap();
+    }
+    assert!(failures >= MAP_FAILURES_MIN, "the map was to grow {failures} times");
 }
 
 /// Fails the calls of the kind, each in a trial of its own: some of them, or at the whole scale all.
@@ -180,6 +211,27 @@ impl Trial {
         if is_met && is_named { Ok(()) } else { Err(format!("a commit failed: {error}")) }
     }
 }
+
+/// The calls that fail, and how.
+const CALLS: [(Call, &[Failure]); 11] = [
+    (Call::Open, &[Failure::Device, Failure::Full, Failure::Exhausted, Failure::Denied]),
+    (Call::Read, &[Failure::Device, Failure::Full]),
+    (Call::Write, &[Failure::Device, Failure::Full, Failure::Short]),
+    (Call::Truncate, &[Failure::Device, Failure::Full]),
+    (Call::Flush, &[Failure::Device, Failure::Full]),
+    (Call::Rename, &[Failure::Device, Failure::Full]),
+    (Call::Remove, &[Failure::Device, Failure::Full]),
+    (Call::MakeDirectory, &[Failure::Device, Failure::Full, Failure::Denied]),
+    (Call::Stat, &[Failure::Device, Failure::Denied]),
+    (Call::Map, &[Failure::Exhausted, Failure::Denied]),
+    (Call::Lock, &[Failure::Device, Failure::Exhausted]),
+];
+
+/// How many appends that do not fit the tail make the smallest map grow.
+const BULKS: usize = 20;
+
+/// How often it is kept from growing at least: each time it was twice as large.
+const MAP_FAILURES_MIN: usize = 3;
 
 /// How many trials a plain run makes of each fault.
 const TRIALS: u64 = 12;

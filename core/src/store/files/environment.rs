@@ -7,6 +7,7 @@ use std::fs::{self, File, Metadata};
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
@@ -45,6 +46,8 @@ pub(in crate::store) struct Environment {
     is_flushed: bool,
     /// The snapshots of this process that are open: while there is one, the map stays where it is.
     snapshots: Mutex<OpenPins>,
+    /// Whether LMDB is without a map since it could not change it. It would look for it where it was.
+    is_unmapped: AtomicBool,
     /// How long a snapshot may be read.
     pin_limit: Option<Duration>,
     /// Whether LMDB shows what the tail has yet to confirm; held for writing while it is about to.
@@ -89,6 +92,7 @@ impl Environment {
             data_file: open_data_file(dir)?,
             is_flushed,
             snapshots: Mutex::default(),
+            is_unmapped: AtomicBool::new(false),
             pin_limit: config.pin_limit,
             is_unconfirmed: RwLock::new(false),
             _owner: Some(owner),
@@ -114,6 +118,7 @@ impl Environment {
             data_file: open_data_file(dir)?,
             is_flushed: false,
             snapshots: Mutex::default(),
+            is_unmapped: AtomicBool::new(false),
             pin_limit: config.pin_limit,
             is_unconfirmed: RwLock::new(false),
             _owner: None,
@@ -151,6 +156,7 @@ impl Environment {
 
     /// Begins a transaction that writes; the writer's lock lets one at a time.
     pub(in crate::store) fn write(&self) -> Result<RwTxn<'_>, heed::Error> {
+        self.check_mapped()?;
         self.env.write_txn()
     }
 
@@ -181,6 +187,7 @@ impl Environment {
     /// Begins a transaction that reads the last committed state.
     pub(in crate::store) fn read(self: &Arc<Self>) -> Result<ReadTransaction, ReadError> {
         let mut snapshots = self.lock_snapshots();
+        self.check_mapped()?;
         let txn = match self.env.clone().static_read_txn() {
             Err(heed::Error::Mdb(MdbError::MapResized)) => {
                 self.adopt_map_size(&snapshots)?;
@@ -275,7 +282,11 @@ impl Environment {
 
     /// The processes that have snapshots open, this one included: whose is the oldest first.
     pub(in crate::store) fn process_pins(&self) -> Result<Vec<ProcessPins>, ReadError> {
-        let info = self.env.info();
+        let info = {
+            let _snapshots = self.lock_snapshots();
+            self.check_mapped()?;
+            self.env.info()
+        };
         let readers = self.lock_file().and_then(|file| {
             let Some(file) = file else { return Ok(Vec::new()) };
             let read_at = |bytes: &mut [u8], at| Ok(rustix::io::pread(file, bytes, at)?);
@@ -323,10 +334,27 @@ impl Environment {
         if snapshots.len() > 0 || grown <= map_size {
             return Err(AppendError::MapFull { map_size, snapshots: snapshots.len() });
         }
-        // SAFETY: `resize` asks that no transaction of this process is open. The caller is the one thread that writes to
-        // LMDB, and has no transaction; `snapshots` is empty and stays locked, which keeps readers out.
-        unsafe { self.env.resize(grown)? };
+        // SAFETY: the caller is the one thread that writes to LMDB, and has no transaction; `snapshots` is empty and stays
+        // locked, which keeps readers out.
+        unsafe { self.resize(grown)? };
         Ok(())
+    }
+
+    /// Maps `map_size` bytes, or with 0 as many as the data file records.
+    ///
+    /// # Safety
+    ///
+    /// No transaction of this process is open, and none can begin.
+    unsafe fn resize(&self, map_size: usize) -> Result<(), heed::Error> {
+        // SAFETY: the caller upholds the contract, which is that of `Env::resize`.
+        let resized = unsafe { self.env.resize(map_size) };
+        self.is_unmapped.store(resized.is_err(), Ordering::Release);
+        resized
+    }
+
+    /// Refuses, in LMDB's words for what only another opening mends, to look into a map that is not there.
+    fn check_mapped(&self) -> Result<(), heed::Error> {
+        if self.is_unmapped.load(Ordering::Acquire) { Err(MdbError::Panic.into()) } else { Ok(()) }
     }
 
     /// Forgets readers whose process has ended.
@@ -340,8 +368,8 @@ impl Environment {
             return Err(ReadError::MapGrown);
         }
         // SAFETY: as in `grow`: no snapshot is open and none can begin. Only a process that does not write meets
-        // a map that has grown without it. A size of 0 takes the one that the data file records.
-        unsafe { self.env.resize(0)? };
+        // a map that has grown without it.
+        unsafe { self.resize(0)? };
         Ok(())
     }
 
