@@ -160,6 +160,11 @@ impl Tail {
         &self.watermark
     }
 
+    /// Wakes those who wait for what has become readable, once the guard is dropped: after every lock that is taken meanwhile.
+    pub(in crate::store) fn waking(&self) -> Waking<'_> {
+        Waking(self)
+    }
+
     /// Writes the record of the next commit, with `events` new events, and returns the commit's number; `None` where
     /// the generation has no room for it, and another is to be begun. It is durable once [`Tail::wait`] says so.
     pub(in crate::store) fn write(
@@ -255,7 +260,7 @@ impl Tail {
         self.publish(&generations, next);
     }
 
-    /// Tells readers of this process and of others how far the log is durable.
+    /// Tells readers of this process and of others how far the log is durable. Who waits for it is woken later.
     fn publish(&self, generations: &Generations, next: GlobalSequence) {
         let published = Published {
             generation: generations.current.number(),
@@ -269,8 +274,23 @@ impl Tail {
         self.watermark.advance(next.0);
     }
 
+    fn wake(&self) {
+        #[cfg(feature = "notify")]
+        self.watermark.wake();
+    }
+
     fn read(&self) -> RwLockReadGuard<'_, Generations> {
         self.generations.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whoever writes to the tail, or flushes it, holds one.
+#[derive(Debug)]
+pub(in crate::store) struct Waking<'t>(&'t Tail);
+
+impl Drop for Waking<'_> {
+    fn drop(&mut self) {
+        self.0.wake();
     }
 }
 

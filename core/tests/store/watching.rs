@@ -2,11 +2,12 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::task::{Context, Poll, Waker};
+use std::sync::{Arc, mpsc};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use varve_core::{GlobalSequence, StreamId, Varve};
+use varve_core::{GlobalReader, GlobalSequence, Stream, StreamId, Varve};
 
 use crate::{Reading, new_dir, open, reading, scaled};
 
@@ -26,6 +27,60 @@ fn a_wait_ends_with_the_commit_that_makes_the_event_readable() {
     assert!(varve.global_reader().get_bytes(GlobalSequence(2)).unwrap().is_some());
     let mut old = pin!(watcher.wait_for_global_seq(GlobalSequence(0)));
     assert_eq!(old.as_mut().poll(&mut context), Poll::Ready(GlobalSequence(0)));
+}
+
+/// Reads the event that it was to wait for.
+struct ReadingWaker {
+    reader: GlobalReader,
+    from: GlobalSequence,
+    found: mpsc::Sender<bool>,
+}
+
+impl Wake for ReadingWaker {
+    fn wake(self: Arc<Self>) {
+        let _ = self.found.send(self.reader.clone().get_bytes(self.from).unwrap().is_some());
+    }
+}
+
+/// Whatever made the event readable: a commit, one that does not fit the tail, a flush, or what looks after a store.
+#[test]
+fn whoever_is_woken_may_read_at_once() {
+    type Commit = fn(&mut Varve, &mut Stream<Reading, 32>);
+    let commits: [Commit; 4] = [
+        |_, stream| {
+            stream.append(StreamId(0), &reading(0)).unwrap();
+        },
+        |_, stream| {
+            stream.append_batch(StreamId(0), &vec![reading(0); 100_000]).unwrap();
+        },
+        |varve, stream| {
+            commit_relaxed(varve, stream);
+            varve.flush().unwrap();
+        },
+        |varve, stream| {
+            commit_relaxed(varve, stream);
+            varve.fold().unwrap();
+        },
+    ];
+    for commit in commits {
+        let dir = new_dir();
+        let mut varve = open(&dir);
+        let mut stream = varve.stream::<Reading, 32>("readings").unwrap();
+        let (found, told) = mpsc::channel();
+        let from = GlobalSequence(0);
+        let waker = Arc::new(ReadingWaker { reader: varve.global_reader(), from, found }).into();
+        let watcher = varve.watcher();
+        let mut wait = pin!(watcher.wait_for_global_seq(from));
+        assert_eq!(wait.as_mut().poll(&mut Context::from_waker(&waker)), Poll::Pending);
+        thread::spawn(move || commit(&mut varve, &mut stream));
+        assert!(told.recv_timeout(Duration::from_secs(60)).expect("it reads, and waits for nobody"));
+    }
+}
+
+fn commit_relaxed(varve: &mut Varve, stream: &Stream<Reading, 32>) {
+    let mut append = varve.begin();
+    append.event(stream, StreamId(0), &reading(0)).unwrap();
+    append.commit_relaxed().unwrap();
 }
 
 #[test]

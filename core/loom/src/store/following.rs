@@ -28,6 +28,7 @@ impl Log {
     fn append(&self, index: u64) {
         self.events[index as usize].store(EVENT + index, Ordering::Relaxed);
         self.watermark.advance(index + 1);
+        self.watermark.wake();
     }
 
     /// Reads an event that can be read. The watermark alone makes it visible.

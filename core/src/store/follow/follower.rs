@@ -66,6 +66,7 @@ impl Watch {
         while !self.is_done.load(Ordering::Acquire) {
             let last_commit = Some(self.mirror.last_commit().unwrap_or(u64::MAX));
             if seen != last_commit && self.advance() {
+                self.watermark.wake();
                 seen = last_commit;
             }
             thread::park_timeout(POLL_INTERVAL);

@@ -78,18 +78,27 @@ impl WriteWatcher {
 #[derive(Debug)]
 pub(in crate::store) struct Watermark {
     next: AtomicU64,
+    /// Where it was when all who waited were woken.
+    woken: AtomicU64,
     advanced: Event,
 }
 
 impl Watermark {
     /// A watermark at `next`, the place of the next event.
     pub(in crate::store) fn new(next: GlobalSequence) -> Self {
-        Self { next: AtomicU64::new(next.0), advanced: Event::new() }
+        Self { next: AtomicU64::new(next.0), woken: AtomicU64::new(next.0), advanced: Event::new() }
     }
 
-    /// Moves to `next`, after the commit that makes everything before readable.
+    /// Moves to `next`, after the commit that makes everything before readable. Who waits is yet to be woken.
     pub(in crate::store) fn advance(&self, next: u64) {
         self.next.store(next, Ordering::Release);
-        self.advanced.notify(usize::MAX);
+    }
+
+    /// Wakes all who wait, where it has moved. A waker may do anything, read the store too: whoever calls this holds no lock.
+    pub(in crate::store) fn wake(&self) {
+        let next = self.next.load(Ordering::Acquire);
+        if self.woken.swap(next, Ordering::AcqRel) != next {
+            self.advanced.notify(usize::MAX);
+        }
     }
 }

@@ -123,6 +123,7 @@ impl Writer {
         len_min: usize,
         body: impl FnMut(&mut Transaction<'_>) -> Result<R, AppendError>,
     ) -> Result<(R, Committed), AppendError> {
+        let _waking = self.tail.waking();
         let (result, committed, commit) = self.write(len_min, body)?;
         self.tail.wait(commit)?;
         Ok((result, committed))
@@ -133,12 +134,14 @@ impl Writer {
         &self,
         body: impl FnMut(&mut Transaction<'_>) -> Result<R, AppendError>,
     ) -> Result<(R, Committed), AppendError> {
+        let _waking = self.tail.waking();
         let (result, committed, _) = self.write(0, body)?;
         Ok((result, committed))
     }
 
     /// Returns once everything that is written is durable.
     pub(in crate::store) fn flush(&self) -> Result<(), AppendError> {
+        let _waking = self.tail.waking();
         self.tail.wait(self.tail.last_written())
     }
 
@@ -148,12 +151,14 @@ impl Writer {
         &self,
         mut body: impl FnMut(&mut RwTxn<'_>, &Tables) -> Result<R, AppendError>,
     ) -> Result<R, AppendError> {
+        let _waking = self.tail.waking();
         self.maintain_in(&mut *self.lock()?, &mut body)
     }
 
     /// Destroys the key of a stream, once all that it holds is durable: what it takes afterwards gets another.
     #[cfg(feature = "encryption")]
     pub(in crate::store) fn shred(&self, name: &str, id: StreamId) -> Result<(), AppendError> {
+        let _waking = self.tail.waking();
         let state = self.lock()?;
         self.tail.wait(self.tail.last_written())?;
         let (read, view) = self.environment.read_with(self.tail.written())?;
