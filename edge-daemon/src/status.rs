@@ -18,9 +18,9 @@ use crate::store_view::{cannot_read, open_read_only};
 /// # Errors
 /// The store cannot be read, or standard output failed.
 pub(crate) fn status(args: &StoreArgs) -> Result<ExitCode, Failure> {
+    let view = open_read_only(&args.store, None)?;
     let daemon = StateFile::read(&args.store)
         .map_err(|error| Failure::of_system("what the daemon says of itself cannot be read", &error))?;
-    let view = open_read_only(&args.store, None)?;
     let unreadable = |error| cannot_read(&args.store, &error);
     let snapshot = view.snapshot().map_err(unreadable)?;
     let first = snapshot.first_global_seq().map_err(unreadable)?;

@@ -9,6 +9,7 @@ mod plug;
 mod room;
 
 use std::{
+    fs,
     io::{BufRead, BufReader, Read, Write},
     os::unix::net::UnixStream,
     path::Path,
@@ -220,9 +221,12 @@ fn what_cannot_begin_ends_with_code_2_and_one_line_that_says_what_to_do() {
     let _owner = Varve::new(&owned).unwrap();
     assert_refused(&mut run(device.port(), &owned), "end that process");
 
-    let nothing = directory.path().join("nothing");
-    for reader in ["tail", "streams", "devices"] {
-        assert_refused(command(reader, Path::new("")).arg("--store").arg(&nothing), "check the path");
+    let (nothing, file) = (directory.path().join("nothing"), directory.path().join("file"));
+    fs::write(&file, "no store").unwrap();
+    for reader in ["tail", "streams", "devices", "status", "verify"] {
+        for store in [&nothing, &file] {
+            assert_refused(command(reader, Path::new("")).arg("--store").arg(store), "check the path");
+        }
     }
 }
 
