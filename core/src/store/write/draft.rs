@@ -99,10 +99,16 @@ impl Draft {
     ) -> Result<Range<usize>, AppendError> {
         let start = self.bytes.len();
         self.bytes.resize(start + len_max, 0);
-        let archived = crate::archive_into(event, &mut self.bytes[start..]);
-        self.cut_off(start + *archived.as_ref().unwrap_or(&0));
-        archived.map_err(|error| AppendError::of_archive(error, len_max))?;
-        Ok(start..self.bytes.len())
+        match crate::archive_into(event, &mut self.bytes[start..]) {
+            Ok(len) => {
+                self.bytes.truncate(start + len);
+                Ok(start..start + len)
+            }
+            Err(error) => {
+                self.cut_off(start);
+                Err(AppendError::of_archive(error, len_max))
+            }
+        }
     }
 
     /// The number of a stream among those that local events of the draft go to.
