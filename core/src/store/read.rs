@@ -28,6 +28,7 @@ pub(super) mod readability;
 pub(super) mod runs_ahead;
 pub(super) mod schema_cache;
 pub(super) mod snapshot;
+pub(super) mod stream_end;
 pub(super) mod stream_reader;
 pub(super) mod time_filter;
 pub(super) mod typed_run;

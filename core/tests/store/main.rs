@@ -2,6 +2,7 @@
 #![cfg(feature = "store")]
 
 mod absent;
+mod as_of;
 mod backing_up;
 mod backward;
 mod concurrent;

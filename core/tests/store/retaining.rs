@@ -41,7 +41,7 @@ fn last(events: u64) -> RetentionPolicy {
     policy
 }
 
-fn files_len(dir: &Path) -> u64 {
+pub(crate) fn files_len(dir: &Path) -> u64 {
     fs::read_dir(dir).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum()
 }
 

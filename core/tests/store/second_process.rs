@@ -40,6 +40,7 @@ fn second_process() {
         "bear damage" => crate::hostile::bear_damage(Path::new(&path)),
         "own" => own(Path::new(&path)),
         "hold a snapshot" => crate::pinning::hold_a_snapshot(Path::new(&path)),
+        "keep a view" => crate::as_of::keep_a_view(Path::new(&path)),
         "process" => process(Path::new(&path)),
         "try to own" => {
             let error = Varve::new(&path).unwrap_err();

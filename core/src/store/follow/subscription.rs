@@ -8,7 +8,7 @@ use crate::store::error::ReadError;
 use crate::store::follow::watcher::WriteWatcher;
 use crate::store::read::event_view::EventView;
 use crate::store::read::global_reader::GlobalIter;
-use crate::store::read::snapshot::Snapshot;
+use crate::store::read::snapshot::{NO_END, Snapshot};
 use crate::store::read::view::Store;
 
 /// Follows the log from a place on: first what is stored, then what is committed, by whichever process. Every event
@@ -137,7 +137,7 @@ impl Subscription {
 
     /// The log as it is now and where the turn ends, if there is anything to see.
     fn look(&self) -> Result<Option<(Snapshot, GlobalSequence)>, ReadError> {
-        let snapshot = Snapshot::new(self.store.clone())?;
+        let snapshot = Snapshot::new(self.store.clone(), NO_END)?;
         let end = snapshot.next_global_seq()?.0.min(self.next.0.saturating_add(TURN_EVENTS_MAX as u64));
         Ok((self.next.0 < end).then_some((snapshot, GlobalSequence(end))))
     }

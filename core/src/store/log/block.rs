@@ -210,17 +210,29 @@ impl<'a> Block<'a> {
 
     /// Where the event at `global` stands.
     pub(in crate::store) fn position(&self, global: GlobalSequence) -> Result<Position, Damage> {
-        let mut left = global.0.checked_sub(self.header.first.0).filter(|&n| n < self.header.events.into());
-        let mut left = left.take().ok_or_else(|| self.damage("it lacks an event of its range"))?;
+        let (run, before) = self.run_around(global)?;
+        Ok(Position { run, index: before[run] as usize })
+    }
+
+    /// How many events of each run stand before the one at `global`.
+    pub(in crate::store) fn events_before(&self, global: GlobalSequence) -> Result<Vec<u64>, Damage> {
+        self.run_around(global).map(|(_, before)| before)
+    }
+
+    /// The run of the event at `global`, and how many events of each run stand before it.
+    fn run_around(&self, global: GlobalSequence) -> Result<(usize, Vec<u64>), Damage> {
+        let left = global.0.checked_sub(self.header.first.0).filter(|&n| n < self.header.events.into());
+        let mut left = left.ok_or_else(|| self.damage("it lacks an event of its range"))?;
         let mut order = self.order();
-        let mut seen = vec![0u64; self.runs()];
+        let mut before = vec![0u64; self.runs()];
         loop {
             let (run, n) = self.next_pair(&mut order)?;
-            if left < n.into() {
-                return Ok(Position { run, index: (seen[run] + left) as usize });
+            let taken = left.min(n.into());
+            before[run] += taken;
+            left -= taken;
+            if taken < n.into() {
+                return Ok((run, before));
             }
-            seen[run] += u64::from(n);
-            left -= u64::from(n);
         }
     }
 

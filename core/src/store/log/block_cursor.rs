@@ -41,8 +41,8 @@ struct RunCursor<'s> {
 type LaneKey = (u32, Epoch, Lane);
 
 impl<'s> BlockCursor<'s> {
-    /// The walk over all events of a block that was checked.
-    pub(in crate::store) fn new(block: Block<'s>) -> Result<Self, Damage> {
+    /// The walk over the events before `end` of a block that was checked.
+    pub(in crate::store) fn new(block: Block<'s>, end: GlobalSequence) -> Result<Self, Damage> {
         let mut runs = Vec::with_capacity(block.runs());
         let mut lanes: Vec<(LaneKey, DeviceSequence)> = Vec::new();
         for index in 0..block.runs() {
@@ -54,12 +54,13 @@ impl<'s> BlockCursor<'s> {
             }
             runs.push(RunCursor { run, stream: None, ticks: run.ticks(), tick: None, next: 0, lane });
         }
+        let left = u32::try_from(end.0.saturating_sub(block.first().0)).unwrap_or(u32::MAX);
         Ok(Self {
             block,
             runs,
             lanes,
             next: block.first(),
-            left: block.len(),
+            left: left.min(block.len()),
             order: block.order(),
             turn: (0, 0),
             ingest: block.ingest_times(),
@@ -72,7 +73,7 @@ impl<'s> BlockCursor<'s> {
         &self.block
     }
 
-    /// The place of the event to come, or the end of the block.
+    /// The place of the event to come, or the end of the walk.
     pub(in crate::store) fn next_place(&self) -> GlobalSequence {
         self.next
     }
@@ -128,12 +129,6 @@ impl<'s> BlockCursor<'s> {
             ingest_us,
             domain: self.block.domain(),
         }))
-    }
-
-    /// Lets the walk end before `end`.
-    pub(in crate::store) fn end_before(&mut self, end: GlobalSequence) {
-        let left = u32::try_from(end.0.saturating_sub(self.next.0)).unwrap_or(u32::MAX);
-        self.left = self.left.min(left);
     }
 
     /// Passes over the next `n` events, or all that are left.

@@ -9,9 +9,29 @@ use crate::store::log::block::{Block, Run};
 use crate::store::log::run_index::RunIndex;
 use crate::store::log::tables::key12;
 use crate::store::read::snapshot::Snapshot;
+use crate::store::upkeep::retention::first_retained;
 use crate::{GlobalSequence, StreamSequence};
 
 impl Snapshot {
+    /// Refuses a snapshot that shows nothing any more: retention has passed its end, so that it cannot be told how far each
+    /// stream went.
+    pub(in crate::store) fn check_retained(&self) -> Result<(), ReadError> {
+        let (end, first) = (self.end(), first_retained(self.tables(), self.txn())?);
+        if end == GlobalSequence(0) || end >= first {
+            return Ok(());
+        }
+        Err(Absence::in_log(AbsenceReason::Retired, GlobalSequence(0)..end).into())
+    }
+
+    /// Refuses a block that stands in for lost events.
+    pub(in crate::store) fn present<'s>(&self, block: Block<'s>) -> Result<Block<'s>, ReadError> {
+        if block.is_quarantined() {
+            let lost = block.first()..block.end()?.min(self.end());
+            return Err(Absence::in_log(AbsenceReason::Quarantined, lost).into());
+        }
+        Ok(block)
+    }
+
     /// Why no block holds the event at `global`, which is before the end of the log.
     pub(in crate::store) fn why_absent(&self, global: GlobalSequence) -> ReadError {
         match self.first_global_seq() {
@@ -62,8 +82,9 @@ impl Snapshot {
         stream: u32,
         range: Range<StreamSequence>,
     ) -> ReadError {
-        match self.stream_row(stream) {
-            Ok(stream) => Absence::in_stream(reason, stream.name, stream.id, range).into(),
+        let end = if self.is_cut() { self.stream_end(stream) } else { Ok(range.end) };
+        match end.and_then(|end| Ok((end.min(range.end), self.stream_row(stream)?))) {
+            Ok((end, stream)) => Absence::in_stream(reason, stream.name, stream.id, range.start..end).into(),
             Err(error) => error,
         }
     }
@@ -98,12 +119,4 @@ impl Snapshot {
         }
         Ok(first)
     }
-}
-
-/// Refuses a block that stands in for lost events.
-pub(in crate::store) fn present(block: Block<'_>) -> Result<Block<'_>, ReadError> {
-    if block.is_quarantined() {
-        return Err(Absence::in_log(AbsenceReason::Quarantined, block.first()..block.end()?).into());
-    }
-    Ok(block)
 }

@@ -65,7 +65,7 @@ impl<'s> EventsBetween<'s> {
                 }
             }
             let Some(block) = self.next_block()? else { return Ok(None) };
-            self.cursor = Some(BlockCursor::new(block)?);
+            self.cursor = Some(BlockCursor::new(block, self.end)?);
         }
     }
 

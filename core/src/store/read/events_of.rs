@@ -51,6 +51,8 @@ struct BlockOf<'s, T: Event> {
     runs: Vec<RunOf<'s, T>>,
     /// The place after those events whose turn has come.
     next: u64,
+    /// The place after the last event that the snapshot shows.
+    end: u64,
 }
 
 /// A run, and how far it was read.
@@ -142,7 +144,7 @@ impl<'s, T: Event> EventsOf<'s, T> {
                 let reason = "its bytes are not of its layout";
                 return Err(Damage { place: Place::Event(self.next), reason }.into());
             }
-            let block = match self.block.take().filter(|block| block.next < block.end()) {
+            let block = match self.block.take().filter(|block| block.next < block.end) {
                 Some(block) => self.block.insert(block),
                 None => {
                     let block = self.snapshot.block_at(self.next);
@@ -196,7 +198,8 @@ impl<'s, T: Event> BlockOf<'s, T> {
             };
             runs.push(RunOf { run, events, next: 0 });
         }
-        Ok(Self { next: block.first().0, order: block.order(), runs, block })
+        let end = block.end()?.min(snapshot.end()).0;
+        Ok(Self { next: block.first().0, end, order: block.order(), runs, block })
     }
 
     fn typed(
@@ -213,15 +216,11 @@ impl<'s, T: Event> BlockOf<'s, T> {
         Ok(run)
     }
 
-    /// The place after the block's last event.
-    fn end(&self) -> u64 {
-        self.block.first().0.saturating_add(self.block.len().into())
-    }
-
     /// The place of the first event of the next stretch, its run, and how many events it has.
     fn next_stretch(&mut self) -> Result<(u64, usize, u32), Damage> {
         let (run, len) = self.block.next_pair(&mut self.order)?;
         let first = self.next;
+        let len = u32::try_from(self.end - first).map_or(len, |shown| shown.min(len));
         let overdrawn = || self.block.damage("its order column overdraws a run");
         let taken = self.runs[run].next.checked_add(len).ok_or_else(overdrawn)?;
         self.runs[run].next = taken;

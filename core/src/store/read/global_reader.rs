@@ -3,16 +3,14 @@
 mod backward;
 
 use std::fmt;
-use std::sync::Arc;
 
 use crate::store::error::ReadError;
 use crate::store::log::block_cursor::BlockCursor;
-use crate::store::read::absence::present;
 use crate::store::read::block_walk::BlockWalk;
 use crate::store::read::event_view::{EventView, GlobalEvent};
 use crate::store::read::pinned::Pinned;
 use crate::store::read::snapshot::Snapshot;
-use crate::store::read::view::Store;
+use crate::store::read::view::VarveView;
 use crate::{GlobalSequence, StreamSequence};
 pub use backward::{GlobalEventsBack, GlobalIterBack};
 
@@ -39,7 +37,7 @@ pub use backward::{GlobalEventsBack, GlobalIterBack};
 /// ```
 #[derive(Clone)]
 pub struct GlobalReader {
-    store: Arc<Store>,
+    view: VarveView,
 }
 
 /// The log from a place on, as it was when it was asked for. Iterate over a reference.
@@ -60,8 +58,8 @@ pub struct GlobalIter<'s> {
 }
 
 impl GlobalReader {
-    pub(in crate::store) fn new(store: Arc<Store>) -> Self {
-        Self { store }
+    pub(in crate::store) fn new(view: VarveView) -> Self {
+        Self { view }
     }
 
     /// A copy of the event at `global_seq`; `None` where there is none yet.
@@ -70,7 +68,7 @@ impl GlobalReader {
     ///
     /// [`ReadError::Absent`] where it cannot be had any more; [`ReadError::Corrupt`] where it is damaged.
     pub fn get(&mut self, global_seq: GlobalSequence) -> Result<Option<GlobalEvent>, ReadError> {
-        let snapshot = self.snapshot()?;
+        let snapshot = self.view.snapshot()?;
         let Some(block) = snapshot.block_at(global_seq)? else { return Ok(None) };
         let position = block.position(global_seq)?;
         let run = snapshot.open_run(&block, position.run);
@@ -92,7 +90,7 @@ impl GlobalReader {
     ///
     /// [`ReadError::Absent`] where it cannot be had any more; [`ReadError::Corrupt`] where it is damaged.
     pub fn get_bytes(&mut self, global_seq: GlobalSequence) -> Result<Option<Pinned<'_, [u8]>>, ReadError> {
-        Pinned::find(self.snapshot()?, |snapshot| {
+        Pinned::find(self.view.snapshot()?, |snapshot| {
             let Some(block) = snapshot.block_at(global_seq)? else { return Ok(None) };
             let position = block.position(global_seq)?;
             let run = snapshot.open_run(&block, position.run);
@@ -109,17 +107,13 @@ impl GlobalReader {
     ///
     /// As [`VarveView::snapshot`](crate::VarveView::snapshot).
     pub fn iter_from(&self, from: GlobalSequence) -> Result<GlobalEvents, ReadError> {
-        Ok(GlobalEvents { snapshot: self.snapshot()?, from })
+        Ok(GlobalEvents { snapshot: self.view.snapshot()?, from })
     }
 
     /// Waits for commits to the store, of whichever process.
     #[cfg(feature = "notify")]
     pub fn watcher(&self) -> crate::store::follow::watcher::WriteWatcher {
-        self.store.watcher()
-    }
-
-    fn snapshot(&self) -> Result<Snapshot, ReadError> {
-        Snapshot::new(self.store.clone())
+        self.view.watcher()
     }
 }
 
@@ -155,10 +149,11 @@ impl<'s> GlobalIter<'s> {
             block => block?,
         };
         let Some(block) = block else { return Ok(iter) };
-        let blocks = iter.blocks.insert(BlockWalk::new(snapshot, block.first())?);
+        let blocks = iter.blocks.insert(BlockWalk::new(snapshot, block.first(), snapshot.end())?);
         if block.holds(from) {
             blocks.next().transpose()?;
-            iter.cursor.insert(BlockCursor::new(block)?).skip(from.0 - block.first().0)?;
+            let cursor = iter.cursor.insert(BlockCursor::new(block, snapshot.end())?);
+            cursor.skip(from.0 - block.first().0)?;
         }
         Ok(iter)
     }
@@ -174,7 +169,8 @@ impl<'s> GlobalIter<'s> {
                 return Ok(Some(event));
             }
             let Some(block) = self.blocks.as_mut().and_then(Iterator::next) else { return Ok(None) };
-            self.cursor = Some(BlockCursor::new(present(block?)?)?);
+            let block = self.snapshot.present(block?)?;
+            self.cursor = Some(BlockCursor::new(block, self.snapshot.end())?);
         }
     }
 }

@@ -99,12 +99,15 @@ impl<'s> LogView<'s> {
     ///
     /// [`ReadError::Absent`] where it cannot be had any more; [`ReadError::Corrupt`] where it is damaged.
     pub fn get(&mut self, global_seq: GlobalSequence) -> Result<Option<EventView<'s>>, ReadError> {
+        if global_seq >= self.snapshot.end() {
+            return Ok(None);
+        }
         let is_ahead =
             |cursor: &BlockCursor<'_>| cursor.next_place() <= global_seq && cursor.block().holds(global_seq);
         let mut cursor = match self.cursor.take().filter(is_ahead) {
             Some(cursor) => cursor,
             None => match self.snapshot.block_at(global_seq)? {
-                Some(block) => BlockCursor::new(block)?,
+                Some(block) => BlockCursor::new(block, self.snapshot.end())?,
                 None => return Ok(None),
             },
         };
@@ -117,6 +120,9 @@ impl<'s> LogView<'s> {
     /// Takes the stretch to hand that holds the event at `global_seq`, if there is one, and lends the event.
     fn seek(&mut self, global_seq: GlobalSequence) -> Result<Option<&'s [u8]>, ReadError> {
         let snapshot = self.snapshot;
+        if global_seq >= snapshot.end() {
+            return Ok(None);
+        }
         let Some(known) = self.block_of(global_seq)? else { return Ok(None) };
         let (block, stretch) = (known.block, known.stretch_of(snapshot, global_seq)?);
         let bytes = stretch.and_then(|stretch| {
@@ -184,6 +190,7 @@ impl<'s> KnownBlock<'s> {
             return Ok(None);
         };
         let first = GlobalSequence(self.block.first().0 + u64::from(first));
+        let len = u32::try_from(snapshot.end().0 - first.0).map_or(len, |shown| shown.min(len));
         let events = match self.runs[run] {
             Some(events) => events,
             None => {

@@ -8,7 +8,6 @@ use crate::store::error::ReadError;
 use crate::store::log::block::Block;
 use crate::store::log::block_cursor::BlockCursor;
 use crate::store::log::run_index::RunIndex;
-use crate::store::read::absence::present;
 use crate::store::read::event_view::EventView;
 use crate::store::read::snapshot::Snapshot;
 use crate::store::read::time_filter::TimeFilter;
@@ -165,8 +164,8 @@ impl<'s> MergedStreams<'s> {
             if block.is_quarantined() && !block.holds(next) {
                 continue;
             }
-            let block = present(block).map_err(|error| error.passed_in_log(&mut next))?;
-            let mut cursor = BlockCursor::new(block)?;
+            let block = self.snapshot.present(block).map_err(|error| error.passed_in_log(&mut next))?;
+            let mut cursor = BlockCursor::new(block, self.snapshot.end())?;
             cursor.skip(self.from.0.saturating_sub(first.0))?;
             self.cursor = Some(cursor);
         }
@@ -174,9 +173,7 @@ impl<'s> MergedStreams<'s> {
 
     /// The block that begins at `first`, where the streams of `here` have the runs that the index says.
     fn checked_block(&self, first: GlobalSequence) -> Result<Block<'s>, ReadError> {
-        let block = self.snapshot.block_around(first)?.filter(|block| block.first() == first);
-        let table = &self.snapshot.tables().block;
-        let block = block.ok_or_else(|| table.damage(&first.0.to_be_bytes(), "it is missing"))?;
+        let block = self.snapshot.block_from(first)?;
         self.here.iter().try_for_each(|run| block.check_index_row(run))?;
         Ok(block)
     }

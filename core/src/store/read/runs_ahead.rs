@@ -21,7 +21,7 @@ use crate::store::read::snapshot::Snapshot;
 pub(in crate::store) struct RunsAhead<'s> {
     snapshot: &'s Snapshot,
     stream: u32,
-    /// The rows of the index behind those that were found; `None` after the stream's last.
+    /// The rows of the index behind those that were found; `None` after the last of the stream that the snapshot shows.
     rows: Option<RoRange<'s, Bytes, Bytes>>,
     blocks: BlockSeek<'s>,
     /// What was found and not yet asked for. An error is the last of it.
@@ -76,7 +76,7 @@ impl<'s> RunsAhead<'s> {
             return Ok(None);
         };
         let index = self.snapshot.run_index(key, value)?;
-        if index.stream != self.stream {
+        if index.stream != self.stream || index.block >= self.snapshot.end() {
             self.rows = None;
             return Ok(None);
         }

@@ -16,13 +16,12 @@ use crate::store::log::catalog::{self, DescriptorRow, StreamRow};
 use crate::store::log::clock::{Domain, EventTime};
 use crate::store::log::device::{DeviceRecord, LaneRecord, epoch_key, read_device_row};
 use crate::store::log::rows::Rows;
-use crate::store::log::run_index::{self, RunIndex};
+use crate::store::log::run_index::RunIndex;
 use crate::store::log::tables::{RowError, Tables, array, key12, long_number, number};
 use crate::store::log::time_index::{TimeRow, stored_mapping};
-use crate::store::read::absence::present;
 use crate::store::read::global_reader::{GlobalIter, GlobalIterBack};
 use crate::store::read::validated::ValidatedRuns;
-use crate::store::read::view::Store;
+use crate::store::read::view::{Store, VarveView};
 use crate::store::tail::{TailRun, TailView};
 use crate::{DescriptorHash, DeviceId, Epoch, GlobalSequence, Lane, StreamId, StreamSequence};
 
@@ -30,22 +29,22 @@ use crate::{DescriptorHash, DeviceId, Epoch, GlobalSequence, Lane, StreamId, Str
 /// map.
 ///
 /// A store that is written to grows while a snapshot is open, since no page that it sees is used again: take one
-/// for a task, not for good. To hold still for longer, keep a place instead, which holds nothing: events before it
-/// never change, though they may become absent.
+/// for a task, not for good. To hold still for longer, keep a view [as of](VarveView::as_of_now) a place, which takes a
+/// snapshot for each call and ends them where it ends:
 ///
 /// ```
-/// use varve_core::{StreamId, Varve};
+/// use varve_core::{GlobalSequence, StreamId, Varve};
 ///
 /// # let dir = tempfile::tempdir()?;
 /// let mut varve = Varve::new(dir.path())?;
 /// let mut readings = varve.stream::<u16, 2>("readings")?;
 /// readings.append_batch(StreamId(7), &[650, 651])?;
-/// let end = varve.next_global_seq()?;
 ///
+/// let snapshot = varve.snapshot()?;
+/// let still = snapshot.to_view()?;
+/// drop(snapshot);
 /// readings.append(StreamId(7), &652)?;
-/// let snapshot = varve.snapshot()?; // any later one
-/// let before = snapshot.iter_back(Some(end))?;
-/// assert_eq!(before.count(), 2);
+/// assert_eq!(still.snapshot()?.next_global_seq()?, GlobalSequence(2));
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 pub struct Snapshot {
@@ -55,6 +54,8 @@ pub struct Snapshot {
     pub(in crate::store) opened: OpenedUnits,
     tail: TailView,
     store: Arc<Store>,
+    /// It shows no event at or behind it.
+    end: GlobalSequence,
 }
 
 /// A run where it was found: in LMDB or in the tail.
@@ -64,6 +65,8 @@ pub(in crate::store) struct LocatedRun<'s> {
     pub(in crate::store) run: Run<'s>,
     /// Its place in the block.
     pub(in crate::store) index: u16,
+    /// How many of its events the snapshot shows.
+    pub(in crate::store) count: u32,
 }
 
 /// A stream and how far it goes.
@@ -79,15 +82,21 @@ pub struct StreamInfo {
 }
 
 impl Snapshot {
-    pub(in crate::store) fn new(store: Arc<Store>) -> Result<Self, ReadError> {
+    /// The log before `end` as it is now.
+    pub(in crate::store) fn new(store: Arc<Store>, end: GlobalSequence) -> Result<Self, ReadError> {
         let (read, tail) = store.read()?;
-        Ok(Self {
+        let snapshot = Self {
             read,
             #[cfg(feature = "encryption")]
             opened: OpenedUnits::new(),
             tail,
             store,
-        })
+            end,
+        };
+        if snapshot.is_cut() {
+            snapshot.check_retained()?;
+        }
+        Ok(snapshot)
     }
 
     /// The place of the next event: every event before it is in the snapshot.
@@ -96,8 +105,16 @@ impl Snapshot {
     ///
     /// [`ReadError::PinnedTooLong`]; [`ReadError::Corrupt`] where the end of the log is damaged.
     pub fn next_global_seq(&self) -> Result<GlobalSequence, ReadError> {
-        self.check_age()?;
-        Ok(self.rows().log_end()?)
+        Ok(self.log_end()?.min(self.end))
+    }
+
+    /// A view that ends where the snapshot does, and holds nothing: see [`VarveView::as_of_now`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Snapshot::next_global_seq`].
+    pub fn to_view(&self) -> Result<VarveView, ReadError> {
+        Ok(VarveView::new(self.store.clone(), self.next_global_seq()?))
     }
 
     /// The events from `from` on, in global order. What was retired of them is told first, as one absence: what is left
@@ -128,14 +145,16 @@ impl Snapshot {
     pub fn streams(&self) -> Result<impl Iterator<Item = Result<StreamInfo, ReadError>> + '_, ReadError> {
         self.check_age()?;
         let rows = self.rows().all(&self.tables().stream_info)?;
-        Ok(rows.map(|row| {
+        let streams = rows.map(|row| {
             let (key, value) = row?;
             let stream = number(key, 0).zip(StreamRow::parse(value));
             let (stream, row) =
                 stream.ok_or_else(|| self.tables().stream_info.damage(key, "it names no stream"))?;
             let next = self.stream_end(stream)?;
             Ok(StreamInfo { name: row.name.into(), id: row.id, next })
-        }))
+        });
+        let came_later = |stream: &StreamInfo| self.is_cut() && stream.next == StreamSequence(0);
+        Ok(streams.filter(move |stream| !stream.as_ref().is_ok_and(came_later)))
     }
 
     /// Every device, in the order in which they came to be.
@@ -197,6 +216,23 @@ impl Snapshot {
         }
     }
 
+    /// Where it ends: it shows no event at or behind it.
+    #[inline]
+    pub(in crate::store) fn end(&self) -> GlobalSequence {
+        self.end
+    }
+
+    /// Whether there may be events behind its end.
+    pub(in crate::store) fn is_cut(&self) -> bool {
+        self.end < NO_END
+    }
+
+    /// The place after the last event of the log, whether it is shown or not.
+    pub(in crate::store) fn log_end(&self) -> Result<GlobalSequence, ReadError> {
+        self.check_age()?;
+        Ok(self.rows().log_end()?)
+    }
+
     /// Refuses to be read past the configured limit.
     pub(in crate::store) fn check_age(&self) -> Result<(), ReadError> {
         self.read.check_age()
@@ -241,18 +277,17 @@ impl Snapshot {
         let mut numbers = Vec::new();
         for row in self.rows().within(table, &name.to_be_bytes())? {
             let (key, value) = row?;
+            let number = array(value, 0).filter(|_| value.len() == 4).map(u32::from_le_bytes);
+            let number = number.ok_or_else(|| table.damage(key, "it is no number"))?;
+            if self.is_cut() && self.stream_end(number)? == StreamSequence(0) {
+                continue;
+            }
             if numbers.len() == max {
                 return Err(ReadError::TooManyStreams { max });
             }
-            let number = array(value, 0).filter(|_| value.len() == 4).map(u32::from_le_bytes);
-            numbers.push(number.ok_or_else(|| table.damage(key, "it is no number"))?);
+            numbers.push(number);
         }
         Ok(numbers)
-    }
-
-    /// The place after the last event of a stream.
-    pub(in crate::store) fn stream_end(&self, stream: u32) -> Result<StreamSequence, ReadError> {
-        Ok(run_index::stream_end(self.rows(), stream)?)
     }
 
     /// A block of events, or one that stands in for them: checks it, unless it was checked before.
@@ -272,11 +307,19 @@ impl Snapshot {
 
     /// The block that holds the event at `global`; `None` past the end of the log.
     pub(in crate::store) fn block_at(&self, global: GlobalSequence) -> Result<Option<Block<'_>>, ReadError> {
-        self.block_around(global)?.map(present).transpose()
+        self.block_around(global)?.map(|block| self.present(block)).transpose()
     }
 
-    /// The block of the place `global`, be it of events or in the place of lost ones; `None` past the end of the log.
+    /// The block of the place `global`, be it of events or in the place of lost ones; `None` past the end of the snapshot.
     pub(in crate::store) fn block_around(
+        &self,
+        global: GlobalSequence,
+    ) -> Result<Option<Block<'_>>, ReadError> {
+        if global >= self.end { Ok(None) } else { self.any_block_around(global) }
+    }
+
+    /// The block of the place `global`, whether it is shown or not; `None` past the end of the log.
+    pub(in crate::store) fn any_block_around(
         &self,
         global: GlobalSequence,
     ) -> Result<Option<Block<'_>>, ReadError> {
@@ -290,16 +333,22 @@ impl Snapshot {
         {
             return Ok(Some(block));
         }
-        if global >= self.next_global_seq()? {
+        if global >= self.log_end()? {
             return Ok(None);
         }
         Err(self.why_absent(global))
     }
 
+    /// The block that begins at `first`, be it of events or in the place of lost ones.
+    pub(in crate::store) fn block_from(&self, first: GlobalSequence) -> Result<Block<'_>, ReadError> {
+        let block = self.block_around(first)?.filter(|block| block.first() == first);
+        Ok(block.ok_or_else(|| self.tables().block.damage(&first.0.to_be_bytes(), "it is missing"))?)
+    }
+
     /// Whether a block begins at `place`, or the log ends there. It looks at no block.
     pub(in crate::store) fn is_boundary(&self, place: GlobalSequence) -> Result<bool, ReadError> {
         let stored = self.tables().block.get(self.txn(), &place.0.to_be_bytes())?;
-        Ok(stored.is_some() || self.tail_block(place)?.is_some() || place == self.next_global_seq()?)
+        Ok(stored.is_some() || self.tail_block(place)?.is_some() || place == self.log_end()?)
     }
 
     /// The block that begins at `first` in the tail.
@@ -319,34 +368,64 @@ impl Snapshot {
     ) -> Result<Option<LocatedRun<'_>>, ReadError> {
         self.check_age()?;
         if let Some((run, block)) = self.rows().tail_run(stream, seq) {
-            return if seq < run.end() { self.tail_run(&run, block).map(Some) } else { Ok(None) };
+            if seq >= run.end() {
+                return Ok(None);
+            }
+            let block = Block::new_trusted(run.first_of_block, block)?;
+            return self.shown_run(block, block.run(run.run.into())?, run.run, seq);
         }
-        let index = self.stored_run_index_at(stream, seq)?;
-        index.map(|index| self.run(&index)).transpose()
+        let stored = self.stored_run_at_or_before(stream, seq)?;
+        match self.holding(stored, stream, seq)? {
+            Some(index) => self.run(&index, seq),
+            None => Ok(None),
+        }
     }
 
-    /// Where the run is that holds the event at `seq` of a stream; `None` past the stream's end.
+    /// Where the run is that holds the event at `seq` of a stream; `None` past the stream's end. Of a run whose block goes
+    /// beyond the end of the snapshot it may be that no event is shown.
     pub(in crate::store) fn run_index_at(
         &self,
         stream: u32,
         seq: StreamSequence,
     ) -> Result<Option<RunIndex>, ReadError> {
         self.check_age()?;
-        let Some((run, _)) = self.rows().tail_run(stream, seq) else {
-            return self.stored_run_index_at(stream, seq);
-        };
-        let TailRun { first, count, run: number, first_of_block: block, .. } = run;
-        Ok((seq < run.end()).then_some(RunIndex { stream, first, block, run: number, count }))
+        self.holding(self.run_at_or_before(stream, seq)?, stream, seq)
     }
 
-    fn stored_run_index_at(&self, stream: u32, seq: StreamSequence) -> Result<Option<RunIndex>, ReadError> {
-        let table = &self.tables().stream;
-        let wanted = key12(stream, seq.0);
-        if let Some((key, value)) = table.at_or_before(self.txn(), &wanted)? {
-            let index = self.run_index(key, value)?;
-            if index.stream == stream && index.end().is_some_and(|end| seq < end) {
-                return Ok(Some(index));
-            }
+    /// Where the last run of a stream is that begins at or before `seq`, whether it is shown or not.
+    pub(in crate::store) fn run_at_or_before(
+        &self,
+        stream: u32,
+        seq: StreamSequence,
+    ) -> Result<Option<RunIndex>, ReadError> {
+        let Some((run, _)) = self.rows().tail_run(stream, seq) else {
+            return self.stored_run_at_or_before(stream, seq);
+        };
+        let TailRun { first, count, run, first_of_block: block, .. } = run;
+        Ok(Some(RunIndex { stream, first, block, run, count }))
+    }
+
+    fn stored_run_at_or_before(
+        &self,
+        stream: u32,
+        seq: StreamSequence,
+    ) -> Result<Option<RunIndex>, ReadError> {
+        let row = self.tables().stream.at_or_before(self.txn(), &key12(stream, seq.0))?;
+        let index = row.map(|(key, value)| self.run_index(key, value)).transpose()?;
+        Ok(index.filter(|index| index.stream == stream))
+    }
+
+    /// The run that was found at or before `seq`, where it holds the event there.
+    fn holding(
+        &self,
+        found: Option<RunIndex>,
+        stream: u32,
+        seq: StreamSequence,
+    ) -> Result<Option<RunIndex>, ReadError> {
+        if let Some(index) = found
+            && index.end().is_some_and(|end| seq < end)
+        {
+            return Ok((index.block < self.end).then_some(index));
         }
         if seq >= self.stream_end(stream)? {
             return Ok(None);
@@ -377,36 +456,56 @@ impl Snapshot {
         Err(self.tables().stream.damage(&row.key(), "it does not follow the run before").into())
     }
 
-    /// The run that a row of the index locates.
-    pub(in crate::store) fn run(&self, index: &RunIndex) -> Result<LocatedRun<'_>, ReadError> {
+    /// The run that a row of the index locates, as [`Snapshot::run_in`] has it.
+    pub(in crate::store) fn run(
+        &self,
+        index: &RunIndex,
+        seq: StreamSequence,
+    ) -> Result<Option<LocatedRun<'_>>, ReadError> {
         let key = index.block.0.to_be_bytes();
-        self.run_in(index, self.tables().block.get(self.txn(), &key)?)
+        self.run_in(index, self.tables().block.get(self.txn(), &key)?, seq)
     }
 
-    /// The run that a row of the index locates, in the bytes of its block, where there are any.
+    /// The run that a row of the index locates, in the bytes of its block, where there are any. It holds the event at `seq`;
+    /// `None` where that is not shown.
     pub(in crate::store) fn run_in<'s>(
         &'s self,
         index: &RunIndex,
         block: Option<&'s [u8]>,
-    ) -> Result<LocatedRun<'s>, ReadError> {
+        seq: StreamSequence,
+    ) -> Result<Option<LocatedRun<'s>>, ReadError> {
         let value = block.ok_or_else(|| self.why_missing(index))?;
         let block = self.verified(index.block, value)?;
         if block.is_quarantined() {
             return Err(self.why_lost(&block, index));
         }
-        let mut run = block.run(index.run.into())?;
+        let run = block.run(index.run.into())?;
         if (run.stream(), run.first(), run.count()) != (index.stream, index.first, index.count) {
             return Err(block.damage("a run is not what the index says").into());
         }
-        if run.is_sealed() {
-            run = self.open_run(&block, index.run.into())?;
-        }
-        Ok(LocatedRun { block, run, index: index.run })
+        self.shown_run(block, run, index.run, seq)
     }
 
-    fn tail_run<'s>(&'s self, run: &TailRun, block: &'s [u8]) -> Result<LocatedRun<'s>, ReadError> {
-        let block = Block::new_trusted(run.first_of_block, block)?;
-        Ok(LocatedRun { block, run: self.open_run(&block, run.run.into())?, index: run.run })
+    /// The run at `index` of a block, which holds the event at `seq`; `None` where that is not shown.
+    fn shown_run<'s>(
+        &'s self,
+        block: Block<'s>,
+        mut run: Run<'s>,
+        index: u16,
+        seq: StreamSequence,
+    ) -> Result<Option<LocatedRun<'s>>, ReadError> {
+        let mut count = run.count();
+        if block.end()? > self.end {
+            let shown = if block.first() < self.end { block.events_before(self.end)? } else { Vec::new() };
+            count = shown.get(usize::from(index)).map_or(0, |&shown| shown as u32);
+            if seq.0.saturating_sub(run.first().0) >= count.into() {
+                return Ok(None);
+            }
+        }
+        if run.is_sealed() {
+            run = self.open_run(&block, index.into())?;
+        }
+        Ok(Some(LocatedRun { block, run, index, count }))
     }
 
     fn stored_block_at_or_before(&self, global: GlobalSequence) -> Result<Option<Block<'_>>, ReadError> {
@@ -495,6 +594,9 @@ impl fmt::Debug for Snapshot {
         f.debug_struct("Snapshot").finish_non_exhaustive()
     }
 }
+
+/// The end of a snapshot that shows the whole log.
+pub(in crate::store) const NO_END: GlobalSequence = GlobalSequence(u64::MAX);
 
 #[cfg(test)]
 mod tests {

@@ -16,7 +16,7 @@ use crate::store::read::readability::Readability;
 use crate::store::read::runs_ahead::{FoundRun, RunsAhead};
 use crate::store::read::snapshot::{LocatedRun, Snapshot};
 use crate::store::read::typed_run::{TypedEvents, TypedRun};
-use crate::store::read::view::Store;
+use crate::store::read::view::VarveView;
 use crate::{Event, StreamId, StreamSequence};
 pub use backward::{StreamEventsBack, StreamIterBack};
 pub use view::{StreamView, VIEW_RUNS_MAX};
@@ -47,7 +47,7 @@ pub use view::{StreamView, VIEW_RUNS_MAX};
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 pub struct StreamReader<T: Event> {
-    store: Arc<Store>,
+    view: VarveView,
     name: Arc<str>,
     /// The stream that an event was last got of, and its number, which it has for good.
     last: Option<(StreamId, u32)>,
@@ -99,9 +99,9 @@ pub struct StreamIter<'s, T: Event> {
 }
 
 impl<T: Event> StreamReader<T> {
-    pub(in crate::store) fn new(store: Arc<Store>, name: Arc<str>) -> Self {
+    pub(in crate::store) fn new(view: VarveView, name: Arc<str>) -> Self {
         let readability = Readability::default();
-        Self { store, name, last: None, readability, event_type: PhantomData }
+        Self { view, name, last: None, readability, event_type: PhantomData }
     }
 
     /// The name.
@@ -120,7 +120,7 @@ impl<T: Event> StreamReader<T> {
         id: StreamId,
         seq: StreamSequence,
     ) -> Result<Option<Pinned<'_, T::Archived>>, ReadError> {
-        Pinned::find(self.snapshot()?, |snapshot| {
+        Pinned::find(self.view.snapshot()?, |snapshot| {
             let Some(mut cursor) = self.find(snapshot, id, seq)? else { return Ok(None) };
             let root_len = self.readability.root_len::<T>(snapshot, &cursor.run)?;
             let Some((_, bytes)) = cursor.advance()? else { return Ok(None) };
@@ -138,7 +138,7 @@ impl<T: Event> StreamReader<T> {
         id: StreamId,
         seq: StreamSequence,
     ) -> Result<Option<Pinned<'_, [u8]>>, ReadError> {
-        Pinned::find(self.snapshot()?, |snapshot| {
+        Pinned::find(self.view.snapshot()?, |snapshot| {
             let Some(mut cursor) = self.find(snapshot, id, seq)? else { return Ok(None) };
             Ok(cursor.advance()?.map(|(_, bytes)| bytes))
         })
@@ -151,7 +151,7 @@ impl<T: Event> StreamReader<T> {
     ///
     /// [`ReadError::Corrupt`] where the index of the stream is damaged.
     pub fn version(&self, id: StreamId) -> Result<u64, ReadError> {
-        let snapshot = self.snapshot()?;
+        let snapshot = self.view.snapshot()?;
         let Some(stream) = snapshot.stream_number(&self.name, id)? else { return Ok(0) };
         Ok(snapshot.stream_end(stream)?.0)
     }
@@ -168,7 +168,7 @@ impl<T: Event> StreamReader<T> {
         id: StreamId,
         from: Option<StreamSequence>,
     ) -> Result<StreamEvents<T>, ReadError> {
-        let snapshot = self.snapshot()?;
+        let snapshot = self.view.snapshot()?;
         let stream = snapshot.stream_number(&self.name, id)?;
         let from = match (from, stream) {
             (Some(from), _) => from,
@@ -181,11 +181,7 @@ impl<T: Event> StreamReader<T> {
     /// Waits for commits to the store, of whichever process.
     #[cfg(feature = "notify")]
     pub fn watcher(&self) -> crate::store::follow::watcher::WriteWatcher {
-        self.store.watcher()
-    }
-
-    fn snapshot(&self) -> Result<Snapshot, ReadError> {
-        Snapshot::new(self.store.clone())
+        self.view.watcher()
     }
 
     /// Finds the event at `seq` of the stream `id`.
@@ -209,7 +205,7 @@ impl<T: Event> StreamReader<T> {
 
 impl<T: Event> Clone for StreamReader<T> {
     fn clone(&self) -> Self {
-        Self::new(self.store.clone(), self.name.clone())
+        Self::new(self.view.clone(), self.name.clone())
     }
 }
 
@@ -301,7 +297,7 @@ impl<'s, T: Event> StreamIter<'s, T> {
         let mut run = cursor.typed::<T>(snapshot, &mut self.readability)?;
         run.validate(snapshot.validated());
         self.next = StreamSequence(cursor.run.first().0 + cursor.next as u64);
-        self.events = run.iter_from(cursor.next);
+        self.events = run.iter_range(cursor.next, cursor.count - cursor.next);
         Ok(true)
     }
 }
@@ -378,6 +374,8 @@ struct RunCursor<'s> {
     index: u16,
     /// The place in the run of the event to come.
     next: usize,
+    /// How many of its events the snapshot shows.
+    count: usize,
 }
 
 impl<'s> RunCursor<'s> {
@@ -388,18 +386,18 @@ impl<'s> RunCursor<'s> {
 
     /// The event at `seq` of a run that holds it.
     fn at(located: LocatedRun<'s>, seq: StreamSequence) -> Self {
-        let LocatedRun { block, run, index } = located;
-        Self { block, run, index, next: (seq.0 - run.first().0) as usize }
+        let LocatedRun { block, run, index, count } = located;
+        Self { block, run, index, next: (seq.0 - run.first().0) as usize, count: count as usize }
     }
 
-    /// The place after the run's last event.
+    /// The place after the last event of the run that the snapshot shows.
     fn end(&self) -> StreamSequence {
-        StreamSequence(self.run.first().0.saturating_add(self.run.count().into()))
+        StreamSequence(self.run.first().0.saturating_add(self.count as u64))
     }
 
     /// The next event, or `None` past the last.
     fn advance(&mut self) -> Result<Option<(StreamSequence, &'s [u8])>, ReadError> {
-        if self.next >= self.run.count() as usize {
+        if self.next >= self.count {
             return Ok(None);
         }
         let bytes = self.run.event(self.next).ok_or_else(|| self.block.damage("an event exceeds its run"))?;
@@ -465,7 +463,10 @@ impl<'s> RawIter<'s> {
         let Some(stream) = self.stream else { return Ok(None) };
         let located = match self.next_run(stream, self.next) {
             Ok(Some(located)) => located,
-            Ok(None) => return Ok(None),
+            Ok(None) => {
+                self.end();
+                return Ok(None);
+            }
             Err(error) => {
                 let at = self.next;
                 let error = error.passed_in_stream(&mut self.next);
@@ -477,8 +478,9 @@ impl<'s> RawIter<'s> {
         if self.run.is_none() {
             self.ahead = Some(RunsAhead::behind(self.snapshot, stream, located.run.first())?);
         }
+        let run_end = located.run.first().0.saturating_add(located.run.count().into());
         let cursor = &*self.run.insert(RunCursor::at(located, self.next));
-        self.next = cursor.end();
+        self.next = StreamSequence(run_end);
         Ok(Some(cursor))
     }
 
@@ -489,7 +491,7 @@ impl<'s> RawIter<'s> {
             return self.snapshot.run_at(stream, seq);
         };
         self.snapshot.check_joins(&index, seq)?;
-        self.snapshot.run_in(&index, block).map(Some)
+        self.snapshot.run_in(&index, block, seq)
     }
 
     /// Ends the iteration.

@@ -96,11 +96,6 @@ impl<'s, T: Event> TypedRun<'s, T> {
         Some((self.root.archived(bytes)?, bytes))
     }
 
-    /// The events from `index` on.
-    pub(in crate::store) fn iter_from(&self, index: usize) -> TypedEvents<'s, T> {
-        TypedEvents { events: self.events.iter_from(index), root: self.root }
-    }
-
     /// The `len` events from `index` on.
     pub(in crate::store) fn iter_range(&self, index: usize, len: usize) -> TypedEvents<'s, T> {
         TypedEvents { events: self.events.iter_range(index, len), root: self.root }

@@ -13,7 +13,7 @@ use crate::store::log::device::DeviceRecord;
 use crate::store::read::global_reader::GlobalReader;
 use crate::store::read::pin::{Pin, ProcessPins};
 use crate::store::read::schema_cache::SchemaCache;
-use crate::store::read::snapshot::{Snapshot, StreamInfo};
+use crate::store::read::snapshot::{NO_END, Snapshot, StreamInfo};
 use crate::store::read::stream_reader::StreamReader;
 use crate::store::read::validated::ValidatedRuns;
 use crate::store::read::verified::VerifiedBlocks;
@@ -39,6 +39,8 @@ use crate::{DescriptorHash, DeviceId, Event, GlobalSequence};
 #[derive(Clone, Debug)]
 pub struct VarveView {
     store: Arc<Store>,
+    /// It shows no event at or behind it.
+    end: GlobalSequence,
 }
 
 /// What the handles, readers and snapshots of one store share.
@@ -134,7 +136,7 @@ impl VarveView {
             let rows = Rows::new(store.environment.tables(), read.txn(), Some(&tail), None);
             store.watermark.advance(rows.log_end().unwrap_or_default().0);
         }
-        Ok(Self { store: Arc::new(store) })
+        Ok(Self::new(Arc::new(store), NO_END))
     }
 
     /// The readers' half of a store that this process owns.
@@ -143,7 +145,13 @@ impl VarveView {
         tail: Arc<Tail>,
         sealing: Arc<Sealing>,
     ) -> Result<Self, OpenError> {
-        Ok(Self { store: Arc::new(Store::new(environment, TailSource::Owned(tail), sealing)?) })
+        let store = Store::new(environment, TailSource::Owned(tail), sealing)?;
+        Ok(Self::new(Arc::new(store), NO_END))
+    }
+
+    /// The log before `end`, at any moment.
+    pub(in crate::store) fn new(store: Arc<Store>, end: GlobalSequence) -> Self {
+        Self { store, end }
     }
 
     /// The number that tells this store from all others. It is drawn when the store is made.
@@ -156,9 +164,55 @@ impl VarveView {
     /// # Errors
     ///
     /// [`ReadError::TooManyReaders`]; beside an owner in another process [`ReadError::MapGrown`] and
-    /// [`ReadError::Overtaken`]; [`ReadError::Unconfirmed`] after a commit that failed; [`ReadError::Storage`].
+    /// [`ReadError::Overtaken`]; [`ReadError::Unconfirmed`] after a commit that failed; [`ReadError::Absent`] where the view
+    /// [ends](VarveView::as_of) before the first event that retention left; [`ReadError::Storage`].
     pub fn snapshot(&self) -> Result<Snapshot, ReadError> {
-        Snapshot::new(self.store.clone())
+        Snapshot::new(self.store.clone(), self.end)
+    }
+
+    /// This view as it is now, for good: each read of it gives what it gives now, whatever is appended since. It is a place
+    /// in the log and holds no snapshot: between calls nothing is pinned, so it may be kept for as long as one likes.
+    ///
+    /// ```
+    /// use varve_core::{GlobalSequence, StreamId, Varve};
+    ///
+    /// # let dir = tempfile::tempdir()?;
+    /// let mut varve = Varve::new(dir.path())?;
+    /// let mut readings = varve.stream::<u16, 2>("readings")?;
+    /// readings.append_batch(StreamId(7), &[650, 651])?;
+    ///
+    /// let still = varve.as_of_now()?;
+    /// readings.append(StreamId(7), &652)?;
+    /// assert!(varve.pins().is_empty());
+    ///
+    /// let then = still.stream_reader::<u16>("readings")?;
+    /// assert_eq!((then.version(StreamId(7))?, readings.reader().version(StreamId(7))?), (2, 3));
+    /// assert_eq!(still.snapshot()?.iter_from(GlobalSequence(0))?.count(), 2);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// Events that retention or shredding takes are absent here too, by name. Once retention has passed the end of the view,
+    /// nothing is left of it: each read says [`ReadError::Absent`], of the whole.
+    ///
+    /// What is no event is told as it is now: devices and consumers, the layouts that a stream name has, and how clocks map
+    /// to UTC. So is what concerns the store as a whole: pins, commits, and who waits for them or subscribes; a backup takes
+    /// all of it, and `verify` looks at all of it.
+    ///
+    /// # Errors
+    ///
+    /// As [`VarveView::next_global_seq`].
+    pub fn as_of_now(&self) -> Result<Self, ReadError> {
+        self.as_of(NO_END)
+    }
+
+    /// As [`VarveView::as_of_now`], where the log ended at `end`: the events before it, and no other. An `end` beyond that of
+    /// this view is its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`VarveView::next_global_seq`].
+    pub fn as_of(&self, end: GlobalSequence) -> Result<Self, ReadError> {
+        Ok(Self::new(self.store.clone(), self.next_global_seq()?.min(end)))
     }
 
     /// The snapshots that are open in this process, the oldest first. While one is, the store grows as it is written to.
@@ -216,7 +270,7 @@ impl VarveView {
 
     /// Reads events of all streams in global order.
     pub fn global_reader(&self) -> GlobalReader {
-        GlobalReader::new(self.store.clone())
+        GlobalReader::new(self.clone())
     }
 
     /// Reads the streams of a name.
@@ -235,7 +289,7 @@ impl VarveView {
                 row.root_len_as(&asked).is_some() || row.reads(&asked)
             })?;
         }
-        Ok(StreamReader::new(self.store.clone(), name.into()))
+        Ok(StreamReader::new(self.clone(), name.into()))
     }
 
     /// Every stream. [`Snapshot::streams`] lists them one by one.

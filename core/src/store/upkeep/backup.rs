@@ -64,7 +64,7 @@ impl Snapshot {
         let header = Header {
             incarnation: read_incarnation(self.tables(), self.txn())?,
             first: first_retained(self.tables(), self.txn())?,
-            next: self.next_global_seq()?,
+            next: self.log_end()?,
         };
         let mut writer = BackupWriter::new(out, &header)?;
         self.back_up_rows(&mut writer)?;
@@ -139,7 +139,7 @@ impl Snapshot {
         header: &Header,
         writer: &mut BackupWriter<impl Write>,
     ) -> Result<(), BackupError> {
-        for block in BlockWalk::new(self, header.first)? {
+        for block in BlockWalk::new(self, header.first, header.next)? {
             let block = block?;
             writer.block(block.bytes(), block.len())?;
         }

@@ -170,7 +170,7 @@ impl Snapshot {
     /// [`ReadError::PinnedTooLong`]; [`ReadError::Corrupt`] where its row is damaged.
     pub fn first_global_seq(&self) -> Result<GlobalSequence, ReadError> {
         self.check_age()?;
-        Ok(first_retained(self.tables(), self.txn())?)
+        Ok(first_retained(self.tables(), self.txn())?.min(self.end()))
     }
 }
 

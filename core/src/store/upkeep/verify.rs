@@ -13,6 +13,7 @@ use crate::GlobalSequence;
 use crate::store::error::{Damage, OpenError, Place, ReadError};
 use crate::store::log::tables::{Row, Table, Tables};
 use crate::store::read::snapshot::Snapshot;
+use crate::store::upkeep::retention::first_retained;
 use crate::store::varve::Varve;
 use devices::LaneKey;
 
@@ -118,14 +119,14 @@ impl<'s> Verification<'s> {
     }
 
     fn check_meta(&mut self) {
-        match self.snapshot.first_global_seq() {
+        match first_retained(self.tables(), self.snapshot.txn()) {
             Ok(retained) => self.retained = retained,
-            Err(error) => self.add_error(self.tables().meta, error),
+            Err(error) => self.add_error(self.tables().meta, error.into()),
         }
         if self.retained > GlobalSequence(0) {
             self.lanes = None;
         }
-        match self.snapshot.next_global_seq() {
+        match self.snapshot.log_end() {
             Ok(end) => self.end = Some(end),
             Err(error) => self.add_error(self.tables().block, error),
         }

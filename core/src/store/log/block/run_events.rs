@@ -57,11 +57,6 @@ impl<'a> RunEvents<'a> {
         self.bytes.get(start..end_at(self.ends, index)?)
     }
 
-    /// The events from `index` on.
-    pub(crate) fn iter_from(&self, index: usize) -> RunEventsIter<'a> {
-        self.iter_range(index, self.len())
-    }
-
     /// The `len` events from `index` on, or those of them that there are.
     pub(crate) fn iter_range(&self, index: usize, len: usize) -> RunEventsIter<'a> {
         let index = index.min(self.len());
@@ -121,7 +116,7 @@ mod tests {
     fn check(events: &RunEvents<'_>, expected: &[&[u8]]) {
         assert_eq!(events.len(), expected.len());
         for from in 0..expected.len() + 2 {
-            let rest: Vec<_> = events.iter_from(from).collect();
+            let rest: Vec<_> = events.iter_range(from, events.len()).collect();
             assert_eq!(rest, expected[from.min(expected.len())..], "from {from}");
             assert_eq!(events.get(from), expected.get(from).copied(), "at {from}");
             for len in 0..expected.len() + 2 {
@@ -154,7 +149,7 @@ mod tests {
     fn damaged_ends_end_the_run_early_and_lend_nothing_else() {
         let ends = [2, 0, 1, 0, 9, 0, 4, 0];
         let events = RunEvents::locate(b"abcd", &ends, 0, 4).unwrap();
-        assert_eq!(events.iter_from(0).collect::<Vec<_>>(), [b"ab"]);
+        assert_eq!(events.iter_range(0, 4).collect::<Vec<_>>(), [b"ab"]);
         assert_eq!((events.get(1), events.get(2), events.get(3)), (None, None, None));
     }
 }

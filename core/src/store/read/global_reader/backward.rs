@@ -50,7 +50,7 @@ impl GlobalReader {
     ///
     /// As [`VarveView::snapshot`](crate::VarveView::snapshot).
     pub fn iter_back(&self, before: Option<GlobalSequence>) -> Result<GlobalEventsBack, ReadError> {
-        Ok(GlobalEventsBack { snapshot: self.snapshot()?, before })
+        Ok(GlobalEventsBack { snapshot: self.view.snapshot()?, before })
     }
 }
 
@@ -110,8 +110,7 @@ impl<'s> GlobalIterBack<'s> {
         if block.is_quarantined() {
             return Err(Absence::in_log(AbsenceReason::Quarantined, block.first()..end).into());
         }
-        let mut cursor = BlockCursor::new(block)?;
-        cursor.end_before(end);
+        let mut cursor = BlockCursor::new(block, end)?;
         while let Some(event) = cursor.next(self.snapshot).transpose() {
             match event {
                 Err(error) if !error.is_absence() => return Err(error),

@@ -60,7 +60,7 @@ impl<T: Event> StreamReader<T> {
         id: StreamId,
         before: Option<StreamSequence>,
     ) -> Result<StreamEventsBack<T>, ReadError> {
-        let snapshot = self.snapshot()?;
+        let snapshot = self.view.snapshot()?;
         let (stream, end) = match snapshot.stream_number(&self.name, id)? {
             Some(stream) => (stream, snapshot.stream_end(stream)?),
             None => (0, StreamSequence(0)),

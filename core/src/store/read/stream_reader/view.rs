@@ -53,6 +53,8 @@ pub struct StreamView<'s, T: Event> {
 struct KnownRun<'s, T: Event> {
     /// The place of its first event.
     first: StreamSequence,
+    /// How many of its events the snapshot shows.
+    count: usize,
     events: KnownEvents<'s, T>,
     /// How many of them were lent before it was known whether all are valid.
     lent: u32,
@@ -142,7 +144,7 @@ impl<'s, T: Event> StreamView<'s, T> {
     /// Whether the run at hand holds the event at `seq`.
     #[inline]
     fn is_at_hand(&mut self, seq: StreamSequence) -> bool {
-        self.runs.get_mut(self.at_hand).is_some_and(|run| run.index_of(seq) < run.events().len())
+        self.runs.get_mut(self.at_hand).is_some_and(|run| run.index_of(seq) < run.count)
     }
 
     /// Takes the run to hand that holds the event at `seq`, and tells whether there is one.
@@ -157,8 +159,8 @@ impl<'s, T: Event> StreamView<'s, T> {
         if self.runs.len() >= VIEW_RUNS_MAX {
             self.runs.clear();
         }
-        let first = cursor.run.first();
-        self.at_hand = self.runs.insert(first.0, KnownRun { first, events, lent: 0 });
+        let (first, count) = (cursor.run.first(), cursor.count);
+        self.at_hand = self.runs.insert(first.0, KnownRun { first, count, events, lent: 0 });
         Ok(true)
     }
 
