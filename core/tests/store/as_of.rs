@@ -143,7 +143,7 @@ impl Subject {
 
     fn retain(&mut self) {
         let mut policy = RetentionPolicy::default();
-        policy.events_max = Some(self.random.u64(..=self.oracle.events.len() as u64));
+        policy.events_max = Some(self.random.u64(..=self.oracle.events.len() as u64 / 2));
         self.oracle.first = self.varve().retain(&policy).unwrap().first.0;
     }
 
@@ -257,7 +257,7 @@ impl Oracle {
     /// Each way to read the log.
     fn check_log(&self, view: &VarveView, snapshot: &Snapshot, end: u64, context: &str) {
         let (mut log, mut reader) = (snapshot.log(), view.global_reader());
-        for place in (0..end + 3).rev().chain([u64::MAX]) {
+        for place in (0..end + 3).rev().chain(end..end + 3).chain([u64::MAX]) {
             let global = GlobalSequence(place);
             let expected = self.expected(place, end);
             let payload = expected.clone().map(|told| told.map(|told| told.payload));
@@ -330,7 +330,7 @@ impl Oracle {
         assert_eq!(reader.version(id).unwrap(), version, "{context}");
         let mut of_snapshot = snapshot.stream::<T>(name, id).unwrap();
         assert_eq!(of_snapshot.version(), version, "{context}");
-        for place in (0..version + 3).rev().chain([u64::MAX]) {
+        for place in (0..version + 3).rev().chain(version..version + 3).chain([u64::MAX]) {
             let (seq, context) = (StreamSequence(place), format!("{context}: {place}"));
             let expected = match self.of_streams[stream].get(place as usize).filter(|_| place < version) {
                 Some(&global) => self.expected(global, end).map(|told| told.map(|told| told.payload)),
@@ -523,6 +523,55 @@ fn a_store_uses_its_space_again_while_a_view_is_kept() {
     };
     assert!(is_refused_while_keeping(|varve| Box::new(varve.snapshot().unwrap())));
     assert!(!is_refused_while_keeping(|varve| Box::new(varve.as_of_now().unwrap())));
+}
+
+#[test]
+fn a_view_says_by_name_that_nothing_is_left_of_it() {
+    let dir = new_dir();
+    let mut varve = Varve::with_config(dir.path(), config()).unwrap();
+    let mut frames = varve.stream::<[u8; 4096], 4096>("frames").unwrap();
+    frames.append_batch(StreamId(1), &[[1; 4096]; 60]).unwrap();
+    let [none, five] = [0, 5].map(|end| varve.as_of(GlobalSequence(end)).unwrap());
+    let mut policy = RetentionPolicy::default();
+    policy.events_max = Some(20);
+    assert!(varve.retain(&policy).unwrap().first > GlobalSequence(5));
+    for told in [
+        absence(five.snapshot().map(drop)),
+        absence(five.global_reader().get(GlobalSequence(2))),
+        absence(five.stream_reader::<[u8; 4096]>("frames").map(drop)),
+    ] {
+        assert_eq!(
+            (told.reason, told.log),
+            (AbsenceReason::Retired, Some(GlobalSequence(0)..GlobalSequence(5)))
+        );
+    }
+    let snapshot = none.snapshot().unwrap();
+    assert_eq!(snapshot.first_global_seq().unwrap(), snapshot.next_global_seq().unwrap());
+    assert_eq!(snapshot.iter_from(GlobalSequence(0)).unwrap().count(), 0);
+    assert_eq!(none.stream_reader::<[u8; 4096]>("frames").unwrap().version(StreamId(1)).unwrap(), 0);
+}
+
+#[cfg(feature = "encryption")]
+#[test]
+fn of_what_is_shredded_a_view_tells_its_own_events_alone() {
+    let dir = new_dir();
+    let mut varve = Varve::with_config(dir.path(), config()).unwrap();
+    let mut visits = varve.stream::<Door, 64>("visits").unwrap();
+    let mut append = |n| (0..n).for_each(|_| assert!(visits.append(StreamId(1), &door("Ada")).is_ok()));
+    append(10);
+    let view = varve.as_of_now().unwrap();
+    append(20);
+    varve.fold().unwrap();
+    let mut reader = view.stream_reader::<Door>("visits").unwrap();
+    let count = |reader: &varve_core::StreamReader<Door>| {
+        reader.iter_stream(StreamId(1), None).unwrap().iter().count()
+    };
+    assert_eq!(count(&reader), 10);
+    varve.shred("visits", StreamId(1)).unwrap();
+    assert_eq!(count(&reader), 1);
+    let told = absence(reader.get_bytes(StreamId(1), StreamSequence(3)));
+    assert_eq!((told.reason, told.events()), (AbsenceReason::Shredded, 7));
+    assert!(reader.get_bytes(StreamId(1), StreamSequence(10)).unwrap().is_none());
 }
 
 #[test]
