@@ -18,9 +18,9 @@ pub(crate) fn salvage(args: &SalvageArgs) -> Result<ExitCode, Failure> {
         SalvageError::Open(error @ OpenError::NotEmpty { .. }) => {
             Failure::new(error, "give a directory that is empty or not there")
         }
-        SalvageError::Open(error @ (OpenError::Owned { .. } | OpenError::NotAStore { .. })) => {
-            cannot_open(&args.store, &error)
-        }
+        SalvageError::Open(
+            error @ (OpenError::Owned { .. } | OpenError::NotAStore { .. } | OpenError::OtherWordSize { .. }),
+        ) => cannot_open(&args.store, &error),
         SalvageError::Open(error) => cannot_open(&args.to, &error),
         error => {
             Failure::new(format!("store {}: {error}", args.store.display()), "check the path and the disk")

@@ -5,7 +5,9 @@ use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use varve_core::{Config, Damage, FORMAT_VERSION, OpenError, Place, StreamId, Varve, salvage, verify};
+use varve_core::{
+    Config, Damage, FORMAT_VERSION, OpenError, Place, SalvageError, StreamId, Varve, salvage, verify,
+};
 
 use crate::{damage::set_format, damage::start_anew, new_dir, open};
 
@@ -110,6 +112,8 @@ fn a_store_of_another_word_size_is_named() {
         for error in [Varve::new(dir.path()).unwrap_err(), Varve::open_read_only(dir.path()).unwrap_err()] {
             assert!(matches!(error, OpenError::OtherWordSize { found: 32, expected: 64 }), "{error}");
         }
+        let error = salvage(dir.path(), dir.path().join("new")).unwrap_err();
+        assert!(matches!(error, SalvageError::Open(OpenError::OtherWordSize { .. })), "{error}");
     }
 }
 

@@ -12,7 +12,7 @@ use std::path::Path;
 
 use crate::GlobalSequence;
 use crate::store::error::OpenError;
-use crate::store::files::data_file::{DataTree, ValueAt};
+use crate::store::files::data_file::{DataTree, ValueAt, refuse_other_word_size};
 use crate::store::files::environment::DATA_FILE;
 use crate::store::files::owner_lock::OwnerLock;
 use crate::store::log::block::Block;
@@ -62,6 +62,7 @@ pub use report::{SalvageError, SalvageReport};
 ///
 /// [`OpenError::Owned`](crate::OpenError::Owned) where somebody writes the store; [`OpenError::NotEmpty`](crate::OpenError::NotEmpty) where something is at `new_path`;
 /// [`OpenError::NotAStore`](crate::OpenError::NotAStore) where the tail is another store's: take one of the two away;
+/// [`OpenError::OtherWordSize`](crate::OpenError::OtherWordSize): a program of that word size saves it with its names;
 /// [`SalvageError::Nothing`] where there is nothing of a store.
 pub fn salvage(path: impl AsRef<Path>, new_path: impl AsRef<Path>) -> Result<SalvageReport, SalvageError> {
     let path = path.as_ref();
@@ -109,6 +110,10 @@ struct Salvage {
 
 impl Source {
     fn open(path: &Path) -> Result<Self, SalvageError> {
+        // Its blocks could be found, but no row of LMDB's, and so no name.
+        if let Err(error @ OpenError::OtherWordSize { .. }) = refuse_other_word_size(path) {
+            return Err(error.into());
+        }
         let mut source = Self {
             data: DataTree::open_damaged(path)?,
             tables: BTreeMap::new(),
