@@ -343,7 +343,7 @@ const fn is_the_devices_fault(error: &AppendError) -> bool {
 const fn refusal(reason: RefusedReason) -> Refusal {
     match reason {
         RefusedReason::UnknownDescriptor => Refusal::Descriptor,
-        RefusedReason::Exhausted => Refusal::Full,
+        RefusedReason::Exhausted | RefusedReason::KeysFull => Refusal::Full,
         _ => Refusal::Malformed,
     }
 }

@@ -73,7 +73,7 @@ pub struct Encryption {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SealedStreams {
-    /// Every stream, the store's own included.
+    /// Every stream, the store's own included. Where the store has [`KEYS_MAX`] keys, gaps stay plain in streams that have none.
     #[default]
     All,
     /// All streams of these names.

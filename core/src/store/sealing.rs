@@ -13,9 +13,9 @@ use crate::store::files::environment::Environment;
 use crate::store::log::block::Run;
 use crate::store::read::snapshot::Snapshot;
 #[cfg(feature = "encryption")]
-pub(super) use keyed::{AppendSealing, Sealing};
+pub(super) use keyed::{AppendSealing, Sealing, is_want_of_keys};
 #[cfg(not(feature = "encryption"))]
-pub(super) use keyless::{AppendSealing, Sealing};
+pub(super) use keyless::{AppendSealing, Sealing, is_want_of_keys};
 
 /// Refuses a store that has keys, for an owner who has not what opens them: it would store plain what is to be sealed.
 fn refuse_keys(dir: &Path, environment: &Arc<Environment>) -> Result<(), OpenError> {

@@ -212,6 +212,12 @@ impl Keyring {
         state.replace(&self.dir, master, &kek, &entries)
     }
 
+    /// Has it take no key that it has not.
+    #[cfg(test)]
+    pub(in crate::store) fn fill(&self) {
+        self.lock().entries_max = 0;
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

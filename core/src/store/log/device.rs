@@ -124,6 +124,8 @@ pub enum RefusedReason {
     UnknownDescriptor,
     /// It would take the lane past the end of the number space.
     Exhausted,
+    /// A stream of its events is to be sealed, and the store has as many keys as it may.
+    KeysFull,
 }
 
 impl DeviceRecord {

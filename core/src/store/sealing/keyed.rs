@@ -14,10 +14,11 @@ use crate::store::files::environment::Environment;
 use crate::store::log::block::{Block, BlockWriter, Position, Run, RunKey, SealedRun};
 use crate::store::log::catalog::DescriptorRow;
 use crate::store::log::device::read_device_row;
+use crate::store::log::gap_event::GapEvent;
 use crate::store::log::rows::Rows;
 use crate::store::log::tables::{RowError, Tables};
 use crate::store::read::snapshot::Snapshot;
-use crate::{StreamId, StreamSequence};
+use crate::{Event, StreamId, StreamSequence};
 
 /// The keys of an open store, if it has any and was given what opens them.
 #[derive(Debug, Default)]
@@ -125,6 +126,12 @@ impl Sealing {
         self.keyring()?.rotate_master(master)
     }
 
+    /// Has it take no key that it has not.
+    #[cfg(test)]
+    pub(in crate::store) fn fill(&self) {
+        self.keyring().unwrap().fill();
+    }
+
     fn keyring(&self) -> Result<&Keyring, KeysError> {
         Ok(&self.keys.as_ref().ok_or(KeysError::NoMasterKey)?.keyring)
     }
@@ -147,7 +154,8 @@ impl Keys {
 }
 
 impl AppendSealing<'_> {
-    /// Whether a stream, which goes on at `next`, is sealed; its key is then at hand.
+    /// Whether a stream, which goes on at `next`, is sealed; its key is then at hand. Where there are too many keys to have
+    /// another, gaps stay plain.
     pub(in crate::store) fn admit(
         &mut self,
         stream: u32,
@@ -160,7 +168,11 @@ impl AppendSealing<'_> {
             return Ok(true);
         }
         let is_asked_for = keys.streams.contain(name);
-        let key = keys.keyring.key_to_seal(name, id, next, is_asked_for)?;
+        let key = match keys.keyring.key_to_seal(name, id, next, is_asked_for) {
+            // What is lost is told all the same.
+            Err(KeysError::Full) if name == GapEvent::STREAM => None,
+            key => key?,
+        };
         Ok(key.map(|key| self.streams.insert(stream, key)).is_some())
     }
 
@@ -181,6 +193,11 @@ impl AppendSealing<'_> {
             _ => Ok(()),
         }
     }
+}
+
+/// Whether an append failed since a stream is to be sealed, and there are as many keys as there may be.
+pub(in crate::store) fn is_want_of_keys(error: &AppendError) -> bool {
+    matches!(error, AppendError::Keys(KeysError::Full))
 }
 
 /// What the numbers of a run stand for.

@@ -81,3 +81,8 @@ impl AppendSealing<'_> {
         Ok(())
     }
 }
+
+/// Nothing is sealed, and no key is wanted.
+pub(in crate::store) fn is_want_of_keys(_: &AppendError) -> bool {
+    false
+}

@@ -484,6 +484,46 @@ mod tests {
         other.begin().event(&numbers.clone(), StreamId(0), &1).unwrap();
     }
 
+    #[cfg(feature = "encryption")]
+    #[test]
+    fn where_no_key_is_left_the_rest_of_an_append_is_stored_and_losses_are_told() {
+        use crate::*;
+
+        let dir = tempfile::tempdir().unwrap();
+        let encryption = Some(Encryption::new(MasterKey::from_bytes([7; 32])));
+        let config = Config { encryption, ..Config::default() };
+        let mut varve = Varve::with_config(dir.path(), config).unwrap();
+        let mut numbers = varve.stream::<u16, 2>("numbers").unwrap();
+        numbers.append(StreamId(0), &1).unwrap();
+        let mut append = varve.begin();
+        append.writer.sealing().fill();
+
+        let mut region = [0; 64];
+        let mut batch = BatchWriter::new(Lane(0), TimeColumn::None);
+        batch.try_push(&mut region, Channel(0), 0, |room| archive_into(&2u16, room).ok()).unwrap();
+        let sealed = batch.seal(&mut region);
+        let batch = Batch::new_checked(&region[sealed]).unwrap();
+        let (device, epoch, first, ingest_us) = (DeviceId(7), Epoch(1), DeviceSequence(0), 0);
+        append.open_epoch(device, epoch).unwrap();
+        append.descriptor(u16::DESCRIPTOR).unwrap();
+        for (name, id) in [("numbers", StreamId(1)), ("others", StreamId(0))] {
+            let channels = [StreamBinding { name, id, descriptor: u16::DESCRIPTOR_HASH }];
+            let batch = DeviceBatch { device, epoch, first, chain: 1, ingest_us, channels: &channels, batch };
+            append.device_batch(batch).unwrap();
+        }
+        append.close_epoch(device, epoch, &[], 0).unwrap();
+        append.event(&numbers, StreamId(0), &3).unwrap();
+        let committed = append.commit().unwrap();
+        let reasons: Vec<_> = committed.refused.iter().map(|refused| refused.reason).collect();
+        assert_eq!((committed.events, reasons), (2, vec![RefusedReason::KeysFull; 2]));
+        let gaps = varve.stream_reader::<GapEvent>(GapEvent::STREAM).unwrap();
+        assert_eq!(gaps.iter_stream(GapEvent::stream_id(device, Lane(0)), None).unwrap().iter().count(), 1);
+
+        append.event(&numbers, StreamId(1), &4).unwrap();
+        let error = append.commit().unwrap_err();
+        assert!(matches!(error, AppendError::Keys(KeysError::Full)), "{error}");
+    }
+
     #[test]
     fn much_memory_is_given_back() {
         let dir = tempfile::tempdir().unwrap();

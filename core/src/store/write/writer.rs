@@ -110,6 +110,12 @@ impl Writer {
         }
     }
 
+    /// What it seals by.
+    #[cfg(all(test, feature = "encryption"))]
+    pub(in crate::store) fn sealing(&self) -> Arc<Sealing> {
+        self.lock().unwrap().sealing.clone()
+    }
+
     /// The tail that it writes to.
     pub(in crate::store) fn tail(&self) -> &Arc<Tail> {
         &self.tail

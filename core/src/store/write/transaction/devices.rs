@@ -8,6 +8,7 @@ use crate::store::log::device::{
     DeviceGap, LaneMark, LaneRecord, Refused, RefusedReason, cursor_key, device_row, read_device_row,
 };
 use crate::store::log::gap_event::GapEvent;
+use crate::store::sealing::is_want_of_keys;
 use crate::store::write::append::Place;
 use crate::store::write::event_type::EventType;
 use crate::{Batch, CHANNELS_MAX, Channel, DeviceId, DeviceSequence, Epoch, Event, GapReason, Lane};
@@ -50,13 +51,19 @@ impl Transaction<'_> {
         let mut targets: [Option<Destination>; CHANNELS_MAX] = [None; CHANNELS_MAX];
         for event in batch.events() {
             let slot = &mut targets[usize::from(event.channel.0)];
-            if slot.is_none() {
-                *slot = target(self, event.channel)?;
+            if slot.is_some() {
+                continue;
             }
-            if slot.is_none() {
-                self.refuse(place, record.next, RefusedReason::UnknownDescriptor);
-                return Ok(());
-            }
+            let reason = match target(self, event.channel) {
+                Ok(None) => RefusedReason::UnknownDescriptor,
+                Err(error) if is_want_of_keys(&error) => RefusedReason::KeysFull,
+                found => {
+                    *slot = found?;
+                    continue;
+                }
+            };
+            self.refuse(place, record.next, reason);
+            return Ok(());
         }
         let mut turns = match batch.events().next() {
             Some(event) if event.ticks.is_some() => self.mapping_turns(place, device, batch.len() as u64)?,
