@@ -26,6 +26,7 @@ mod host_link;
 mod keys;
 mod message;
 mod mutation;
+mod reader_table;
 mod record;
 mod row;
 mod tail_head;

@@ -2,7 +2,7 @@
 
 use crate::{
     backup, batch, block, data_file, descriptor, device_link, event_json, frame, host_link, keys, message,
-    record, row, tail_head, typed_event, watermark,
+    reader_table, record, row, tail_head, typed_event, watermark,
 };
 
 /// A parser under test.
@@ -38,6 +38,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "host_link", run: host_link::run, seeds: host_link::seeds },
     Target { name: "keys", run: keys::run, seeds: keys::seeds },
     Target { name: "message", run: message::run, seeds: message::seeds },
+    Target { name: "reader_table", run: reader_table::run, seeds: reader_table::seeds },
     Target { name: "record", run: record::run, seeds: record::seeds },
     Target { name: "row", run: row::run, seeds: row::seeds },
     Target { name: "tail_head", run: tail_head::run, seeds: tail_head::seeds },

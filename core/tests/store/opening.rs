@@ -6,7 +6,8 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use varve_core::{
-    Config, Damage, FORMAT_VERSION, OpenError, Place, SalvageError, StreamId, Varve, salvage, verify,
+    Config, Damage, FORMAT_VERSION, GlobalSequence, OpenError, Place, SalvageError, StreamId, Varve, salvage,
+    verify,
 };
 
 use crate::{damage::set_format, damage::start_anew, new_dir, open};
@@ -25,6 +26,35 @@ fn a_directory_has_one_owner_whichever_path_leads_to_it() {
     }
     drop(varve);
     Varve::new(&link).unwrap();
+}
+
+/// LMDB makes its table anew whenever nobody has it open: what a file of that name held before, and how much, is nothing to go by.
+#[test]
+fn whatever_the_table_of_readers_held_nobody_goes_by_it() {
+    let dir = new_dir();
+    open(&dir).stream::<u64, 8>("numbers").unwrap().append(StreamId(0), &7).unwrap();
+    let path = dir.path().join("lock.mdb");
+    let honest = fs::read(&path).unwrap();
+    let many_readers = [&honest[..16], &[0xff; 4], &honest[20..128], &[0xff; 64 * 200]].concat();
+    for table in [vec![], vec![1], vec![0xff; 63], vec![0; 4096], vec![0xff; 9000], many_readers] {
+        for len in [table.len() as u64, 1 << 30] {
+            let spoil = || {
+                fs::write(&path, &table).unwrap();
+                OpenOptions::new().write(true).open(&path).unwrap().set_len(len).unwrap();
+            };
+            spoil();
+            let mut view = Varve::open_read_only(dir.path()).unwrap().global_reader();
+            assert!(view.get_bytes(GlobalSequence(0)).unwrap().is_some());
+            drop(view);
+            spoil();
+            let mut varve = open(&dir);
+            varve.stream::<u64, 8>("numbers").unwrap().append(StreamId(0), &8).unwrap();
+            let snapshot = varve.snapshot().unwrap();
+            let [pins] = &varve.process_pins().unwrap()[..] else { panic!("this process reads alone") };
+            assert_eq!((pins.process, pins.snapshots), (std::process::id(), 1));
+            drop(snapshot);
+        }
+    }
 }
 
 #[test]

@@ -82,6 +82,36 @@ impl Layout {
     }
 }
 
+/// As [`read`], of a file with these bytes.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(in crate::store) fn read_bytes(bytes: &[u8], readers_max: u32) -> io::Result<Vec<Reader>> {
+    read(readers_max, |out, at| {
+        let from = bytes.get(at as usize..).unwrap_or_default();
+        let len = from.len().min(out.len());
+        out[..len].copy_from_slice(&from[..len]);
+        Ok(len)
+    })
+}
+
+/// A table of these readers by transaction and process, with a mutex of so many bytes.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(in crate::store) fn table(word_len: usize, mutex_len: usize, slots: &[(u64, u32)]) -> Vec<u8> {
+    let lock = POSIX_MUTEX + 3 + mutex_len as u32 / 4 * 5;
+    let sizes = 6 + 18 * 2 + 90 + 270 * lock + (u32::from(word_len == 8) << 15) + (1 << 17);
+    let readers = (8 + 2 * word_len + mutex_len).next_multiple_of(64) + mutex_len.next_multiple_of(64);
+    let mut bytes = vec![0; readers];
+    bytes[..4].copy_from_slice(&MAGIC.to_le_bytes());
+    bytes[4..8].copy_from_slice(&(VERSION + (sizes << VERSION_BITS)).to_le_bytes());
+    bytes[8 + word_len..12 + word_len].copy_from_slice(&(slots.len() as u32).to_le_bytes());
+    for (transaction, process) in slots {
+        let mut slot = [0; SLOT_LEN];
+        slot[..word_len].copy_from_slice(&transaction.to_le_bytes()[..word_len]);
+        slot[word_len..word_len + 4].copy_from_slice(&process.to_le_bytes());
+        bytes.extend(slot);
+    }
+    bytes
+}
+
 const MAGIC: u32 = 0xbeef_c0de;
 const VERSION: u32 = 2;
 const VERSION_BITS: u32 = 12;
@@ -97,33 +127,6 @@ const SLOT_LEN: usize = 64;
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// A table of these readers by transaction and process, with a mutex of so many bytes.
-    fn table(word_len: usize, mutex_len: usize, slots: &[(u64, u32)]) -> Vec<u8> {
-        let lock = POSIX_MUTEX + 3 + mutex_len as u32 / 4 * 5;
-        let sizes = 6 + 18 * 2 + 90 + 270 * lock + (u32::from(word_len == 8) << 15) + (1 << 17);
-        let readers = (8 + 2 * word_len + mutex_len).next_multiple_of(64) + mutex_len.next_multiple_of(64);
-        let mut bytes = vec![0; readers];
-        bytes[..4].copy_from_slice(&MAGIC.to_le_bytes());
-        bytes[4..8].copy_from_slice(&(VERSION + (sizes << VERSION_BITS)).to_le_bytes());
-        bytes[8 + word_len..12 + word_len].copy_from_slice(&(slots.len() as u32).to_le_bytes());
-        for (transaction, process) in slots {
-            let mut slot = [0; SLOT_LEN];
-            slot[..word_len].copy_from_slice(&transaction.to_le_bytes()[..word_len]);
-            slot[word_len..word_len + 4].copy_from_slice(&process.to_le_bytes());
-            bytes.extend(slot);
-        }
-        bytes
-    }
-
-    fn read_bytes(bytes: &[u8], readers_max: u32) -> io::Result<Vec<Reader>> {
-        read(readers_max, |out, at| {
-            let from = bytes.get(at as usize..).unwrap_or_default();
-            let len = from.len().min(out.len());
-            out[..len].copy_from_slice(&from[..len]);
-            Ok(len)
-        })
-    }
 
     #[test]
     fn readers_are_found_whatever_the_sizes_of_a_word_and_a_mutex() {
