@@ -97,7 +97,7 @@ mod tests {
 
     use super::*;
     use crate::store::follow::watcher::WriteWatcher;
-    use crate::{Config, GlobalSequence, Varve};
+    use crate::{Config, GlobalSequence, StreamId, Varve};
 
     /// Drops the follower when it is woken, and tells that it did.
     struct Dropper {
@@ -115,7 +115,9 @@ mod tests {
     #[test]
     fn whoever_is_woken_may_drop_the_last_handle() {
         let dir = tempfile::tempdir().unwrap();
-        drop(Varve::new(dir.path()).unwrap());
+        let mut numbers = Varve::new(dir.path()).unwrap().stream::<u16, 2>("numbers").unwrap();
+        numbers.append(StreamId(0), &1).unwrap();
+        drop(numbers);
         let environment = Arc::new(Environment::open_read_only(dir.path(), &Config::default()).unwrap());
         let mirror = Arc::new(Mirror::open(dir.path(), &environment).unwrap());
         let watermark = Arc::new(Watermark::new(GlobalSequence(0)));
