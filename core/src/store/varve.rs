@@ -49,7 +49,7 @@ use {crate::StreamId, crate::store::encryption::MasterKey, crate::store::write::
 #[derive(Debug)]
 pub struct Varve {
     view: VarveView,
-    writer: Arc<Writer>,
+    pub(super) writer: Arc<Writer>,
 }
 
 impl Varve {

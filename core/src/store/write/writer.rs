@@ -402,8 +402,48 @@ const SPARE_DRAFT_LEN_MAX: usize = 1024 * 1024;
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+    use crate::Varve;
     use crate::store::tail::PublishedFile;
-    use crate::{StreamId, Varve};
+
+    #[test]
+    fn a_clock_that_was_set_is_noted_once_it_is_time_to_look() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut varve = Varve::new(dir.path()).unwrap();
+        let mut numbers = varve.stream::<u16, 2>("numbers").unwrap();
+        let writer = varve.writer.clone();
+        let stored = || {
+            let (read, tail) = writer.environment.read_with(writer.tail.view()).unwrap();
+            let tables = writer.environment.tables();
+            let (_, row) =
+                Rows::new(tables, read.txn(), Some(&tail), None).last(&tables.domain).unwrap().unwrap();
+            Domain::from_row(row).unwrap()
+        };
+        let opened = stored();
+        {
+            let state = &mut *writer.lock().unwrap();
+            // As though the clock had been set by an hour since, just after it was looked at.
+            state.domain.mapping.utc_offset_us += 3_600_000_000;
+            state.record.begin();
+            let row = state.domain.mapping.to_row();
+            state.record.row(
+                writer.environment.tables().domain.number,
+                &state.domain.number.to_be_bytes(),
+                &row,
+            );
+            state.write_record(&writer.tail, 0).unwrap();
+            state.upkeep_us = HostClock.now_us();
+        }
+        numbers.append(StreamId(0), &1).unwrap();
+        assert!(stored().differs(&opened), "it is not time yet");
+        writer.lock().unwrap().upkeep_us = HostClock.now_us() - UPKEEP_INTERVAL_US;
+        numbers.append(StreamId(0), &2).unwrap();
+        assert!(!stored().differs(&opened) && stored().boot_id == opened.boot_id);
+        assert!(
+            HostClock.now_us() - writer.lock().unwrap().upkeep_us < UPKEEP_INTERVAL_US,
+            "not at each commit"
+        );
+    }
 
     #[test]
     fn relaxed_commits_are_durable_once_the_last_handle_is_gone() {
