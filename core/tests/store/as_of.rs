@@ -639,7 +639,7 @@ fn a_view_in_another_process_tells_the_same_while_the_owner_writes() {
     append(600);
     varve.fold().unwrap();
     let mut policy = RetentionPolicy::default();
-    policy.events_max = Some(800);
+    policy.events_max = Some(700);
     let first = varve.retain(&policy).unwrap().first.0;
     assert!(first > 0 && first < 300, "{first}");
     look();

@@ -41,6 +41,8 @@ pub struct LogView<'s> {
 /// A block that was read from.
 struct KnownBlock<'s> {
     block: Block<'s>,
+    /// The place after the last of its events that the snapshot shows.
+    end: GlobalSequence,
     /// The events of each run; `None` where they are sealed and were not asked for.
     runs: Vec<Option<RunEvents<'s>>>,
     /// The stretches of the block, in order.
@@ -120,9 +122,6 @@ impl<'s> LogView<'s> {
     /// Takes the stretch to hand that holds the event at `global_seq`, if there is one, and lends the event.
     fn seek(&mut self, global_seq: GlobalSequence) -> Result<Option<&'s [u8]>, ReadError> {
         let snapshot = self.snapshot;
-        if global_seq >= snapshot.end() {
-            return Ok(None);
-        }
         let Some(known) = self.block_of(global_seq)? else { return Ok(None) };
         let (block, stretch) = (known.block, known.stretch_of(snapshot, global_seq)?);
         let bytes = stretch.and_then(|stretch| {
@@ -135,13 +134,13 @@ impl<'s> LogView<'s> {
     /// The block that holds the event at `global_seq`; `None` past the end of the log.
     fn block_of(&mut self, global_seq: GlobalSequence) -> Result<Option<&mut KnownBlock<'s>>, ReadError> {
         let known = self.blocks.at_or_before(global_seq.0);
-        let known = known
-            .filter(|&number| self.blocks.get_mut(number).is_some_and(|known| known.block.holds(global_seq)));
+        let known =
+            known.filter(|&number| self.blocks.get_mut(number).is_some_and(|known| global_seq < known.end));
         let number = match known {
             Some(number) => number,
             None => {
                 let Some(block) = self.snapshot.block_at(global_seq)? else { return Ok(None) };
-                self.insert(KnownBlock::new(block)?)
+                self.insert(KnownBlock::new(block, self.snapshot.end())?)
             }
         };
         Ok(self.blocks.get_mut(number))
@@ -159,8 +158,10 @@ impl<'s> LogView<'s> {
 }
 
 impl<'s> KnownBlock<'s> {
-    /// Reads where the runs and the stretches of a block are.
-    fn new(block: Block<'s>) -> Result<Self, Damage> {
+    /// Reads where the runs and the stretches of a block are, before `end`, which is behind its first event.
+    fn new(block: Block<'s>, end: GlobalSequence) -> Result<Self, Damage> {
+        let end = block.end()?.min(end);
+        let shown = (end.0 - block.first().0) as u32;
         let mut runs = Vec::with_capacity(block.runs());
         for index in 0..block.runs() {
             let run = block.run(index)?;
@@ -169,13 +170,14 @@ impl<'s> KnownBlock<'s> {
         let mut stretches = Vec::with_capacity(block.runs());
         let mut seen = vec![0usize; block.runs()];
         let (mut order, mut first) = (block.order(), 0);
-        while first < block.len() {
+        while first < shown {
             let (run, len) = block.next_pair(&mut order)?;
+            let len = len.min(shown - first);
             stretches.push(Stretch { first, len, run, index: seen[run] });
             seen[run] += len as usize;
             first = first.saturating_add(len);
         }
-        Ok(Self { block, runs, stretches })
+        Ok(Self { block, end, runs, stretches })
     }
 
     /// The stretch that holds the event at `global_seq`, which the block holds. Its run is opened where it is sealed.
@@ -190,7 +192,6 @@ impl<'s> KnownBlock<'s> {
             return Ok(None);
         };
         let first = GlobalSequence(self.block.first().0 + u64::from(first));
-        let len = u32::try_from(snapshot.end().0 - first.0).map_or(len, |shown| shown.min(len));
         let events = match self.runs[run] {
             Some(events) => events,
             None => {
