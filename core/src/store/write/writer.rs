@@ -403,8 +403,8 @@ const SPARE_DRAFT_LEN_MAX: usize = 1024 * 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Varve;
     use crate::store::tail::PublishedFile;
+    use crate::{StreamId, Varve};
 
     #[test]
     fn a_clock_that_was_set_is_noted_once_it_is_time_to_look() {
