@@ -32,7 +32,7 @@ pub struct Config {
     pub quota: Option<u64>,
     /// How long the data file is made when the store is opened, in bytes, if it is shorter: filled up with zeros, as far as the
     /// quota goes. Until events fill it no other program can take that room, and no append and no fold waits for the file
-    /// system to find some, which makes a bulk append a quarter to a third faster. It wears a flash disk by so much once, and opening
+    /// system to find some, which makes a bulk append about a quarter faster. It wears a flash disk by so much once, and opening
     /// takes as long as writing it. Where the disk has no room for it the store does not open. The default is 0.
     pub preallocate: u64,
     /// What the store retires by itself: in the background, whenever it folds the tail, and where the quota has no room

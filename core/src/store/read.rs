@@ -20,6 +20,7 @@ pub(super) mod event_view;
 pub(super) mod events_between;
 pub(super) mod events_of;
 pub(super) mod global_reader;
+pub(super) mod located_run;
 pub(super) mod log_view;
 pub(super) mod merged_streams;
 pub(super) mod pin;
