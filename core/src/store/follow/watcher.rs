@@ -94,7 +94,7 @@ impl Watermark {
         self.next.store(next, Ordering::Release);
     }
 
-    /// Wakes all who wait, where it has moved. A waker may do anything, read the store too: whoever calls this holds no lock.
+    /// Wakes all who wait, where it has moved. A waker may read the store: whoever calls this holds none of its locks.
     pub(in crate::store) fn wake(&self) {
         let next = self.next.load(Ordering::Acquire);
         if self.woken.swap(next, Ordering::AcqRel) != next {
