@@ -35,6 +35,7 @@ fn lengthen(file: &File, old_len: u64, len: u64, durability: Durability) -> io::
     if old_len >= len {
         return Ok(());
     }
+    refuse_lack(file, len - old_len)?;
     let zeros = vec![0; ZEROS_LEN];
     let mut at = old_len;
     while at < len {
@@ -46,6 +47,13 @@ fn lengthen(file: &File, old_len: u64, len: u64, durability: Durability) -> io::
         Durability::Durable => file.sync_all(),
         Durability::Relaxed => Ok(()),
     }
+}
+
+/// Refuses to fill a disk that has room for fewer than `len` bytes more: it would be worn for nothing.
+fn refuse_lack(file: &File, len: u64) -> io::Result<()> {
+    let disk = rustix::fs::fstatvfs(file)?;
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    if free < len { Err(rustix::io::Errno::NOSPC.into()) } else { Ok(()) }
 }
 
 /// How many zeros are written at a time.
@@ -94,6 +102,14 @@ mod tests {
         preallocate(dir.path(), &config(PREALLOCATED + 1)).unwrap();
         assert_eq!(data_len(dir.path()), PREALLOCATED + 1);
         assert_eq!(first_pages(), before);
+    }
+
+    #[test]
+    fn a_disk_with_less_room_is_not_written_to() {
+        let file = tempfile::tempfile().unwrap();
+        let error = lengthen(&file, 0, u64::MAX, Durability::Durable).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        assert_eq!(file.metadata().unwrap().len(), 0);
     }
 
     #[test]
