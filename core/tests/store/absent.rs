@@ -4,8 +4,8 @@
 use std::ops::Range;
 
 use varve_core::{
-    AbsenceReason, Event, GlobalEvent, GlobalSequence, ReadError, Snapshot, StreamId, StreamSequence, Varve,
-    VarveView,
+    AbsenceReason, Event, GapEvent, GlobalEvent, GlobalSequence, ReadError, Snapshot, StreamId, StreamInfo,
+    StreamSequence, Varve, VarveView,
 };
 
 use crate::damage::remove_table;
@@ -105,6 +105,24 @@ impl Log {
             told.push(Told::Lost(next..self.end(lost)));
         }
         told
+    }
+
+    /// How far a stream goes in a view that ends at `place`, within the block of `lost`, and that each of its places is told.
+    fn check_cut_stream(&self, view: &VarveView, stream: &StreamInfo, lost: &Range<u64>, place: u64) {
+        let of_stream = self.events.iter().filter(|event| event.stream_name == stream.name);
+        let of_stream = of_stream.filter(|event| event.stream_id == stream.id);
+        let (before, rest): (Vec<_>, Vec<_>) = of_stream.partition(|event| event.global_seq.0 < lost.start);
+        let in_block = rest.iter().filter(|event| event.global_seq.0 < lost.end).count();
+        let counted = in_block.min((place - lost.start) as usize);
+        assert_eq!(stream.next.0, (before.len() + counted) as u64, "{stream:?} as of {place} in {lost:?}");
+        let mut stored: Vec<_> = before.iter().map(|event| Some(&event.payload[..])).collect();
+        stored.extend(vec![None; in_block]);
+        let snapshot = view.snapshot().unwrap();
+        match stream.name.as_str() {
+            "doors" => check_stream::<Door>(&snapshot, &stream.name, stream.id, &stored),
+            GapEvent::STREAM => check_stream::<GapEvent>(&snapshot, &stream.name, stream.id, &stored),
+            _ => check_stream::<Reading>(&snapshot, &stream.name, stream.id, &stored),
+        }
     }
 
     /// Whether places are reserved for one of the streams: a lost block may hold events behind all that is left of it.
@@ -349,6 +367,23 @@ fn lost_blocks_are_told_once_and_the_rest_is_read_whichever_they_are() {
         [vec![], vec![0], vec![1, 2], vec![last], vec![last - 1, last], vec![0, last], (0..=last).collect()]
     {
         check(&log, &lost, true);
+    }
+}
+
+/// Nobody knows the order of lost events: of each stream as many are counted as may stand before the view's end.
+#[test]
+fn a_view_that_ends_among_lost_events_counts_no_more_of_them_than_may_stand_before_its_end() {
+    let log = Log::new();
+    for block in 0..log.blocks() {
+        let (target, lost) = log.without(&[block], true);
+        let view = read(&target);
+        let Range { start, end } = lost[0];
+        for place in [start + 1, start + 2, (start + end) / 2, end - 1].map(|place| place.min(end - 1)) {
+            let view = view.as_of(GlobalSequence(place)).unwrap();
+            for stream in view.streams().unwrap() {
+                log.check_cut_stream(&view, &stream, &lost[0], place);
+            }
+        }
     }
 }
 

@@ -593,6 +593,27 @@ fn streams_that_came_later_do_not_count_among_those_of_a_name() {
     assert_eq!(merged(view.snapshot().unwrap()).unwrap(), MERGED_STREAMS_MAX);
 }
 
+/// A name may take another layout at any time after.
+#[test]
+fn a_reader_of_a_view_is_given_whatever_layouts_the_name_has_since() {
+    let dir = new_dir();
+    let mut varve = Varve::with_config(dir.path(), config()).unwrap();
+    let before = varve.as_of_now().unwrap();
+    let version = |view: &VarveView| {
+        let reader = view.stream_reader::<Door>("numbers").unwrap();
+        (reader.version(StreamId(1)).unwrap(), reader.iter_stream(StreamId(1), None).unwrap().iter().count())
+    };
+    assert_eq!(version(&before), (0, 0));
+    varve.stream::<u64, 8>("numbers").unwrap().append_batch(StreamId(1), &[7, 8]).unwrap();
+    assert_eq!(version(&before), (0, 0));
+    let refused = varve.stream_reader::<Door>("numbers").map(drop);
+    assert!(matches!(refused, Err(ReadError::LayoutMismatch(_))));
+    let view = varve.as_of_now().unwrap();
+    let told = view.stream_reader::<Door>("numbers").unwrap();
+    let told = told.iter_stream(StreamId(1), None).unwrap().iter().next().unwrap().map(drop);
+    assert!(matches!(told, Err(ReadError::LayoutMismatch(_))), "each event tells of its own layout");
+}
+
 #[test]
 fn what_concerns_the_store_as_a_whole_goes_beyond_the_end_of_a_view() {
     let dir = new_dir();

@@ -64,15 +64,10 @@ impl Snapshot {
         }
     }
 
-    /// Says that the events of a run are lost, which a row of the index locates in `block`.
-    pub(in crate::store) fn why_lost(&self, block: &Block<'_>, row: &RunIndex) -> ReadError {
-        match block.check_index_row(row) {
-            Ok(()) => {
-                let end = row.end().unwrap_or(StreamSequence(u64::MAX));
-                self.absent_in_stream(AbsenceReason::Quarantined, row.stream, row.first..end)
-            }
-            Err(damage) => damage.into(),
-        }
+    /// Says that the events of a run are lost, which a row of the index locates.
+    pub(in crate::store) fn why_lost(&self, row: &RunIndex) -> ReadError {
+        let end = row.end().unwrap_or(StreamSequence(u64::MAX));
+        self.absent_in_stream(AbsenceReason::Quarantined, row.stream, row.first..end)
     }
 
     /// Says that events of a stream are absent.

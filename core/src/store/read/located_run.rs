@@ -128,7 +128,9 @@ impl Snapshot {
         let value = block.ok_or_else(|| self.why_missing(index))?;
         let block = self.verified(index.block, value)?;
         if block.is_quarantined() {
-            return Err(self.why_lost(&block, index));
+            block.check_index_row(index)?;
+            let is_shown = !self.is_cut() || seq < self.lost_end(&block, index)?;
+            return if is_shown { Err(self.why_lost(index)) } else { Ok(None) };
         }
         let run = block.run(index.run.into())?;
         if (run.stream(), run.first(), run.count()) != (index.stream, index.first, index.count) {

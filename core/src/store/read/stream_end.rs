@@ -1,6 +1,7 @@
 //! Where a stream ends: at its last event, or where the snapshot does.
 
 use crate::store::error::ReadError;
+use crate::store::log::block::Block;
 use crate::store::log::run_index::{self, RunIndex};
 use crate::store::read::snapshot::Snapshot;
 use crate::{GlobalSequence, StreamSequence};
@@ -39,12 +40,14 @@ impl Snapshot {
     }
 
     /// The place after the last event of a stream that is shown, where `run` is the last in such a block, and ends at `end`.
-    /// Of a block in the place of lost events all are shown: it does not tell their order.
     fn end_within(&self, run: &RunIndex, end: StreamSequence) -> Result<StreamSequence, ReadError> {
         let block = self.block_from(run.block)?;
         block.check_index_row(run)?;
-        if block.end()? <= self.end() || block.is_quarantined() {
+        if block.end()? <= self.end() {
             return Ok(end);
+        }
+        if block.is_quarantined() {
+            return Ok(self.lost_end(&block, run)?.min(end));
         }
         let mut shown_end = end;
         for (index, shown) in block.events_before(self.end())?.into_iter().enumerate() {
@@ -54,5 +57,18 @@ impl Snapshot {
             }
         }
         Ok(shown_end)
+    }
+
+    /// The place after the events of the stream of `run`, a lost one, that may stand before the end of the snapshot: nobody
+    /// knows the order of a block in the place of lost events.
+    pub(in crate::store) fn lost_end(
+        &self,
+        block: &Block<'_>,
+        run: &RunIndex,
+    ) -> Result<StreamSequence, ReadError> {
+        let before = self.end().0.saturating_sub(block.first().0);
+        let of_stream = block.index_rows()?.into_iter().filter(|row| row.stream == run.stream);
+        let first = of_stream.map(|row| row.first.0).min().unwrap_or(run.first.0);
+        Ok(StreamSequence(first.saturating_add(before)))
     }
 }

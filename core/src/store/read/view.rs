@@ -194,9 +194,13 @@ impl VarveView {
     /// Events that retention or shredding takes are absent here too, by name. Once retention has passed the end of the view,
     /// nothing is left of it: each read says [`ReadError::Absent`], of the whole.
     ///
-    /// What is no event is told as it is now: devices and consumers, the layouts that a stream name has, and how clocks map
-    /// to UTC. So is what concerns the store as a whole: pins, commits, and who waits for them or subscribes; a backup takes
-    /// all of it, and `verify` looks at all of it.
+    /// Which layouts a name had then is not kept: a [`VarveView::stream_reader`] is given for any type, and each event tells
+    /// whether it has another. Of a block in the place of lost events nobody knows the order: where the view ends within
+    /// one, a stream counts as many of those that it lost there as may stand before that end.
+    ///
+    /// What is no event is told as it is now: devices and consumers, and how clocks map to UTC. So is what concerns the
+    /// store as a whole: pins, commits, and who waits for them or subscribes; a backup takes all of it, and `verify` looks at
+    /// all of it.
     ///
     /// # Errors
     ///
@@ -277,13 +281,16 @@ impl VarveView {
     ///
     /// # Errors
     ///
-    /// [`ReadError::StreamName`]; [`ReadError::LayoutMismatch`] where the name holds events, and none of `T`'s
-    /// layout, nor of a version of it that has fewer or more fields at its end.
+    /// As [`VarveView::snapshot`]; [`ReadError::StreamName`]; [`ReadError::LayoutMismatch`] where the name holds events, and
+    /// none of `T`'s layout, nor of a version of it that has fewer or more fields at its end, unless this is a view
+    /// [as of](VarveView::as_of) a place.
     pub fn stream_reader<T: Event>(&self, name: &str) -> Result<StreamReader<T>, ReadError> {
         check_name(name)?;
         let snapshot = self.snapshot()?;
         let rows = snapshot.rows();
-        if let Some(number) = crate::store::log::catalog::name_number(rows, name)? {
+        if !snapshot.is_cut()
+            && let Some(number) = crate::store::log::catalog::name_number(rows, name)?
+        {
             let asked = EventType::of::<T>();
             crate::store::log::catalog::check_layout(rows, name, number, &asked, |row| {
                 row.root_len_as(&asked).is_some() || row.reads(&asked)
