@@ -143,12 +143,15 @@ pub struct EventWriter<'a> {
 }
 
 impl Positional for EventWriter<'_> {
+    #[inline]
     fn pos(&self) -> usize {
         self.len
     }
 }
 
 impl Writer<ArchiveError> for EventWriter<'_> {
+    // Inlined, since the event's own crate knows the length: a copy of a known length is a move or two.
+    #[inline]
     fn write(&mut self, bytes: &[u8]) -> Result<(), ArchiveError> {
         let room = self.out.get_mut(self.len..).and_then(|free| free.get_mut(..bytes.len()));
         room.ok_or(ArchiveError::TooLarge)?.copy_from_slice(bytes);
