@@ -301,6 +301,8 @@ code! {
         Full = 7,
         /// A descriptor is missing, too long, or not that of its hash.
         Descriptor = 8,
+        /// What the host has stored of the device, or of a stream of its events, is damaged.
+        Damaged = 9,
     }
 }
 
@@ -315,6 +317,7 @@ impl core::fmt::Display for Refusal {
             Self::DuplicateDevice => "the device is live on another port",
             Self::Full => "no room for another epoch",
             Self::Descriptor => "a descriptor that is missing or not that of its hash",
+            Self::Damaged => "what is stored of it is damaged",
             Self::Other(code) => return write!(f, "reason {code}"),
         })
     }

@@ -11,7 +11,8 @@ use varve_device_proto::{KnownDevice, Refusal};
 pub(crate) struct Known {
     /// The question's number.
     pub(crate) question: u64,
-    pub(crate) device: KnownDevice,
+    /// The device, or why the store cannot tell.
+    pub(crate) device: Result<KnownDevice, StoreRefusal>,
     /// Descriptors that the store lacks.
     pub(crate) missing: Vec<DescriptorHash>,
 }
@@ -99,7 +100,7 @@ mod tests {
 
         answers.tell_durable(Lane(1), DeviceSequence(9));
         let device = KnownDevice { incarnation: 1, latest: None, live_elsewhere: false };
-        answers.tell_known(Known { question: 0, device, missing: Vec::new() });
+        answers.tell_known(Known { question: 0, device: Ok(device), missing: Vec::new() });
         let news = runtime.block_on(answers.news());
         assert!(news.known.is_some());
         assert_eq!(news.durable, [None; Lane::COUNT]);

@@ -7,7 +7,7 @@ use varve_core::{DescriptorHash, DeviceId, DeviceSequence, Epoch, GapReason, Lan
 use crate::quota::Room;
 
 /// Which port: its place among the daemon's ports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct PortNumber(pub(crate) usize);
 
 /// A request, and the port that it comes from.

@@ -161,15 +161,19 @@ impl<'p> PortSession<'p> {
             State::Asked(candidate, question) if question == known.question => (candidate, question),
             other => return self.state = other,
         };
-        match admission::decide(&known.device, &candidate.hello) {
+        let admitted = known.device.as_ref().map_err(StoreRefusal::clone).and_then(|device| {
+            admission::decide(device, &candidate.hello)
+                .map_err(|reason| StoreRefusal { reason, detail: "at its admission".into() })
+        });
+        match admitted {
             Ok(admission) => {
                 self.link.admit(admission);
                 self.state = State::Offered(candidate, known);
             }
-            Err(reason) => {
+            Err(StoreRefusal { reason, detail }) => {
                 self.state = State::Asked(candidate, question);
                 self.link.refuse(reason);
-                self.end_refused(reason, "at its admission");
+                self.end_refused(reason, &detail);
             }
         }
     }

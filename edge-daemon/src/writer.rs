@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** a port is told that something is durable only after the commit that holds it has returned.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
@@ -28,8 +29,8 @@ pub(crate) struct Writer {
     store_room: StoreRoom,
     requests: RequestQueue,
     ports: Vec<WriterPort>,
-    /// The requests of the append: they hold their room until it is committed.
-    group: Vec<Envelope>,
+    /// What the append is made of.
+    group: Vec<Staged>,
     window: Duration,
     counters: Arc<WriterCounters>,
 }
@@ -43,6 +44,14 @@ pub(crate) struct WriterPort {
     device: Option<DeviceId>,
     /// Its terms, once it has taken them.
     terms: Option<Arc<Terms>>,
+}
+
+/// A request of the append: it holds its room until that is committed.
+#[derive(Debug)]
+struct Staged {
+    envelope: Envelope,
+    /// The terms that it is under.
+    terms: Arc<Terms>,
 }
 
 /// The store takes in nothing more.
@@ -120,7 +129,11 @@ impl Writer {
             Request::Know { question, device, descriptors } => {
                 // What the device sent before must be in the record that is asked for.
                 self.commit()?;
-                let (device, missing) = self.known(envelope.port, *device, descriptors)?;
+                let (device, missing) = match self.known(envelope.port, *device, descriptors) {
+                    Ok((device, missing)) => (Ok(device), missing),
+                    Err(error @ ReadError::Corrupt(_)) => (Err(damaged(&error)), Vec::new()),
+                    Err(error) => return Err(error.into()),
+                };
                 let known = Known { question: *question, device, missing };
                 self.ports[envelope.port.0].answers.tell_known(known);
                 Ok(())
@@ -175,19 +188,22 @@ impl Writer {
             added = self.add(&envelope);
         }
         match added {
-            Ok(()) => self.group.push(envelope),
+            Ok(Some(terms)) => self.group.push(Staged { envelope, terms }),
+            Ok(None) => {}
             Err(error) if is_the_devices_fault(&error) => self.refuse(envelope.port, &error),
             Err(error) => return Err(error.into()),
         }
         Ok(())
     }
 
-    /// Adds a request to the append; one of a session that was refused meanwhile adds nothing.
-    fn add(&mut self, envelope: &Envelope) -> Result<(), AppendError> {
-        match &self.ports[envelope.port.0].terms {
-            Some(terms) => add_request(&mut self.append, terms, &envelope.request),
-            None => Ok(()),
+    /// Adds a request to the append, and returns the terms that it is under; one of a session that was refused meanwhile
+    /// has none, and adds nothing.
+    fn add(&mut self, envelope: &Envelope) -> Result<Option<Arc<Terms>>, AppendError> {
+        let terms = self.ports[envelope.port.0].terms.clone();
+        if let Some(terms) = &terms {
+            add_request(&mut self.append, terms, &envelope.request)?;
         }
+        Ok(terms)
     }
 
     /// Commits what is staged, and tells the ports.
@@ -196,20 +212,50 @@ impl Writer {
         if self.append.is_empty() {
             return Ok(());
         }
-        let start = Instant::now();
-        let committed = self.commit_once_there_is_room()?;
-        self.counters.commits.add(1);
-        self.counters.commit_us.add(u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX));
-        self.tell(group, &committed);
+        match self.commit_once_there_is_room() {
+            Ok(committed) => self.tell(group, &committed),
+            Err(StoreError::Append(AppendError::Corrupt(_))) => self.commit_apart(group)?,
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Commits what was staged port by port, since some of it touches what is damaged: whose part does, is refused, and
+    /// the others go on.
+    fn commit_apart(&mut self, group: Vec<Staged>) -> Result<(), StoreError> {
+        self.append.clear();
+        // Where even this meets damage, it is that of no device: nothing can be stored any more.
+        self.varve.fold().or_else(|error| if is_full(&error) { Ok(()) } else { Err(error) })?;
+        let mut parts = BTreeMap::<_, Vec<_>>::new();
+        for staged in group {
+            parts.entry(staged.envelope.port).or_default().push(staged);
+        }
+        for (port, part) in parts {
+            for Staged { envelope, terms } in &part {
+                add_request(&mut self.append, terms, &envelope.request)?;
+            }
+            match self.commit_once_there_is_room() {
+                Ok(committed) => self.tell(part, &committed),
+                Err(StoreError::Append(error @ AppendError::Corrupt(_))) => {
+                    self.append.clear();
+                    self.end_session(port, damaged(&error));
+                }
+                Err(error) => return Err(error),
+            }
+        }
         Ok(())
     }
 
     /// Commits what is staged. While the store is full, what the ports ask is kept: it holds their quotas, so that they give
     /// the devices no more credit, and the devices drop what they cannot hold, and tell so.
     fn commit_once_there_is_room(&mut self) -> Result<Committed, StoreError> {
+        let start = Instant::now();
         loop {
             let error = match self.append.commit() {
                 Ok(committed) => {
+                    self.counters.commits.add(1);
+                    let took_us = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
+                    self.counters.commit_us.add(took_us);
                     self.store_room.handle_room();
                     return Ok(committed);
                 }
@@ -224,8 +270,8 @@ impl Writer {
     }
 
     /// Tells the ports what is durable now. By then the group has given back its room.
-    fn tell(&mut self, group: Vec<Envelope>, committed: &Committed) {
-        group.iter().for_each(|envelope| self.count(envelope));
+    fn tell(&mut self, group: Vec<Staged>, committed: &Committed) {
+        group.iter().for_each(|staged| self.count(&staged.envelope));
         drop(group);
         for mark in &committed.lanes {
             if let Some(port) = self.port_of(mark) {
@@ -332,6 +378,11 @@ fn add_terms(append: &mut Append, terms: &Terms) -> Result<(), AppendError> {
 
 fn cursor(lane: Option<&LaneRecord>) -> LaneCursor {
     lane.map_or_else(LaneCursor::default, |lane| LaneCursor { next: lane.next, chain: Chain(lane.chain) })
+}
+
+/// What a device is told whose events, or whose past, meet damage.
+fn damaged(error: &dyn fmt::Display) -> StoreRefusal {
+    StoreRefusal { reason: Refusal::Damaged, detail: error.to_string() }
 }
 
 /// Whether a request cannot be stored, though the store is well.

@@ -192,7 +192,7 @@ pub enum AppendError {
     /// A stream's key could not be had, or not be stored.
     #[cfg(feature = "encryption")]
     Keys(KeysError),
-    /// A row that the append needs is damaged.
+    /// A row that the append needs is damaged: one that needs others may be stored.
     Corrupt(Damage),
     /// LMDB or the system below it failed.
     Storage(StorageError),

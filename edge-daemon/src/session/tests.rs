@@ -58,7 +58,7 @@ impl Pair<'_> {
 
     fn tell_known(&mut self, latest: Option<KnownEpoch>, missing: Vec<DescriptorHash>) {
         let device = KnownDevice { incarnation: 77, latest, live_elsewhere: false };
-        let known = Known { question: self.question, device, missing };
+        let known = Known { question: self.question, device: Ok(device), missing };
         self.session.handle_news(News { known: Some(known), ..News::default() });
     }
 

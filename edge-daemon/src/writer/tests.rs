@@ -114,7 +114,7 @@ fn durable_is_told_only_after_the_commit_and_with_the_room_given_back() {
     assert_eq!(bench.lines[0].quota().bytes_left(), BYTES_MAX);
     assert_eq!(bench.writer.varve.next_global_seq().unwrap().0, 3);
     let known = bench.know(0);
-    assert_eq!(known.device.latest.unwrap().lanes[0].next, DeviceSequence(3));
+    assert_eq!(known.device.unwrap().latest.unwrap().lanes[0].next, DeviceSequence(3));
     assert_eq!(known.missing, []);
 }
 
@@ -126,18 +126,18 @@ fn what_a_device_sent_before_is_known_when_it_says_hello_again() {
     bench.take_in(0, Request::Descriptor(u16::DESCRIPTOR.to_vec()));
     bench.take_in(0, batch(0, 2));
     let known = bench.know(0);
-    assert_eq!(known.device.latest.unwrap().lanes[0].next, DeviceSequence(2));
+    assert_eq!(known.device.unwrap().latest.unwrap().lanes[0].next, DeviceSequence(2));
 }
 
 #[test]
 fn a_device_is_live_on_one_port_until_that_lets_it_go() {
     let mut bench = Bench::new(2);
-    assert!(!bench.know(0).device.live_elsewhere);
-    assert!(bench.know(1).device.live_elsewhere);
-    assert!(!bench.know(0).device.live_elsewhere, "it may say hello again where it is");
+    assert!(!bench.know(0).device.unwrap().live_elsewhere);
+    assert!(bench.know(1).device.unwrap().live_elsewhere);
+    assert!(!bench.know(0).device.unwrap().live_elsewhere, "it may say hello again where it is");
     bench.take_in(0, Request::End { heard: Vec::new() });
-    assert!(!bench.know(1).device.live_elsewhere);
-    assert!(bench.know(0).device.live_elsewhere);
+    assert!(!bench.know(1).device.unwrap().live_elsewhere);
+    assert!(bench.know(0).device.unwrap().live_elsewhere);
 }
 
 #[test]
