@@ -7,8 +7,8 @@
 //!                                              `folded`                  records, one a commit
 //! ```
 //!
-//! One commit is one record, one write and one flush. A full generation is folded into LMDB while the next one takes
-//! the commits. FORMAT.md, section 7, specifies every byte.
+//! One commit is one record, one write and one flush; what commits at once shares the flush, and the sectors. A full
+//! generation is folded into LMDB while the next one takes the commits. FORMAT.md, section 7, specifies every byte.
 
 mod flusher;
 mod fold;
@@ -24,7 +24,7 @@ pub(super) mod recovery;
 mod view;
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use crate::GlobalSequence;
 use crate::store::config::Durability;
@@ -35,10 +35,11 @@ use flusher::Flusher;
 pub(in crate::store) use fold::{Folded, fold, table_of};
 pub(in crate::store) use generation::{Generation, RowKey, TailRun};
 pub(in crate::store) use journal::{Journal, Recovered, SEGMENT_LEN_MAX, SEGMENT_LEN_MIN, SEGMENTS};
+use journal::{next_sector, place_behind};
 pub(in crate::store) use mirror::Mirror;
 pub(in crate::store) use published::{Published, PublishedFile};
 pub(in crate::store) use record::{
-    CHUNK_HEAD_LEN, Chunk, RECORD_BODY_LEN_MAX, Record, RecordHead, RecordWriter, SECTOR_LEN, TableNumber,
+    CHUNK_HEAD_LEN, Chunk, RECORD_BODY_LEN_MAX, Record, RecordHead, RecordWriter, TableNumber,
 };
 pub(in crate::store) use view::{TailView, VisibleGeneration};
 #[cfg(feature = "fuzzing")]
@@ -50,6 +51,8 @@ pub(in crate::store) struct Tail {
     journal: Journal,
     published: PublishedFile,
     generations: RwLock<Generations>,
+    /// Held while a record is written, and taken when a flush begins: a record is written before it or after it.
+    end: Mutex<End>,
     flusher: Flusher,
     /// The checksum of LMDB's newest meta page, once that is durable; 0 before.
     confirmed: AtomicU32,
@@ -66,11 +69,18 @@ struct Generations {
     first_commit: u64,
     /// How many of the current generation's records are flushed.
     durable: usize,
+}
+
+/// Where the next record goes.
+#[derive(Debug)]
+struct End {
+    /// The current one.
+    generation: Arc<Generation>,
+    /// The end of what is taken of its segment, in bytes.
+    at: u32,
     /// The last commit that is written, and the place of the next event after it.
     commit: u64,
     next: GlobalSequence,
-    /// How many sectors of the current generation are written.
-    sectors: u32,
 }
 
 /// Where a tail begins: with the generation after those that are folded.
@@ -93,19 +103,14 @@ impl Tail {
         #[cfg(feature = "notify")] watermark: Arc<Watermark>,
     ) -> Self {
         let TailStart { generation, commit, next } = start;
-        let generations = Generations {
-            sealed: Vec::new(),
-            current: new_generation(&journal, generation),
-            first_commit: commit + 1,
-            durable: 0,
-            commit,
-            next,
-            sectors: 0,
-        };
+        let current = new_generation(&journal, generation);
+        let end = End { generation: current.clone(), at: 0, commit, next };
+        let generations = Generations { sealed: Vec::new(), current, first_commit: commit + 1, durable: 0 };
         let tail = Self {
             journal,
             published,
             generations: RwLock::new(generations),
+            end: Mutex::new(end),
             flusher: Flusher::new(commit),
             confirmed: AtomicU32::new(0),
             #[cfg(feature = "notify")]
@@ -141,7 +146,7 @@ impl Tail {
 
     /// The last commit that is written, durable or not.
     pub(in crate::store) fn last_written(&self) -> u64 {
-        self.flusher.last_written()
+        self.end().commit
     }
 
     /// The last commit that is durable.
@@ -172,39 +177,36 @@ impl Tail {
         record: &mut RecordWriter,
         events: u32,
     ) -> Result<Option<u64>, AppendError> {
-        let (generation, sector, commit, next) = {
-            let generations = self.read();
-            (generations.current.clone(), generations.sectors, generations.commit + 1, generations.next)
-        };
+        let durable = self.flusher.durable();
+        let mut end = self.end();
         let head = RecordHead {
-            generation: generation.number(),
-            commit,
-            durable: self.flusher.durable(),
-            first: next,
+            generation: end.generation.number(),
+            commit: end.commit + 1,
+            durable,
+            first: end.next,
             events,
             confirmed: self.confirmed.load(Ordering::Acquire),
         };
-        let seed = self.journal.seed(head.generation);
-        let bytes = record.finish(head, seed);
-        let sectors = (bytes.len() / SECTOR_LEN) as u32;
-        if sector + sectors > self.journal.sectors_per_segment() {
+        let len = record.finish(head, self.journal.seed(head.generation)).len();
+        let at = place_behind(end.at, len);
+        let has_room = at + len as u32 <= self.journal.segment_len()
+            && end.generation.len() < self.journal.records_max() as usize;
+        if !has_room {
             return Ok(None);
         }
-        self.journal.write(head.generation, sector, bytes)?;
-        generation.push(record.record())?;
-        let mut generations = self.generations.write().unwrap_or_else(PoisonError::into_inner);
-        generations.commit = commit;
-        generations.next = GlobalSequence(next.0 + u64::from(events));
-        generations.sectors = sector + sectors;
-        drop(generations);
-        self.flusher.written(commit);
-        Ok(Some(commit))
+        self.journal.write(head.generation, at, record.padded(at))?;
+        end.generation.push(record.record())?;
+        end.at = at + len as u32;
+        end.commit = head.commit;
+        end.next.0 += u64::from(events);
+        Ok(Some(head.commit))
     }
 
     /// Returns once `commit` is durable, and readers see it. All threads that wait share a flush.
     pub(in crate::store) fn wait(&self, commit: u64) -> Result<(), AppendError> {
         let mut failure = None;
-        let waited = self.flusher.wait(commit, |target| match self.journal.flush() {
+        let begin = || self.end().close_sector();
+        let waited = self.flusher.wait(commit, begin, |target| match self.journal.flush() {
             Ok(()) => {
                 self.show(target);
                 true
@@ -229,11 +231,13 @@ impl Tail {
             return;
         }
         let next = new_generation(&self.journal, generations.current.number() + 1);
+        let mut end = self.end();
+        (end.generation, end.at) = (next.clone(), 0);
         let sealed = std::mem::replace(&mut generations.current, next);
         generations.sealed.push(sealed);
-        generations.first_commit = generations.commit + 1;
-        (generations.durable, generations.sectors) = (0, 0);
-        self.publish(&generations, generations.next);
+        generations.first_commit = end.commit + 1;
+        generations.durable = 0;
+        self.publish(&generations, end.next);
     }
 
     /// Forgets the generations up to `folded`, which LMDB holds durably, and remembers the checksum of the meta page
@@ -246,8 +250,7 @@ impl Tail {
 
     /// The log goes on at `next`: LMDB took events that did not pass through the tail.
     pub(in crate::store) fn skip_to(&self, next: GlobalSequence) {
-        let mut generations = self.generations.write().unwrap_or_else(PoisonError::into_inner);
-        generations.next = next;
+        self.end().next = next;
     }
 
     /// Shows readers everything up to `commit`, which is durable.
@@ -282,6 +285,18 @@ impl Tail {
     fn read(&self) -> RwLockReadGuard<'_, Generations> {
         self.generations.read().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn end(&self) -> MutexGuard<'_, End> {
+        self.end.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl End {
+    /// Lets nothing more into the sector of the last record, whose commit it returns: a flush is about to make it durable.
+    fn close_sector(&mut self) -> u64 {
+        self.at = next_sector(self.at);
+        self.commit
+    }
 }
 
 /// Whoever writes to the tail, or flushes it, holds one.
@@ -309,7 +324,7 @@ impl Generations {
 }
 
 fn new_generation(journal: &Journal, number: u64) -> Arc<Generation> {
-    Arc::new(Generation::new(number, journal.sectors_per_segment() as usize))
+    Arc::new(Generation::new(number, journal.records_max() as usize))
 }
 
 /// How many tables there may be.

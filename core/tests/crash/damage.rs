@@ -42,27 +42,26 @@ fn last_counted(disk: &Disk) -> Option<std::ops::Range<usize>> {
     if !is_whole || !is_ours || watermark[FLUSHED] != 1 {
         return None;
     }
-    let records = tail.chunks(SECTOR_LEN).enumerate().skip(SEGMENTS_SECTOR).filter(|(_, sector)| {
-        sector.starts_with(RECORD_MAGIC) && sector[RECORD_COMMIT..][..8] == watermark[WATERMARK_COMMIT..][..8]
+    let places = (SEGMENTS_START..tail.len()).step_by(ALIGNMENT);
+    let records = places.map(|at| (at, &tail[at..])).filter(|(_, bytes)| {
+        bytes.starts_with(RECORD_MAGIC) && bytes[RECORD_COMMIT..][..8] == watermark[WATERMARK_COMMIT..][..8]
     });
     // Of an earlier life there may be one with the same number that was lost.
-    let (sector, head) = records.max_by_key(|(_, sector)| number(&sector[RECORD_GENERATION..]))?;
+    let (start, head) = records.max_by_key(|(_, bytes)| number(&bytes[RECORD_GENERATION..]))?;
     let len = RECORD_HEADER_LEN + number(&head[RECORD_LEN..]) as u32 as usize;
-    let start = sector * SECTOR_LEN;
     tail.get(start..start + len).map(|_| start..start + len)
 }
 
 fn number(bytes: &[u8]) -> u64 {
-    u64::from_le_bytes(*bytes.first_chunk().expect("a field is within its sector"))
+    u64::from_le_bytes(*bytes.first_chunk().expect("a field is within its record"))
 }
 
 const TAIL: &str = "tail";
 const WATERMARK: &str = "watermark";
 
-const SECTOR_LEN: usize = 4096;
-
-/// The first sector of the tail's records.
-const SEGMENTS_SECTOR: usize = 2;
+/// Where the tail's records begin, and what the place of each is a multiple of.
+const SEGMENTS_START: usize = 2 * 4096;
+const ALIGNMENT: usize = 64;
 
 /// Where the store's incarnation stands in the tail's header, and in the watermark.
 const INCARNATION: usize = 8;

@@ -2,6 +2,7 @@
 //! was said to be, and every follower sees the same log, event by event and without a gap.
 
 use std::collections::HashMap;
+use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{Read, Write};
 use std::path::Path;
@@ -30,6 +31,35 @@ fn followers_see_every_event_while_many_append_and_fold() {
         drop(varve);
         assert_eq!(follow(open(dir.path()).view()), digest, "round {round}: after all was recovered");
     }
+}
+
+#[test]
+fn commits_that_share_a_flush_share_a_sector_which_takes_none_behind_it() {
+    let dir = new_dir_in_memory();
+    let mut varve = Varve::new(dir.path()).unwrap();
+    let numbers = varve.stream::<u64, 8>("numbers").unwrap();
+    let mut append = varve.begin();
+    for flush in 0..3 {
+        for _ in 0..flush {
+            append.event(&numbers, StreamId(0), &flush).unwrap();
+            append.commit_relaxed().unwrap();
+        }
+        append.event(&numbers, StreamId(0), &flush).unwrap();
+        append.commit().unwrap();
+    }
+    assert_eq!(sectors_of_records(dir.path()), [0, 1, 1, 2, 2, 2]);
+    drop((varve, numbers, append));
+    let stored = Varve::open_read_only(dir.path()).unwrap();
+    assert_eq!(stored.snapshot().unwrap().iter_from(GlobalSequence(0)).unwrap().count(), 6);
+}
+
+/// The sectors of the tail's first segment in which its records begin.
+fn sectors_of_records(dir: &Path) -> Vec<usize> {
+    let tail = fs::read(dir.join("tail")).unwrap();
+    let places = (2 * 4096..tail.len()).step_by(64).filter(|&at| tail[at..].starts_with(b"VRVR"));
+    let sectors_per_segment = (tail.len() / 4096 - 2) / 3;
+    let first = |at: usize| (at / 4096 - 2) % sectors_per_segment;
+    places.map(first).collect()
 }
 
 /// What the other process does.

@@ -41,14 +41,13 @@ impl Tail {
     fn write(&self) -> u64 {
         let mut written = self.written.lock().unwrap();
         *written += 1;
-        self.flusher.written(*written);
         *written
     }
 
     /// Writes a record, then waits until it is durable.
     fn commit(&self) -> Result<u64, FlushFailed> {
         let commit = self.write();
-        self.flusher.wait(commit, |target| self.flush(target))?;
+        self.flusher.wait(commit, || self.last_written(), |target| self.flush(target))?;
         assert!(self.durable.load(Ordering::SeqCst) >= commit, "it returned before it was durable");
         assert!(self.shown.load(Ordering::SeqCst) >= commit, "it returned before a reader sees it");
         Ok(commit)
@@ -56,9 +55,13 @@ impl Tail {
 
     /// Waits until all that is written is durable, as the store does before it is closed.
     fn flush_all(&self) {
-        let commit = self.flusher.last_written();
-        self.flusher.wait(commit, |target| self.flush(target)).unwrap();
+        let commit = self.last_written();
+        self.flusher.wait(commit, || self.last_written(), |target| self.flush(target)).unwrap();
         assert!(self.durable.load(Ordering::SeqCst) >= commit, "it returned before all was durable");
+    }
+
+    fn last_written(&self) -> u64 {
+        *self.written.lock().unwrap()
     }
 
     fn flush(&self, target: u64) -> bool {

@@ -60,8 +60,7 @@ fn sample(events: u32, fill: impl FnOnce(&mut RecordWriter)) -> Vec<u8> {
     fill(&mut writer);
     let first = GlobalSequence(7);
     let head = RecordHead { generation: 4, commit: 90, durable: 89, first, events, confirmed: 0 };
-    writer.finish(head, RecordSeed::new(INCARNATION, 4));
-    writer.unpadded().to_vec()
+    writer.finish(head, RecordSeed::new(INCARNATION, 4)).to_vec()
 }
 
 fn seed_of(bytes: &[u8]) -> RecordSeed {

@@ -20,7 +20,6 @@ pub(in crate::store) struct Flusher {
 
 #[derive(Debug)]
 struct State {
-    written: u64,
     durable: u64,
     /// Whether a thread flushes: the others wait for it.
     is_flushing: bool,
@@ -47,7 +46,6 @@ impl Flusher {
     /// Everything up to the commit `durable` is durable.
     pub(in crate::store) fn new(durable: u64) -> Self {
         let state = State {
-            written: durable,
             durable,
             is_flushing: false,
             is_put_off: false,
@@ -61,16 +59,6 @@ impl Flusher {
         Self { state: Mutex::new(state), flushed: Condvar::new() }
     }
 
-    /// Notes that everything up to `commit` is written. Nobody hears of a commit before.
-    pub(in crate::store) fn written(&self, commit: u64) {
-        self.lock().written = commit;
-    }
-
-    /// The last commit that is written, durable or not.
-    pub(in crate::store) fn last_written(&self) -> u64 {
-        self.lock().written
-    }
-
     /// The last commit that is durable.
     pub(in crate::store) fn durable(&self) -> u64 {
         self.lock().durable
@@ -81,11 +69,13 @@ impl Flusher {
         self.lock().has_failed
     }
 
-    /// Returns once `commit` is durable. Where no other thread flushes, this one does: `flush` makes durable all
-    /// that is written, up to the commit that it is told, and shows it to readers; whether it succeeded it returns.
+    /// Returns once `commit`, which is written, is durable. Where no other thread flushes, this one does: `begin` tells the
+    /// last commit that is written, `flush` makes durable all up to there, and shows it to readers; whether it succeeded
+    /// it returns.
     pub(in crate::store) fn wait(
         &self,
         commit: u64,
+        begin: impl Fn() -> u64,
         mut flush: impl FnMut(u64) -> bool,
     ) -> Result<(), FlushFailed> {
         let mut state = self.lock();
@@ -104,7 +94,9 @@ impl Flusher {
                 state = self.put_off(state, commit);
                 is_patient = false;
             } else {
-                let target = state.begin_flush();
+                let target = begin();
+                assert!(target >= commit, "a flush makes durable what its thread waits for");
+                state.begin_flush(target);
                 drop(state);
                 let mut turn = Turn { flusher: self, since: Instant::now(), flushed: None };
                 turn.flushed = flush(target).then_some(target);
@@ -133,7 +125,6 @@ impl Flusher {
 impl State {
     /// Counts a thread that comes to wait for `commit`.
     fn arrive(&mut self, commit: u64) {
-        assert!(commit <= self.written, "a flush makes durable what its thread waits for");
         if commit > self.target {
             self.gathered += 1;
         } else if commit > self.durable {
@@ -146,12 +137,11 @@ impl State {
         self.gathered >= self.expected
     }
 
-    /// The last commit that the flush that begins makes durable.
-    fn begin_flush(&mut self) -> u64 {
+    /// Notes that the flush of all up to the commit `target` begins.
+    fn begin_flush(&mut self, target: u64) {
         (self.is_flushing, self.is_put_off) = (true, false);
-        self.target = self.written;
+        self.target = target;
         self.served = std::mem::take(&mut self.gathered);
-        self.target
     }
 }
 
@@ -205,12 +195,11 @@ mod tests {
     fn who_comes_last_of_those_that_took_part_in_the_last_flush_flushes_for_all() {
         let (flusher, flushes) = (flusher(2, FOR_EVER), Mutex::new(Vec::new()));
         let commit = |commit| {
-            flusher.written(commit);
             let flush = |target| {
                 flushes.lock().unwrap().push((commit, target));
                 true
             };
-            flusher.wait(commit, flush).unwrap();
+            flusher.wait(commit, || commit, flush).unwrap();
         };
         thread::scope(|scope| {
             scope.spawn(|| commit(1));
@@ -228,17 +217,14 @@ mod tests {
     #[test]
     #[should_panic = "a flush makes durable what its thread waits for"]
     fn nobody_waits_for_what_is_yet_to_be_written() {
-        let flusher = Flusher::new(0);
-        assert_eq!(flusher.last_written(), 0);
-        let _ = flusher.wait(1, |_| true);
+        let _ = Flusher::new(0).wait(1, || 0, |_| true);
     }
 
     #[test]
     fn who_commits_alone_waits_for_nobody() {
         let flusher = flusher(1, FOR_EVER);
         for commit in 1..=3 {
-            flusher.written(commit);
-            flusher.wait(commit, |target| target == commit).unwrap();
+            flusher.wait(commit, || commit, |target| target == commit).unwrap();
             assert_eq!(flusher.lock().expected, 1);
             flusher.lock().patience = FOR_EVER;
         }
@@ -247,21 +233,19 @@ mod tests {
     #[test]
     fn nobody_is_waited_for_longer_than_the_bound() {
         let flusher = flusher(2, Duration::from_millis(1));
-        flusher.written(1);
-        flusher.wait(1, |_| true).unwrap();
+        flusher.wait(1, || 1, |_| true).unwrap();
         assert_eq!(flusher.lock().expected, 1, "the other did not come");
     }
 
     #[test]
     fn who_put_a_flush_off_hears_of_its_failure_and_flushes_nothing() {
         let flusher = flusher(2, FOR_EVER);
-        flusher.written(2);
         thread::scope(|scope| {
-            let first = scope.spawn(|| flusher.wait(1, |_| panic!("it flushes no more")));
+            let first = scope.spawn(|| flusher.wait(1, || 2, |_| panic!("it flushes no more")));
             while flusher.lock().gathered < 1 {
                 thread::yield_now();
             }
-            flusher.wait(2, |_| false).unwrap_err();
+            flusher.wait(2, || 2, |_| false).unwrap_err();
             first.join().unwrap().unwrap_err();
         });
     }

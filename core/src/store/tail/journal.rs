@@ -7,12 +7,13 @@
 //! └────────┴──────┴─────────────────┴─────────────────┴─────────────────┘
 //! ```
 //!
-//! Generation g has segment g % 3 to itself, and its records follow each other from the segment's first sector. All
-//! sectors were written when the file was made, so that a flush carries records alone. FORMAT.md, section 7, specifies
-//! every byte.
+//! Generation g has segment g % 3 to itself, and its records follow each other from the segment's first sector: several
+//! in one sector where one flush makes them durable. All sectors were written when the file was made, so that a flush
+//! carries records alone. FORMAT.md, section 7, specifies every byte.
 
 mod header;
 mod note;
+mod placement;
 mod recovery;
 
 use std::fs::{self, File, OpenOptions};
@@ -22,13 +23,15 @@ use std::path::{Path, PathBuf};
 
 pub(in crate::store) use recovery::Recovered;
 
-use super::record::{HEADER_LEN, Header, RECORD_BODY_LEN_MAX, Record, RecordSeed, SECTOR_LEN, sectors};
+use super::record::{HEADER_LEN, Header, RECORD_BODY_LEN_MAX, Record, RecordSeed, SECTOR_LEN};
 use crate::store::config::Durability;
 use crate::store::error::{Damage, OpenError, Place, is_unreadable};
 use crate::store::files::environment::sync_directory;
 use crate::store::log::clock::HostClock;
 pub(in crate::store) use header::FileHeader;
 pub(in crate::store) use note::Note;
+use placement::{may_stand, places_behind};
+pub(super) use placement::{next_sector, place_behind};
 
 /// The tail of a store, open.
 #[derive(Debug)]
@@ -149,8 +152,13 @@ impl Journal {
         SEGMENTS * u64::from(self.segment_sectors) * SECTOR_LEN as u64
     }
 
-    /// How many sectors a generation has to itself.
-    pub(in crate::store) fn sectors_per_segment(&self) -> u32 {
+    /// How many bytes a generation has to itself.
+    pub(in crate::store) fn segment_len(&self) -> u32 {
+        self.segment_sectors * SECTOR_LEN as u32
+    }
+
+    /// How many records a generation has at most: one for each sector that it has to itself.
+    pub(in crate::store) fn records_max(&self) -> u32 {
         self.segment_sectors
     }
 
@@ -159,13 +167,15 @@ impl Journal {
         RecordSeed::new(self.incarnation, generation)
     }
 
-    /// Writes a finished record at a sector of its generation's segment. It is durable once a later
-    /// [`Journal::flush`] has returned.
-    pub(in crate::store) fn write(&self, generation: u64, sector: u32, record: &[u8]) -> io::Result<()> {
-        assert!(record.len().is_multiple_of(SECTOR_LEN), "a record fills whole sectors");
-        let end = u64::from(sector) + (record.len() / SECTOR_LEN) as u64;
-        assert!(end <= self.segment_sectors.into(), "a record stays within its segment");
-        self.file.write_all_at(record, self.offset(generation, sector))
+    /// Writes a padded record at `at` of its generation's segment. It is durable once a later [`Journal::flush`] has
+    /// returned.
+    pub(in crate::store) fn write(&self, generation: u64, at: u32, padded: &[u8]) -> io::Result<()> {
+        assert!(
+            (at as usize + padded.len()).is_multiple_of(SECTOR_LEN),
+            "what is written ends with a sector"
+        );
+        assert!(may_stand(at, padded.len(), self.segment_len()), "a record stays within its segment");
+        self.file.write_all_at(padded, self.offset(generation, at))
     }
 
     /// Makes durable what was written. After a failure nobody knows what the disk holds: nothing may be flushed again.
@@ -176,10 +186,26 @@ impl Journal {
         }
     }
 
-    /// The record of `generation` at `sector`; `None` where there is none, or none any more.
-    pub(in crate::store) fn read(&self, generation: u64, sector: u32) -> io::Result<Option<Record>> {
-        match self.header_at(generation % SEGMENTS, sector)? {
-            Some(header) if header.head.generation == generation => self.record_at(&header, sector),
+    /// The next record of `generation` behind what ends at `end`, and where it ends; `None` where there is none, or none any
+    /// more.
+    pub(in crate::store) fn read_behind(
+        &self,
+        generation: u64,
+        end: u32,
+    ) -> io::Result<Option<(Record, u32)>> {
+        for at in places_behind(end) {
+            if let Some(record) = self.read(generation, at)? {
+                let end = at + record.len() as u32;
+                return Ok(Some((record, end)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The record of `generation` at `at`.
+    fn read(&self, generation: u64, at: u32) -> io::Result<Option<Record>> {
+        match self.header_at(generation % SEGMENTS, at)? {
+            Some(header) if header.head.generation == generation => self.record_at(&header, at),
             _ => Ok(None),
         }
     }
@@ -214,23 +240,28 @@ impl Journal {
         Ok(Note::parse(&bytes, self.incarnation))
     }
 
-    /// The header of a record that belongs at `sector` of `segment`, whatever its generation.
-    fn header_at(&self, segment: u64, sector: u32) -> io::Result<Option<Header>> {
-        if sector >= self.segment_sectors {
+    /// The header of a record that belongs at `at` of `segment`, whatever its generation.
+    fn header_at(&self, segment: u64, at: u32) -> io::Result<Option<Header>> {
+        if at >= self.segment_len() {
             return Ok(None);
         }
         let mut bytes = [0; HEADER_LEN];
-        self.read_at(&mut bytes, self.offset(segment, sector))?;
-        let generation = Header::claimed_generation(&bytes).filter(|claimed| claimed % SEGMENTS == segment);
-        let header = generation.and_then(|generation| Header::parse(&bytes, self.seed(generation)).ok());
-        Ok(header.filter(|header| sectors(header.len()) <= self.segment_sectors - sector))
+        self.read_at(&mut bytes, self.offset(segment, at))?;
+        Ok(self.header(&bytes, segment, at))
     }
 
-    /// The record of `header`, which stands at `sector`; `None` where its body is not what was written.
-    fn record_at(&self, header: &Header, sector: u32) -> io::Result<Option<Record>> {
+    /// As [`Journal::header_at`], where these bytes stand there.
+    fn header(&self, bytes: &[u8; HEADER_LEN], segment: u64, at: u32) -> Option<Header> {
+        let generation = Header::claimed_generation(bytes).filter(|claimed| claimed % SEGMENTS == segment)?;
+        let header = Header::parse(bytes, self.seed(generation)).ok()?;
+        may_stand(at, header.len(), self.segment_len()).then_some(header)
+    }
+
+    /// The record of `header`, which stands at `at`; `None` where its body is not what was written.
+    fn record_at(&self, header: &Header, at: u32) -> io::Result<Option<Record>> {
         let generation = header.head.generation;
         let mut bytes = vec![0; header.len()].into_boxed_slice();
-        self.read_at(&mut bytes, self.offset(generation, sector))?;
+        self.read_at(&mut bytes, self.offset(generation, at))?;
         let record = Record::parse(bytes, self.seed(generation)).ok();
         // Between the two reads another record may have taken the place.
         Ok(record.filter(|record| *record.head() == header.head))
@@ -246,10 +277,10 @@ impl Journal {
         }
     }
 
-    /// Where a sector of a generation's segment stands in the file, in bytes.
-    fn offset(&self, generation: u64, sector: u32) -> u64 {
+    /// Where `at` of a generation's segment stands in the file, in bytes.
+    fn offset(&self, generation: u64, at: u32) -> u64 {
         let segment = generation % SEGMENTS;
-        (SEGMENTS_SECTOR + segment * u64::from(self.segment_sectors) + u64::from(sector)) * SECTOR_LEN as u64
+        SEGMENTS_SECTOR * SECTOR_LEN as u64 + segment * u64::from(self.segment_len()) + u64::from(at)
     }
 
     /// What it means that the file could not be read or flushed.
@@ -322,7 +353,7 @@ const SEGMENTS_SECTOR: u64 = 2;
 const ZEROS_LEN: usize = 256 * 1024;
 
 const _: () =
-    assert!(SEGMENT_LEN_MIN < SEGMENT_LEN_MAX && SEGMENT_LEN_MAX / SECTOR_LEN as u64 <= u32::MAX as u64);
+    assert!(SEGMENT_LEN_MIN < SEGMENT_LEN_MAX && SEGMENT_LEN_MAX + SECTOR_LEN as u64 <= u32::MAX as u64);
 
 #[cfg(test)]
 mod power_cuts;

@@ -1,10 +1,10 @@
 //! The record: what one commit stores, as it stands in the tail.
 //!
 //! ```text
-//! 0              64                                            multiple of 4,096
-//! ┌──────────────┬─────────┬─────────┬───┬─────────┬───────────┐
-//! │ header, 64 B │ chunk 0 │ chunk 1 │ … │ chunk n │ 0 … 0     │
-//! └──────────────┴─────────┴─────────┴───┴─────────┴───────────┘
+//! 0              64
+//! ┌──────────────┬─────────┬─────────┬───┬─────────┐
+//! │ header, 64 B │ chunk 0 │ chunk 1 │ … │ chunk n │
+//! └──────────────┴─────────┴─────────┴───┴─────────┘
 //! ```
 //!
 //! A chunk is a finished block of the log, or a row of a table. The two checksums cover the store's incarnation and the
@@ -19,7 +19,7 @@ use crate::store::log::tables::{KEY_LEN_MAX, array};
 
 /// Makes records. Its buffer is used again for the next one.
 pub(in crate::store) struct RecordWriter {
-    /// Room for the header, then the body; the zeros after it where the record is finished.
+    /// Room for the header, then the body; zeros after it where the record is padded.
     bytes: Vec<u8>,
     body_len: usize,
     head: RecordHead,
@@ -117,7 +117,7 @@ impl RecordWriter {
         self.chunks.push(Span::Row { at, table, key_len: key.len() as u16, value_len });
     }
 
-    /// The record in whole sectors, filled up with zeros. The body may have [`RECORD_BODY_LEN_MAX`] bytes.
+    /// The finished record. The body may have [`RECORD_BODY_LEN_MAX`] bytes.
     pub(in crate::store) fn finish(&mut self, head: RecordHead, seed: RecordSeed) -> &[u8] {
         assert!(self.body_len <= RECORD_BODY_LEN_MAX, "the caller bounds the body");
         let end = HEADER_LEN + self.body_len;
@@ -126,18 +126,23 @@ impl RecordWriter {
         let header = head.encode(self.body_len as u32, self.chunks.len() as u32, body_crc, seed);
         self.head = head;
         self.bytes[..HEADER_LEN].copy_from_slice(&header);
-        self.bytes.resize(end.next_multiple_of(SECTOR_LEN), 0);
+        &self.bytes
+    }
+
+    /// The finished record as it is written at `at` of a segment: with zeros up to the end of a sector.
+    pub(in crate::store) fn padded(&mut self, at: u32) -> &[u8] {
+        let end = at as usize + HEADER_LEN + self.body_len;
+        self.bytes.resize(end.next_multiple_of(SECTOR_LEN) - at as usize, 0);
         &self.bytes
     }
 
     /// The finished record as [`Record::parse`] would read it, without the checks: they were all met in making it.
     pub(in crate::store) fn record(&self) -> Record {
-        Record { bytes: self.unpadded().into(), head: self.head, chunks: self.chunks.as_slice().into() }
-    }
-
-    /// The finished record without the zeros after it: what [`Record::parse`] takes.
-    pub(in crate::store) fn unpadded(&self) -> &[u8] {
-        &self.bytes[..HEADER_LEN + self.body_len]
+        Record {
+            bytes: self.bytes[..HEADER_LEN + self.body_len].into(),
+            head: self.head,
+            chunks: self.chunks.as_slice().into(),
+        }
     }
 
     /// Adds a chunk whose content `emit` writes, and returns where its key begins, and how long its content is.
@@ -190,9 +195,9 @@ impl Record {
         GlobalSequence(self.head.first.0 + u64::from(self.head.events))
     }
 
-    /// How many sectors it takes in the tail.
-    pub(in crate::store) fn sectors(&self) -> u32 {
-        sectors(self.bytes.len())
+    /// How many bytes it has.
+    pub(in crate::store) fn len(&self) -> usize {
+        self.bytes.len()
     }
 
     /// How many chunks there are.
@@ -343,11 +348,6 @@ impl fmt::Debug for RecordWriter {
     }
 }
 
-/// How many sectors a record with a header and a body of together `len` bytes takes.
-pub(super) fn sectors(len: usize) -> u32 {
-    len.div_ceil(SECTOR_LEN) as u32
-}
-
 /// Finds the chunks, which must be as many as the header names and fill the body. They are no more than the body
 /// has room for, which bounds what is allocated here.
 fn locate_chunks(bytes: &[u8], chunks: usize) -> Result<Box<[Span]>, &'static str> {
@@ -367,7 +367,7 @@ pub(in crate::store) const NUMBER_MAX: u64 = u64::MAX / 2;
 /// The most bytes that the chunks of a record take.
 pub(in crate::store) const RECORD_BODY_LEN_MAX: usize = 256 * 1024;
 
-/// The sector, in bytes: what a record is aligned to and filled up to, so that no write touches an earlier record.
+/// The sector, in bytes: what is written at once. None is written again once it was flushed, until its generation is folded.
 pub(in crate::store) const SECTOR_LEN: usize = 4096;
 
 /// The length of a header in bytes.

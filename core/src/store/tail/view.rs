@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::generation::{Generation, RowKey, TailRun};
-use super::record::{Record, SECTOR_LEN};
+use super::record::Record;
 use crate::store::log::block::Block;
 use crate::{GlobalSequence, StreamSequence};
 
@@ -51,7 +51,7 @@ impl TailView {
 
     /// How many bytes its records take.
     pub(in crate::store) fn len(&self) -> u64 {
-        self.records().map(|record| u64::from(record.sectors()) * SECTOR_LEN as u64).sum()
+        self.records().map(|record| record.len() as u64).sum()
     }
 
     /// The place after the last event, where the tail holds any.

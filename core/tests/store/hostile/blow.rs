@@ -127,8 +127,7 @@ fn one_of(mut ranges: Vec<Range<usize>>, random: &mut fastrand::Rng) -> Range<us
 
 /// Where the records of the tail stand.
 fn records(file: &[u8]) -> Vec<Range<usize>> {
-    let starts =
-        (2 * SECTOR_LEN..file.len()).step_by(SECTOR_LEN).filter(|&at| file[at..].starts_with(b"VRVR"));
+    let starts = (2 * SECTOR_LEN..file.len()).step_by(64).filter(|&at| file[at..].starts_with(b"VRVR"));
     starts
         .map(|at| at..at + 64 + u32::from_le_bytes(file[at + 4..][..4].try_into().unwrap()) as usize)
         .collect()

@@ -594,8 +594,7 @@ fn record_of(block: &[u8]) -> Option<Record> {
 
 fn parse_record(record: &mut RecordWriter, head: RecordHead) -> Result<Record, &'static str> {
     let seed = RecordSeed::new(1, head.generation);
-    record.finish(head, seed);
-    Record::parse(record.unpadded().into(), seed)
+    Record::parse(record.finish(head, seed).into(), seed)
 }
 
 fn local(stream: u32) -> RunKey {

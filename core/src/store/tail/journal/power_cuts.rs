@@ -27,7 +27,8 @@ struct Store {
     /// What was written since the last recovery, by commit.
     written: HashMap<u64, Written>,
     generation: u64,
-    sector: u32,
+    /// The end of what is taken of its segment.
+    end: u32,
     /// The last commit that is written, and the last that is flushed.
     commit: u64,
     flushed: u64,
@@ -38,13 +39,16 @@ struct Store {
 
 struct Written {
     head: RecordHead,
-    sector: u32,
+    at: u32,
     value: Vec<u8>,
 }
 
-/// What the disk holds for certain, and what it was told since.
+/// What the disk holds for certain, and what it may have written since.
 struct Disk {
     image: Vec<u8>,
+    /// What a reader sees.
+    cache: Vec<u8>,
+    /// The sectors that were written, each as it was after a write.
     unflushed: Vec<(usize, Vec<u8>)>,
 }
 
@@ -52,6 +56,8 @@ struct Disk {
 #[derive(Default)]
 struct Seen {
     recovered: usize,
+    /// How many of those shared their first sector with one before.
+    shared: usize,
     lost: usize,
     laps: usize,
     damaged: usize,
@@ -70,6 +76,7 @@ fn a_power_cut_costs_nothing_that_was_flushed() {
         seen = store.seen;
     });
     assert!(seen.recovered > 1_000 && seen.lost > 1_000 && seen.laps > 100, "the cases are too tame");
+    assert!(seen.shared > 1_000, "{} records shared a sector", seen.shared);
 }
 
 #[test]
@@ -114,10 +121,10 @@ impl Store {
             random: fastrand::Rng::with_seed(seed),
             dir,
             journal,
-            disk: Disk { image, unflushed: Vec::new() },
+            disk: Disk { cache: image.clone(), image, unflushed: Vec::new() },
             written: HashMap::new(),
             generation: 1,
-            sector: 0,
+            end: 0,
             commit: 0,
             flushed: 0,
             folds: [Folded::default(); 2],
@@ -138,12 +145,17 @@ impl Store {
     }
 
     fn write(&mut self) {
-        let sectors = if self.random.u8(..4) == 0 { self.random.u32(1..SECTORS / 2) } else { 1 };
-        if self.sector + sectors > SECTORS {
+        let value_len = match self.random.u8(..4) {
+            0 => self.random.usize(8..SECTOR_LEN * SECTORS as usize / 2),
+            1 => self.random.usize(8..SECTOR_LEN),
+            _ => self.random.usize(8..SECTOR_LEN / 8),
+        };
+        let len = HEADER_LEN + 8 + 1 + value_len;
+        if place_behind(self.end, len) + len as u32 > self.journal.segment_len() {
             self.turn();
         }
-        let len_max = sectors as usize * SECTOR_LEN - HEADER_LEN - 8 - 1;
-        let mut value = vec![0; len_max - self.random.usize(..SECTOR_LEN - HEADER_LEN - 8 - 8)];
+        let at = place_behind(self.end, len);
+        let mut value = vec![0; value_len];
         self.random.fill(&mut value[..8]);
         let head = RecordHead {
             generation: self.generation,
@@ -153,26 +165,24 @@ impl Store {
         };
         let mut writer = RecordWriter::new();
         writer.row(TableNumber(0), b"k", &value);
-        let bytes = writer.finish(head, self.journal.seed(self.generation));
-        self.journal.write(self.generation, self.sector, bytes).unwrap();
-        let offset = self.journal.offset(self.generation, self.sector);
-        self.disk.unflushed.push((offset as usize, bytes.to_vec()));
-        self.written.insert(head.commit, Written { head, sector: self.sector, value });
+        assert_eq!(writer.finish(head, self.journal.seed(self.generation)).len(), len);
+        self.journal.write(self.generation, at, writer.padded(at)).unwrap();
+        self.disk.write(self.journal.offset(self.generation, at) as usize, writer.padded(at));
+        self.written.insert(head.commit, Written { head, at, value });
         self.commit = head.commit;
-        self.sector += sectors;
+        self.end = at + len as u32;
     }
 
     fn flush(&mut self) {
-        for (offset, bytes) in self.disk.unflushed.drain(..) {
-            self.disk.image[offset..offset + bytes.len()].copy_from_slice(&bytes);
-        }
+        self.disk.flush();
+        self.end = next_sector(self.end);
         self.flushed = self.commit;
     }
 
     /// Seals the current generation and begins the next, whose segment is free.
     fn turn(&mut self) {
         self.flush();
-        (self.generation, self.sector) = (self.generation + 1, 0);
+        (self.generation, self.end) = (self.generation + 1, 0);
         self.seen.laps += usize::from(self.generation > SEGMENTS);
         while self.generation > self.folds[0].generation + SEGMENTS {
             self.fold_sealed();
@@ -196,20 +206,19 @@ impl Store {
     /// Leaves in the file what a power cut leaves on the disk.
     fn cut_power(&mut self) {
         let survive = self.random.u8(..4);
-        let Disk { image, unflushed } = &mut self.disk;
-        for (offset, bytes) in unflushed.iter() {
-            for (index, sector) in bytes.chunks(DISK_SECTOR_LEN).enumerate() {
-                if self.random.u8(..3) < survive {
-                    image[offset + index * DISK_SECTOR_LEN..][..sector.len()].copy_from_slice(sector);
-                }
+        let Disk { image, cache, unflushed } = &mut self.disk;
+        for (offset, sector) in unflushed.iter() {
+            if self.random.u8(..3) < survive {
+                image[*offset..*offset + DISK_SECTOR_LEN].copy_from_slice(sector);
             }
         }
-        if let Some((offset, bytes)) = unflushed.last().filter(|_| survive != 3) {
-            let index = self.random.usize(..bytes.len() / DISK_SECTOR_LEN);
-            self.random.fill(&mut image[offset + index * DISK_SECTOR_LEN..][..DISK_SECTOR_LEN]);
+        if !unflushed.is_empty() && survive != 3 {
+            let (offset, _) = unflushed[self.random.usize(..unflushed.len())];
+            self.random.fill(&mut image[offset..offset + DISK_SECTOR_LEN]);
         }
-        for (offset, bytes) in unflushed.drain(..) {
-            let left = &image[offset..offset + bytes.len()];
+        for (offset, _) in unflushed.drain(..) {
+            let left = &image[offset..offset + DISK_SECTOR_LEN];
+            cache[offset..offset + DISK_SECTOR_LEN].copy_from_slice(left);
             self.journal.file.write_all_at(left, offset as u64).unwrap();
         }
         self.journal = Journal::open(self.dir.path(), Durability::Relaxed).unwrap().unwrap();
@@ -227,6 +236,7 @@ impl Store {
             let value = written.value.as_slice();
             assert_eq!(record.chunk(0), Chunk::Row { table: TableNumber(0), key: b"k", value });
             assert!(record.head().generation <= after.generation);
+            self.seen.shared += usize::from(!written.at.is_multiple_of(SECTOR_LEN as u32));
         }
         let again = self.journal.recover(after).unwrap();
         assert_eq!((again.records.len(), again.folded), (0, after), "what was folded is found again");
@@ -234,7 +244,7 @@ impl Store {
         self.seen.lost += (self.commit - after.commit) as usize;
         // The note confirms the fold of what was recovered, so that no power cut takes it back.
         self.folds = [after; 2];
-        (self.generation, self.sector) = (after.generation + 1, 0);
+        (self.generation, self.end) = (after.generation + 1, 0);
         (self.commit, self.flushed) = (after.commit, after.commit);
         self.written.clear();
     }
@@ -246,9 +256,9 @@ impl Store {
         let durable = whole.records.last().map_or(0, |record| record.head().durable);
         let Some(known) = durable.checked_sub(folded.commit).filter(|&known| known > 0) else { return };
         let commit = folded.commit + 1 + self.random.u64(..known);
-        let Written { head, sector, value } = &self.written[&commit];
+        let Written { head, at, value } = &self.written[&commit];
         let len = HEADER_LEN + 8 + 1 + value.len();
-        let at = self.journal.offset(head.generation, *sector) as usize + self.random.usize(..len);
+        let at = self.journal.offset(head.generation, *at) as usize + self.random.usize(..len);
         let flipped = self.disk.image[at] ^ 1 << self.random.u8(..8);
         self.journal.file.write_all_at(&[flipped], at as u64).unwrap();
         let Err(OpenError::Corrupt(damage)) = self.journal.recover(folded) else {
@@ -258,11 +268,28 @@ impl Store {
         self.seen.damaged += 1;
     }
 
-    /// Whether a place is that of a commit, or where the one before would go on in its own generation.
+    /// Whether a place is that of a commit, or where the one before would go on in its own generation: in the next sector.
     fn is_place_of(&self, commit: u64, place: &Place) -> bool {
         let Place::Tail { generation, sector } = *place else { return false };
-        let written = &self.written[&commit];
-        (generation, sector) == (written.head.generation, written.sector)
-            || (written.sector == 0 && generation < written.head.generation)
+        let Written { head, at, .. } = self.written[&commit];
+        let sectors = at / SECTOR_LEN as u32..=next_sector(at) / SECTOR_LEN as u32;
+        (generation == head.generation && sectors.contains(&sector))
+            || (at == 0 && generation < head.generation)
+    }
+}
+
+impl Disk {
+    fn write(&mut self, offset: usize, bytes: &[u8]) {
+        self.cache[offset..offset + bytes.len()].copy_from_slice(bytes);
+        let first = offset - offset % DISK_SECTOR_LEN;
+        for offset in (first..offset + bytes.len()).step_by(DISK_SECTOR_LEN) {
+            self.unflushed.push((offset, self.cache[offset..offset + DISK_SECTOR_LEN].to_vec()));
+        }
+    }
+
+    fn flush(&mut self) {
+        for (offset, sector) in self.unflushed.drain(..) {
+            self.image[offset..offset + DISK_SECTOR_LEN].copy_from_slice(&sector);
+        }
     }
 }

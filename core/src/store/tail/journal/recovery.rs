@@ -1,8 +1,12 @@
 //! What a crash left in the tail.
 
-use super::{Journal, SEGMENTS};
+use std::io;
+
+use super::placement::{ALIGNMENT, next_sector, places_behind};
+use super::{Journal, SECTOR_LEN, SEGMENTS};
 use crate::GlobalSequence;
 use crate::store::error::{Damage, OpenError, Place};
+use crate::store::log::tables::array;
 use crate::store::tail::fold::Folded;
 use crate::store::tail::published::{FILE_NAME as WATERMARK_NAME, PublishedFile};
 use crate::store::tail::record::Record;
@@ -21,13 +25,16 @@ pub(in crate::store) struct Recovered {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Spot {
     generation: u64,
-    sector: u32,
+    /// In bytes from the start of its segment.
+    at: u32,
 }
 
 /// Every record in the tail that is whole, and that no fold took.
 struct Found {
     /// In the order of their spots.
     records: Vec<(Spot, Record)>,
+    /// Where the header of a commit is whole, and the body behind it is not.
+    torn: Vec<(Spot, u64)>,
     /// The last generation of which there is anything.
     latest: u64,
 }
@@ -41,19 +48,15 @@ impl Journal {
     /// [`OpenError::Corrupt`] where the record at which it ends had been flushed, as a later one tells, or the watermark,
     /// and where the records contradict each other or `folded`; [`OpenError::Io`] where a file cannot be read.
     pub(in crate::store) fn recover(&self, folded: Folded) -> Result<Recovered, OpenError> {
-        let mut found = Found { records: Vec::new(), latest: folded.generation };
-        for segment in 0..SEGMENTS {
-            self.scan(segment, folded, &mut found).map_err(|error| self.error(error))?;
-        }
-        found.records.sort_unstable_by_key(|(spot, _)| *spot);
+        let found = self.scan(folded)?;
         let told = found.records.iter().map(|(_, record)| record.head().durable).max();
         let durable = self.durable_by_watermark()?.max(told);
-        let mut chain = Chain::new(folded);
+        let mut chain = Chain::new(folded, self.records_max());
         for (spot, record) in found.records {
             chain.offer(spot, record)?;
         }
         if durable.is_some_and(|durable| durable > chain.commit) {
-            return Err(damage(chain.end, "a record that was flushed is not there").into());
+            return Err(damage(chain.break_off(&found.torn), "a record that was flushed is not there").into());
         }
         let folded = Folded { generation: found.latest, commit: chain.commit };
         Ok(Recovered { records: chain.records, folded })
@@ -61,11 +64,7 @@ impl Journal {
 
     /// Every whole record beyond `folded`, in the order of commits, whatever is missing between them: for a salvage.
     pub(in crate::store) fn remains(&self, folded: Folded) -> Result<Vec<Record>, OpenError> {
-        let mut found = Found { records: Vec::new(), latest: folded.generation };
-        for segment in 0..SEGMENTS {
-            self.scan(segment, folded, &mut found).map_err(|error| self.error(error))?;
-        }
-        let mut records: Vec<_> = found.records.into_iter().map(|(_, record)| record).collect();
+        let mut records: Vec<_> = self.scan(folded)?.records.into_iter().map(|(_, record)| record).collect();
         records.sort_by_key(|record| record.head().commit);
         Ok(records)
     }
@@ -106,30 +105,55 @@ impl Journal {
         Ok(told.filter(|told| told.is_flushed || is_same_boot).map(|told| told.commit))
     }
 
-    /// Collects what a segment holds beyond `folded`.
-    fn scan(&self, segment: u64, folded: Folded, found: &mut Found) -> std::io::Result<()> {
-        self.walk(segment, |generation, sector, record| {
-            if generation > folded.generation {
-                found.latest = found.latest.max(generation);
-                found.records.extend(record.map(|record| (Spot { generation, sector }, record)));
-            }
-        })
+    /// Collects what there is beyond `folded`.
+    fn scan(&self, folded: Folded) -> Result<Found, OpenError> {
+        let mut found = Found { records: Vec::new(), torn: Vec::new(), latest: folded.generation };
+        for segment in 0..SEGMENTS {
+            self.walk(segment, |spot, commit, record| {
+                if spot.generation > folded.generation {
+                    found.latest = found.latest.max(spot.generation);
+                    match record {
+                        Some(record) => found.records.push((spot, record)),
+                        None => found.torn.push((spot, commit)),
+                    }
+                }
+            })
+            .map_err(|error| self.error(error))?;
+        }
+        found.records.sort_unstable_by_key(|(spot, _)| *spot);
+        Ok(found)
     }
 
-    /// Visits every header in a segment with its generation, its sector, and its record where that is whole. What lies
-    /// within a whole record is its own, whatever it looks like.
-    fn walk(&self, segment: u64, mut visit: impl FnMut(u64, u32, Option<Record>)) -> std::io::Result<()> {
-        let mut sector = 0;
-        while sector < self.segment_sectors {
-            let mut step = 1;
-            if let Some(header) = self.header_at(segment, sector)? {
-                let record = self.record_at(&header, sector)?;
-                step = record.as_ref().map_or(1, Record::sectors);
-                visit(header.head.generation, sector, record);
-            }
-            sector += step;
+    /// Visits every header in a segment: where it stands, of which commit it is, and its record where that is whole. What
+    /// lies within a whole record is its own, whatever it looks like.
+    fn walk(&self, segment: u64, mut visit: impl FnMut(Spot, u64, Option<Record>)) -> io::Result<()> {
+        let mut at = 0;
+        while at < self.segment_len() {
+            at = self.walk_sector(segment, at, &mut visit)?;
         }
         Ok(())
+    }
+
+    /// Does so from `at` to the end of its sector, or of the record that reaches beyond it, and returns where that is.
+    fn walk_sector(
+        &self,
+        segment: u64,
+        mut at: u32,
+        visit: &mut impl FnMut(Spot, u64, Option<Record>),
+    ) -> io::Result<u32> {
+        let start = at - at % SECTOR_LEN as u32;
+        let mut bytes = [0; SECTOR_LEN];
+        self.read_at(&mut bytes, self.offset(segment, start))?;
+        while let Some(head) = array(&bytes, (at - start) as usize) {
+            let mut end = at + 1;
+            if let Some(header) = self.header(&head, segment, at) {
+                let record = self.record_at(&header, at)?;
+                end = at + record.as_ref().map_or(1, |record| record.len() as u32);
+                visit(Spot { generation: header.head.generation, at }, header.head.commit, record);
+            }
+            at = end.next_multiple_of(ALIGNMENT);
+        }
+        Ok(at)
     }
 }
 
@@ -140,21 +164,24 @@ struct Chain {
     commit: u64,
     /// Where its events end; `None` before the first record.
     next: Option<GlobalSequence>,
-    /// Where the next record of the same generation would stand.
+    /// Where the last one ends.
     end: Spot,
+    /// How many its generation has, and how many it may have.
+    of_generation: u32,
+    records_max: u32,
 }
 
 impl Chain {
-    fn new(folded: Folded) -> Self {
-        let end = Spot { generation: folded.generation.saturating_add(1), sector: 0 };
-        Self { records: Vec::new(), commit: folded.commit, next: None, end }
+    fn new(folded: Folded, records_max: u32) -> Self {
+        let end = Spot { generation: folded.generation.saturating_add(1), at: 0 };
+        Self { records: Vec::new(), commit: folded.commit, next: None, end, of_generation: 0, records_max }
     }
 
     /// Takes `record` where it comes next: right behind the one before, or at the start of a later generation. A record
     /// behind one that is torn does not come next.
     fn offer(&mut self, spot: Spot, record: Record) -> Result<(), Damage> {
         let head = *record.head();
-        if spot != self.end && (spot.generation <= self.end.generation || spot.sector > 0) {
+        if !self.is_followed_at(spot) {
             return Ok(());
         }
         if head.commit <= self.commit {
@@ -166,14 +193,35 @@ impl Chain {
         if self.next.is_some_and(|next| next != head.first) {
             return Err(damage(spot, "the events of a record do not follow those of the one before"));
         }
-        self.end = Spot { generation: spot.generation, sector: spot.sector + record.sectors() };
+        let before = if spot.generation == self.end.generation { self.of_generation } else { 0 };
+        if before == self.records_max {
+            return Err(damage(spot, "a generation has more records than sectors"));
+        }
+        self.of_generation = before + 1;
+        self.end = Spot { generation: spot.generation, at: spot.at + record.len() as u32 };
         self.commit = head.commit;
         self.next = Some(record.end());
         self.records.push(record);
         Ok(())
     }
+
+    /// Whether the next record may stand at `spot`.
+    fn is_followed_at(&self, spot: Spot) -> bool {
+        let Spot { generation, at } = self.end;
+        (spot.generation == generation && places_behind(at).contains(&spot.at))
+            || (spot.generation > generation && spot.at == 0)
+    }
+
+    /// Where the record was that comes next: where it is torn, or else, most likely, at the start of the next sector.
+    fn break_off(&self, torn: &[(Spot, u64)]) -> Spot {
+        let Spot { generation, at } = self.end;
+        let comes_next =
+            |&&(spot, commit): &&(Spot, u64)| commit == self.commit + 1 && self.is_followed_at(spot);
+        let next = Spot { generation, at: next_sector(at) };
+        torn.iter().find(comes_next).map_or(next, |&(spot, _)| spot)
+    }
 }
 
-fn damage(Spot { generation, sector }: Spot, reason: &'static str) -> Damage {
-    Damage { place: Place::Tail { generation, sector }, reason }
+fn damage(Spot { generation, at }: Spot, reason: &'static str) -> Damage {
+    Damage { place: Place::Tail { generation, sector: at / SECTOR_LEN as u32 }, reason }
 }

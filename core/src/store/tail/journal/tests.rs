@@ -28,7 +28,13 @@ fn record(journal: &Journal, generation: u64, commit: u64, sectors: u32) -> Vec<
     // The largest body leaves most of its last sector free.
     writer.row(TableNumber(0), b"k", &vec![commit as u8; value_len.min(RECORD_BODY_LEN_MAX - 8 - 1)]);
     let head = RecordHead { generation, commit, ..RecordHead::default() };
-    writer.finish(head, journal.seed(generation)).to_vec()
+    writer.finish(head, journal.seed(generation));
+    writer.padded(0).to_vec()
+}
+
+/// Where a sector of a segment begins, in bytes.
+fn start(sector: u32) -> u32 {
+    sector * SECTOR_LEN as u32
 }
 
 /// Overwrites bytes of the file.
@@ -54,7 +60,7 @@ fn a_new_tail_is_a_header_and_zeros() {
     for durability in [Durability::Durable, Durability::Relaxed] {
         let dir = dir();
         let journal = Journal::create(dir.path(), INCARNATION, 0, durability).unwrap();
-        assert_eq!(journal.sectors_per_segment(), SECTORS);
+        assert_eq!(journal.records_max(), SECTORS);
         let path = dir.path().join("tail");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         let bytes = fs::read(path).unwrap();
@@ -83,8 +89,8 @@ fn the_length_of_a_segment_stays_within_its_bounds() {
     ] {
         let dir = dir();
         let journal = Journal::create(dir.path(), INCARNATION, asked, Durability::Relaxed).unwrap();
-        assert_eq!(journal.sectors_per_segment(), sectors);
-        assert_eq!(open(&dir).unwrap().unwrap().sectors_per_segment(), sectors, "the file's own counts");
+        assert_eq!(journal.records_max(), sectors);
+        assert_eq!(open(&dir).unwrap().unwrap().records_max(), sectors, "the file's own counts");
     }
 }
 
@@ -151,16 +157,19 @@ fn a_record_is_read_where_it_was_written_and_nowhere_else() {
     let journal = create(&dir);
     let spots = [(4, 0, 2), (4, 2, 1), (4, 3, SECTORS - 3), (5, 0, SECTORS), (6, 7, 1)];
     for (commit, (generation, sector, sectors)) in spots.into_iter().enumerate() {
-        journal.write(generation, sector, &record(&journal, generation, commit as u64, sectors)).unwrap();
+        journal
+            .write(generation, start(sector), &record(&journal, generation, commit as u64, sectors))
+            .unwrap();
     }
     journal.flush().unwrap();
     for generation in 0..12 {
         for sector in 0..SECTORS + 2 {
-            let found = journal.read(generation, sector).unwrap();
+            let found = journal.read(generation, start(sector)).unwrap();
             let written = spots.iter().position(|&(g, s, _)| (g, s) == (generation, sector));
             assert_eq!(found.as_ref().map(|record| record.head().commit as usize), written);
             if let Some((record, written)) = found.zip(written) {
-                assert_eq!((record.head().generation, record.sectors()), (generation, spots[written].2));
+                let sectors = record.len().div_ceil(SECTOR_LEN) as u32;
+                assert_eq!((record.head().generation, sectors), (generation, spots[written].2));
             }
         }
     }
@@ -172,10 +181,10 @@ fn a_record_that_would_reach_beyond_its_segment_is_none() {
     let journal = create(&dir);
     let bytes = record(&journal, 4, 1, 2);
     // The first of generation 5 is where the last of generation 4 would go on.
-    scribble(&dir, journal.offset(4, SECTORS - 1), &bytes);
-    assert!(journal.read(4, SECTORS - 1).unwrap().is_none());
-    scribble(&dir, journal.offset(4, SECTORS - 2), &bytes);
-    assert!(journal.read(4, SECTORS - 2).unwrap().is_some());
+    for (sector, is_one) in [(SECTORS - 1, false), (SECTORS - 2, true)] {
+        scribble(&dir, journal.offset(4, start(sector)), &bytes);
+        assert_eq!(journal.read(4, start(sector)).unwrap().is_some(), is_one);
+    }
 }
 
 #[test]
@@ -208,9 +217,16 @@ fn another_boot_is_noticed() {
 
 /// Writes a row under `head` at a sector of its generation.
 fn write_row(journal: &Journal, sector: u32, head: RecordHead, value: &[u8]) {
+    write_row_at(journal, start(sector), head, value);
+}
+
+/// Writes a row under `head` at `at` of its generation's segment, and returns where it ends.
+fn write_row_at(journal: &Journal, at: u32, head: RecordHead, value: &[u8]) -> u32 {
     let mut writer = RecordWriter::new();
     writer.row(TableNumber(0), b"k", value);
-    journal.write(head.generation, sector, writer.finish(head, journal.seed(head.generation))).unwrap();
+    let len = writer.finish(head, journal.seed(head.generation)).len();
+    journal.write(head.generation, at, writer.padded(at)).unwrap();
+    at + len as u32
 }
 
 fn commits(recovered: &Recovered) -> Vec<u64> {
@@ -234,13 +250,81 @@ fn what_lies_within_a_record_is_none_whatever_it_looks_like() {
     let head = |commit, durable| RecordHead { generation: 1, commit, durable, ..RecordHead::default() };
     write_row(&journal, 0, head(1, 0), b"");
     write_row(&journal, 1, head(2, 1), &forgery(&journal, 99));
-    assert_eq!(journal.read(1, 2).unwrap().unwrap().head().durable, 99, "the forgery is good");
+    assert_eq!(journal.read(1, start(2)).unwrap().unwrap().head().durable, 99, "the forgery is good");
     assert_eq!(commits(&journal.recover(Folded::default()).unwrap()), [1, 2]);
     // A torn record no longer hides it, but it does not stand where the next record would.
     write_row(&journal, 1, head(2, 1), &forgery(&journal, 1));
-    scribble(&dir, journal.offset(1, 1), &[0; HEADER_LEN]);
+    scribble(&dir, journal.offset(1, start(1)), &[0; HEADER_LEN]);
     let recovered = journal.recover(Folded::default()).unwrap();
     assert_eq!((commits(&recovered), recovered.folded), (vec![1], Folded { generation: 1, commit: 1 }));
+}
+
+#[test]
+fn records_that_share_a_sector_are_found_one_behind_the_other() {
+    let dir = dir();
+    let journal = create(&dir);
+    let head = |commit| RecordHead { generation: 1, commit, ..RecordHead::default() };
+    let (mut end, mut places) = (0, Vec::new());
+    for (commit, value_len) in (1..).zip([0, 100, 4096 - 4 * 64, 9000, 10, 3000]) {
+        let at = place_behind(end, HEADER_LEN + 8 + 1 + value_len);
+        end = write_row_at(&journal, at, head(commit), &vec![commit as u8; value_len]);
+        places.push(at);
+    }
+    assert_eq!(
+        places,
+        [0, 128, 4096, 8192, 17_280, 20_480],
+        "the fourth shares its last sector, and no other"
+    );
+    assert_eq!(commits(&journal.recover(Folded::default()).unwrap()), [1, 2, 3, 4, 5, 6]);
+    let mut end = 0;
+    for commit in 1..=6 {
+        let (record, behind) = journal.read_behind(1, end).unwrap().unwrap();
+        assert_eq!(record.head().commit, commit);
+        end = behind;
+    }
+    assert!(journal.read_behind(1, end).unwrap().is_none());
+}
+
+/// The second record of the sector is of a life that a power cut ended, and would follow one of the same length.
+#[test]
+fn a_generation_of_which_only_a_later_record_of_a_sector_is_left_is_not_begun_again() {
+    let dir = dir();
+    let journal = create(&dir);
+    let head = |generation, commit| RecordHead { generation, commit, ..RecordHead::default() };
+    let end = write_row_at(&journal, 0, head(1, 1), b"torn");
+    write_row_at(&journal, end.next_multiple_of(64), head(1, 2), b"lost");
+    scribble(&dir, journal.offset(1, 0), &[0; HEADER_LEN]);
+    let recovered = journal.recover(Folded::default()).unwrap();
+    assert_eq!((commits(&recovered), recovered.folded), (vec![], Folded { generation: 1, commit: 0 }));
+}
+
+#[test]
+fn a_record_that_shares_a_sector_ends_in_it() {
+    let dir = dir();
+    let journal = create(&dir);
+    let head = |commit| RecordHead { generation: 1, commit, ..RecordHead::default() };
+    let end = write_row_at(&journal, 0, head(1), b"").next_multiple_of(64);
+    let mut writer = RecordWriter::new();
+    writer.row(TableNumber(0), b"k", &[1; SECTOR_LEN]);
+    scribble(&dir, journal.offset(1, end), writer.finish(head(2), journal.seed(1)));
+    assert!(journal.read(1, end).unwrap().is_none());
+    assert_eq!(commits(&journal.recover(Folded::default()).unwrap()), [1]);
+}
+
+#[test]
+fn a_generation_has_no_more_records_than_sectors() {
+    let dir = dir();
+    let journal = create(&dir);
+    let (mut end, mut records) = (0, 0);
+    for commit in 1..=u64::from(SECTORS) + 1 {
+        let head = RecordHead { generation: 1, commit, ..RecordHead::default() };
+        assert_eq!(commits(&journal.recover(Folded::default()).unwrap()).len(), records);
+        let at = place_behind(end, HEADER_LEN + 8 + 1);
+        end = write_row_at(&journal, at, head, b"");
+        records += 1;
+    }
+    let Err(OpenError::Corrupt(damage)) = journal.recover(Folded::default()) else { panic!() };
+    assert_eq!(damage.reason, "a generation has more records than sectors");
 }
 
 /// What it holds would follow a record of the same number that took the place of the torn one.

@@ -26,8 +26,8 @@ pub(super) struct Copies {
 struct GenerationCopy {
     generation: Arc<Generation>,
     records: u32,
-    /// How many sectors they take.
-    sectors: u32,
+    /// Where they end in the segment, in bytes.
+    end: u32,
     /// The commit of the first, and of the last.
     first_commit: u64,
     last_commit: u64,
@@ -112,11 +112,11 @@ impl Copies {
     fn copy(&mut self, number: u64, journal: &Journal) -> &mut GenerationCopy {
         let at = self.generations.partition_point(|copy| copy.number() < number);
         if self.generations.get(at).is_none_or(|copy| copy.number() != number) {
-            let generation = Generation::new(number, journal.sectors_per_segment() as usize);
+            let generation = Generation::new(number, journal.records_max() as usize);
             let copy = GenerationCopy {
                 generation: Arc::new(generation),
                 records: 0,
-                sectors: 0,
+                end: 0,
                 first_commit: 0,
                 last_commit: 0,
             };
@@ -135,9 +135,12 @@ impl GenerationCopy {
     /// `before` is the commit before its first record.
     fn extend(&mut self, journal: &Journal, before: u64, records_max: u32) -> Result<u64, ReadError> {
         let mut commit = if self.records > 0 { self.last_commit } else { before };
-        while self.records < records_max {
-            match journal.read(self.number(), self.sectors).map_err(heed::Error::Io)? {
-                Some(record) if record.head().commit == commit.wrapping_add(1) => self.push(record)?,
+        while self.records < records_max.min(journal.records_max()) {
+            match journal.read_behind(self.number(), self.end).map_err(heed::Error::Io)? {
+                Some((record, end)) if record.head().commit == commit.wrapping_add(1) => {
+                    self.push(record)?;
+                    self.end = end;
+                }
                 _ => break,
             }
             commit = self.last_commit;
@@ -146,14 +149,13 @@ impl GenerationCopy {
     }
 
     fn push(&mut self, record: Record) -> Result<(), Damage> {
-        let (sectors, commit) = (record.sectors(), record.head().commit);
+        let commit = record.head().commit;
         self.generation.push_checked(record)?;
         if self.records == 0 {
             self.first_commit = commit;
         }
         self.last_commit = commit;
         self.records += 1;
-        self.sectors += sectors;
         Ok(())
     }
 }

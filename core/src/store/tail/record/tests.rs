@@ -32,18 +32,11 @@ fn fill(writer: &mut RecordWriter) {
     writer.row(TableNumber(14), b"k", b"");
 }
 
-/// A record of a block and two rows, with its padding.
+/// A record of a block and two rows.
 fn record() -> Vec<u8> {
     let mut writer = RecordWriter::new();
     fill(&mut writer);
     writer.finish(head(), seed()).to_vec()
-}
-
-/// As [`record`], without the padding.
-fn bare() -> Vec<u8> {
-    let mut bytes = record();
-    bytes.truncate(HEADER_LEN + u32::from_le_bytes(array(&bytes, field::BODY_LEN).unwrap()) as usize);
-    bytes
 }
 
 fn parse(bytes: &[u8]) -> Result<Record, &'static str> {
@@ -60,14 +53,14 @@ fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
 }
 
 fn with(at: usize, field: &[u8]) -> Vec<u8> {
-    let mut bytes = bare();
+    let mut bytes = record();
     bytes[at..at + field.len()].copy_from_slice(field);
     bytes
 }
 
 #[test]
 fn a_record_is_byte_for_byte_what_the_format_says() {
-    assert_eq!(bare(), golden::bytes("record"));
+    assert_eq!(record(), golden::bytes("record"));
     parse(&golden::bytes("record")).unwrap();
 }
 
@@ -78,9 +71,10 @@ fn a_record_is_the_same_whether_it_was_just_made_or_reads_back() {
     writer.begin();
     fill(&mut writer);
     writer.finish(head(), seed());
-    for record in [writer.record(), parse(&bare()).unwrap()] {
+    let len = record().len();
+    for record in [writer.record(), parse(&record()).unwrap()] {
         assert_eq!(*record.head(), head());
-        assert_eq!((record.end(), record.sectors(), record.chunks()), (GlobalSequence(10), 1, 3));
+        assert_eq!((record.end(), record.len(), record.chunks()), (GlobalSequence(10), len, 3));
         assert_eq!(record.chunk(0), Chunk::Block(&block()));
         let doors = Chunk::Row { table: TableNumber(3), key: b"doors", value: &[1, 0, 0, 0] };
         assert_eq!(record.chunk(1), doors);
@@ -89,14 +83,24 @@ fn a_record_is_the_same_whether_it_was_just_made_or_reads_back() {
 }
 
 #[test]
-fn a_record_fills_whole_sectors_with_zeros() {
-    for (value_len, len) in [(4096 - 64 - 8 - 1, 4096), (4096 - 64 - 8, 8192), (0, 4096)] {
+fn a_record_is_padded_with_zeros_to_the_end_of_a_sector() {
+    let row = 4096 - 64 - 8 - 1;
+    let cases = [
+        (row, 0, 4096),
+        (row + 1, 0, 8192),
+        (0, 0, 4096),
+        (0, 64, 4032),
+        (row - 64, 64, 4032),
+        (0, 4032, 64 + 4096),
+    ];
+    for (value_len, at, len) in cases {
         let mut writer = RecordWriter::new();
         writer.row(TableNumber(0), b"k", &vec![9; value_len]);
-        let bytes = writer.finish(RecordHead::default(), seed());
-        assert_eq!(bytes.len(), len);
-        assert!(bytes[HEADER_LEN + 8 + 1 + value_len..].iter().all(|&byte| byte == 0));
-        assert_eq!(parse(&bytes[..HEADER_LEN + 9 + value_len]).unwrap().sectors() as usize, len / 4096);
+        let record = writer.finish(RecordHead::default(), seed()).to_vec();
+        assert_eq!(parse(&record).unwrap().len(), record.len());
+        let padded = writer.padded(at);
+        assert_eq!((padded.len(), &padded[..record.len()]), (len, &*record), "{value_len} bytes at {at}");
+        assert!(padded[record.len()..].iter().all(|&byte| byte == 0));
     }
 }
 
@@ -109,12 +113,13 @@ fn a_writer_forgets_the_record_before() {
     fill(&mut writer);
     assert_eq!(writer.finish(head(), seed()), record());
     assert_eq!(writer.finish(head(), seed()), record(), "finished again it is the same");
-    assert_eq!(writer.unpadded(), bare());
+    writer.padded(0);
+    assert_eq!(writer.finish(head(), seed()), record(), "padded it is the same");
 }
 
 #[test]
 fn a_flipped_bit_makes_it_no_record() {
-    let bytes = bare();
+    let bytes = record();
     for bit in 0..bytes.len() * 8 {
         let mut flipped = bytes.clone();
         flipped[bit / 8] ^= 1 << (bit % 8);
@@ -124,8 +129,9 @@ fn a_flipped_bit_makes_it_no_record() {
 
 #[test]
 fn a_record_of_another_length_is_none() {
-    let bytes = record();
-    let len = bare().len();
+    let mut bytes = record();
+    let len = bytes.len();
+    bytes.resize(SECTOR_LEN, 0);
     for cut in (0..bytes.len()).filter(|&cut| cut != len) {
         parse(&bytes[..cut]).unwrap_err();
     }
@@ -133,7 +139,7 @@ fn a_record_of_another_length_is_none() {
 
 #[test]
 fn a_record_of_another_store_or_generation_is_none() {
-    let bytes: Box<[u8]> = bare().into();
+    let bytes: Box<[u8]> = record().into();
     for seed in [RecordSeed::new(golden::INCARNATION, 2), RecordSeed::new(golden::INCARNATION + 1, 5)] {
         assert_eq!(Record::parse(bytes.clone(), seed).unwrap_err(), "the checksum of its header is wrong");
     }
@@ -182,10 +188,9 @@ fn the_number_space_of_events_has_an_end() {
     let mut writer = RecordWriter::new();
     writer.row(TableNumber(0), b"k", b"");
     let full = RecordHead { first: GlobalSequence(u64::MAX), ..RecordHead::default() };
-    let len = HEADER_LEN + writer.body_len;
-    parse(&writer.finish(full, seed())[..len]).unwrap();
+    parse(writer.finish(full, seed())).unwrap();
     let beyond = RecordHead { events: 1, ..full };
-    parse(&writer.finish(beyond, seed())[..len]).unwrap_err();
+    parse(writer.finish(beyond, seed())).unwrap_err();
 }
 
 #[test]
@@ -193,7 +198,7 @@ fn random_bytes_behind_right_checksums_are_read_or_refused_and_never_panic() {
     let mut random = fastrand::Rng::with_seed(1);
     let mut good = 0;
     for _ in 0..20_000 {
-        let mut bytes = bare();
+        let mut bytes = record();
         for _ in 0..random.usize(0..4) {
             let at = random.usize(HEADER_LEN..bytes.len());
             bytes[at] = random.u8(..);

@@ -3,9 +3,9 @@
 use super::*;
 use crate::GlobalSequence;
 use crate::store::config::Durability;
-use crate::store::tail::journal::SEGMENTS;
-use crate::store::tail::record::Chunk;
-use crate::store::tail::{RecordHead, RecordWriter, SECTOR_LEN, TableNumber};
+use crate::store::tail::journal::{SEGMENTS, next_sector, place_behind};
+use crate::store::tail::record::{Chunk, SECTOR_LEN};
+use crate::store::tail::{RecordHead, RecordWriter, TableNumber};
 
 const CASES: u64 = 10;
 const LOOKS: usize = 40;
@@ -18,7 +18,8 @@ struct Owner {
     told: Published,
     /// The last commit that is written.
     commit: u64,
-    sector: u32,
+    /// The end of what is taken of the current segment.
+    end: u32,
     /// The last commit of each generation, from 1; the last generation is the current one.
     ends: Vec<u64>,
     folded: Folded,
@@ -34,7 +35,7 @@ impl Owner {
             journal,
             told: Published { generation: 1, ..Published::default() },
             commit: 0,
-            sector: 0,
+            end: 0,
             ends: vec![0],
             folded: Folded::default(),
         }
@@ -55,8 +56,8 @@ impl Owner {
     }
 
     fn write(&mut self) {
-        let sectors = self.random.u32(1..30);
-        if self.sector + sectors > self.journal.sectors_per_segment() {
+        let value_len = if self.random.bool() { 8 } else { self.random.usize(8..30 * SECTOR_LEN) };
+        if self.end + (value_len + 2 * SECTOR_LEN) as u32 > self.journal.segment_len() {
             self.turn();
         }
         if self.generation() > self.folded.generation + SEGMENTS {
@@ -64,19 +65,21 @@ impl Owner {
         }
         let mut writer = RecordWriter::new();
         let commit = self.commit + 1;
-        let mut value = vec![0; (sectors as usize - 1) * SECTOR_LEN + 8];
+        let mut value = vec![0; value_len];
         value[..8].copy_from_slice(&commit.to_le_bytes());
         writer.row(TableNumber(0), b"k", &value);
         let head = RecordHead { generation: self.generation(), commit, ..RecordHead::default() };
-        let record = writer.finish(head, self.journal.seed(head.generation));
-        self.journal.write(head.generation, self.sector, record).unwrap();
+        let len = writer.finish(head, self.journal.seed(head.generation)).len();
+        let at = place_behind(self.end, len);
+        self.journal.write(head.generation, at, writer.padded(at)).unwrap();
         self.commit = commit;
-        self.sector += sectors;
+        self.end = at + len as u32;
         *self.ends.last_mut().expect("there is a current generation") = commit;
     }
 
     /// Flushes, and publishes it.
     fn flush(&mut self) {
+        self.end = next_sector(self.end);
         let before = self.ends.iter().rev().nth(1).copied().unwrap_or(0);
         self.told = Published {
             generation: self.generation(),
@@ -91,7 +94,7 @@ impl Owner {
     fn turn(&mut self) {
         self.flush();
         self.ends.push(self.commit);
-        self.sector = 0;
+        self.end = 0;
         self.flush();
     }
 
