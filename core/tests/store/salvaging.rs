@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use varve_core::{
-    AbsenceReason, Durability, GlobalSequence, OpenError, SalvageError, SalvageReport, StreamId,
+    AbsenceReason, Durability, GlobalSequence, OpenError, ReadError, SalvageError, SalvageReport, StreamId,
     StreamSequence, Varve, salvage, verify,
 };
 
@@ -385,6 +385,27 @@ fn rows_that_tell_of_each_other_are_made_anew() {
         assert_eq!(doors.version(StreamId(1)).unwrap(), version, "{table}");
         assert!(varve.snapshot().unwrap().verify().is_sound(), "{table}");
     }
+}
+
+#[test]
+fn which_layouts_a_name_holds_is_made_anew_of_its_events() {
+    let dir = filled();
+    let layouts = |dir: &Path| {
+        let mut rows = Vec::new();
+        edit(dir, "layout", |key, value| rows.push((key.to_vec(), value.clone())));
+        rows
+    };
+    let before = layouts(dir.path());
+    assert!(before.len() >= 3);
+    remove_table(dir.path(), "layout");
+    let (report, target) = saved(dir.path());
+    assert!(report.verification.is_sound(), "{report}");
+    assert_eq!(report.rows_made_up as usize, before.len());
+    let new = target.path().join("new");
+    assert_eq!(layouts(&new), before);
+    let mut varve = Varve::with_config(new, relaxed()).unwrap();
+    let refused = varve.stream::<Reading, 64>("doors").map(drop);
+    assert!(matches!(refused, Err(ReadError::LayoutMismatch(_))), "{refused:?}");
 }
 
 /// Every event with its stream and where it comes from, but for its time: whoever opens the store measures that anew.

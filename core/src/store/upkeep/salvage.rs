@@ -25,7 +25,7 @@ use crate::store::upkeep::store_builder::StoreBuilder;
 use crate::store::upkeep::verify::verify;
 use found::{Found, FoundBlocks};
 use holes::Holes;
-use references::References;
+use references::{MadeUp, References};
 
 pub use report::{SalvageError, SalvageReport};
 
@@ -218,12 +218,15 @@ impl Salvage {
 
     /// Makes anew what is lost of rows that tell of each other.
     fn complete_rows(&mut self) -> Result<(), SalvageError> {
-        for (table, key, value) in self.builder.read(counterparts::missing)? {
-            self.references.note(table.number, &key, &value);
-            self.builder.row(table, (&key, &value))?;
-            self.report.rows_made_up += 1;
-        }
-        Ok(())
+        let missing = self.builder.read(counterparts::missing)?;
+        missing.iter().for_each(|(table, key, value)| self.references.note(table.number, key, value));
+        self.add_rows(&missing)
+    }
+
+    /// Adds rows that are made anew, or stand in for lost ones.
+    fn add_rows(&mut self, rows: &[MadeUp]) -> Result<(), SalvageError> {
+        self.report.rows_made_up += rows.len() as u64;
+        rows.iter().try_for_each(|(table, key, value)| Ok(self.builder.row(*table, (key, value))?))
     }
 
     /// Finds the blocks that the tree leads to, those of the tail, and, where these do not make a whole log, those that
@@ -324,10 +327,9 @@ impl Salvage {
 
     fn finish(mut self) -> Result<SalvageReport, SalvageError> {
         let made_up = self.references.make_up(self.builder.tables());
-        self.report.rows_made_up += made_up.len() as u64;
-        for (table, key, value) in &made_up {
-            self.builder.row(*table, (key, value))?;
-        }
+        self.add_rows(&made_up)?;
+        let layouts = self.builder.read(|tables, txn| self.references.missing_layouts(tables, txn))?;
+        self.add_rows(&layouts)?;
         let meta = self.builder.tables().meta;
         if let Some(incarnation) = self.report.salvaged_from {
             let events = self.retained.0 + self.report.events + self.report.lost_events;

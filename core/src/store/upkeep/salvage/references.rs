@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use heed::RoTxn;
+
 use crate::store::error::Damage;
 use crate::store::log::block::{Block, Origin};
 use crate::store::log::catalog::{DescriptorRow, StreamRow};
@@ -16,6 +18,8 @@ use crate::{DescriptorHash, DeviceId, DeviceSequence, Epoch, Lane, StreamId};
 pub(super) struct References {
     known: BTreeSet<Reference>,
     needed: BTreeSet<Reference>,
+    /// Which descriptors each stream has events of.
+    described: BTreeSet<(u32, u32)>,
     /// The greatest number of a stream name.
     last_name: u32,
     cursors: BTreeMap<(u32, Epoch, Lane), LaneRecord>,
@@ -85,6 +89,7 @@ impl References {
         for index in 0..block.runs() {
             let run = block.run(index)?;
             self.needed.insert(Reference::Descriptor(run.descriptor()));
+            self.described.insert((run.stream(), run.descriptor()));
             if let Some(origin) = run.origin() {
                 self.note_origin(&origin, run.count());
             }
@@ -111,6 +116,32 @@ impl References {
             }
         }
         rows
+    }
+
+    /// The rows that are missing of those that tell which layouts a name holds, as its events do. What was made up tells
+    /// of none.
+    pub(super) fn missing_layouts(&self, tables: &Tables, txn: &RoTxn<'_>) -> heed::Result<Vec<MadeUp>> {
+        let mut layouts = BTreeMap::new();
+        for &(stream, descriptor) in &self.described {
+            let info = tables.stream_info.get(txn, &stream.to_be_bytes())?.and_then(StreamRow::parse);
+            let name = info.map(|info| tables.name.get(txn, info.name.as_bytes())).transpose()?.flatten();
+            let row = tables.descriptor.get(txn, &descriptor.to_be_bytes())?.and_then(DescriptorRow::parse);
+            let name = name.and_then(|number| array(number, 0)).map(u32::from_le_bytes);
+            if let Some((name, (layout, _))) = name.zip(row.and_then(|row| row.known)) {
+                let first = layouts.entry(key12(name, u64::from_be_bytes(layout.0))).or_insert(descriptor);
+                *first = descriptor.min(*first);
+            }
+        }
+        let mut rows = Vec::new();
+        for (key, descriptor) in layouts {
+            let value = descriptor.to_le_bytes();
+            // It was external when its first events came, and has become known since.
+            let external = tables.layout.get(txn, &[&key[..4], &[0; 8]].concat())?;
+            if tables.layout.get(txn, &key)?.is_none() && external != Some(&value) {
+                rows.push((tables.layout, key.to_vec(), value.to_vec()));
+            }
+        }
+        Ok(rows)
     }
 
     fn stand_in(&self, missing: Reference, tables: &Tables, rows: &mut Vec<MadeUp>) {
