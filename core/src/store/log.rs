@@ -2,6 +2,7 @@
 
 pub(super) mod block;
 pub(super) mod block_cursor;
+pub(super) mod block_rows;
 pub(super) mod catalog;
 pub(super) mod clock;
 pub(super) mod device;

@@ -1,9 +1,10 @@
 //! The tables of a store and the shape of their keys. FORMAT.md, section 5, specifies keys and values.
 
+use std::io;
 use std::ops::Bound;
 
 use heed::types::Bytes;
-use heed::{CommitOrAbort, Database, Env, RoTxn, RwTxn, WithoutTls};
+use heed::{CommitOrAbort, Database, Env, ReservedSpace, RoTxn, RwTxn, WithoutTls};
 
 use crate::store::error::{Damage, OpenError, Place};
 use crate::store::log::block::BLOCK_LEN_MAX;
@@ -222,9 +223,15 @@ impl Table {
         self.rows.put(txn, key, value)
     }
 
-    /// Writes a row behind all others; an error where it would not be the last.
-    pub(in crate::store) fn append(&self, txn: &mut RwTxn<'_>, key: &[u8], value: &[u8]) -> heed::Result<()> {
-        self.rows.put_with_flags(txn, heed::PutFlags::APPEND, key, value)
+    /// Writes a row whose value `fill` writes to its place, all of its `len` bytes.
+    pub(in crate::store) fn put_filled(
+        &self,
+        txn: &mut RwTxn<'_>,
+        key: &[u8],
+        len: usize,
+        fill: impl FnOnce(&mut ReservedSpace<'_>) -> io::Result<()>,
+    ) -> heed::Result<()> {
+        self.rows.put_reserved(txn, key, len, fill)
     }
 
     /// Removes a row, and tells whether it was there.

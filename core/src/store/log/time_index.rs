@@ -93,17 +93,17 @@ impl TimeRow {
     }
 }
 
-/// Writes the row of the block `encoded`, which begins at `first`, over that of one that it goes on with.
+/// Writes the row of the block that stands at `first`, over that of one that it goes on with.
 pub(in crate::store) fn put(
     tables: &Tables,
     txn: &mut RwTxn<'_>,
     first: GlobalSequence,
-    encoded: &[u8],
 ) -> Result<(), RowError> {
-    let Some(table) = &tables.time else { return Ok(()) };
-    let block = Block::new_trusted(first, encoded)?;
+    let (Some(table), key) = (&tables.time, first.0.to_be_bytes()) else { return Ok(()) };
+    let block = tables.block.get(txn, &key)?.expect("the block was put before");
+    let block = Block::new_trusted(first, block)?;
     match TimeRow::of(Rows::new(tables, txn, None, None), &block)? {
-        Some(row) => table.put(txn, &first.0.to_be_bytes(), &row.value())?,
+        Some(row) => table.put(txn, &key, &row.value())?,
         None => remove(tables, txn, first)?,
     }
     Ok(())

@@ -21,11 +21,10 @@ use crate::store::error::{AppendError, Damage, Place};
 use crate::store::log::block::{
     BLOCK_LEN_MAX, Block, BlockWriter, EventMeta, Origin, PushError, Run, RunKey, Stretch, Ticks,
 };
+use crate::store::log::block_rows;
 use crate::store::log::clock::mapping_key;
 use crate::store::log::format::FOLDED_KEY;
-use crate::store::log::run_index::RunIndex;
 use crate::store::log::tables::{RowError, Table, Tables, array, long_number};
-use crate::store::log::time_index;
 use crate::{ArchiveError, DeviceSequence, Epoch, GlobalSequence, Lane, StreamSequence};
 
 /// How much of the tail LMDB holds. It is a row of the table `meta`, and changes with what it tells of.
@@ -68,8 +67,8 @@ impl Folded {
     }
 }
 
-/// Puts `records`, which follow what LMDB holds, into `txn`, which then holds the tail up to `folded`. The buffers are
-/// the caller's, to be used again.
+/// Puts `records`, which follow what LMDB holds, into `txn`, which then holds the tail up to `folded`. The block's buffers
+/// are the caller's, to be used again.
 ///
 /// # Errors
 ///
@@ -81,14 +80,13 @@ pub(in crate::store) fn fold<'r>(
     records: impl Iterator<Item = &'r Record>,
     folded: Folded,
     block: &mut BlockWriter,
-    encoded: &mut Vec<u8>,
 ) -> Result<(), AppendError> {
     let records: Vec<_> = records.collect();
     // The rows first: those of `clock` tell the merge where runs end.
     records.iter().try_for_each(|record| put_rows(txn, tables, record))?;
     let mut blocks = records.iter().flat_map(|record| blocks(record)).peekable();
     if blocks.peek().is_some() {
-        let mut merge = Merge::begin(txn, tables, block, encoded)?;
+        let mut merge = Merge::begin(txn, tables, block)?;
         for block in blocks {
             merge.add(block)?;
             // A flush of the tail ends on whichever processor the system has chosen for that. Were it this one, a commit would
@@ -106,7 +104,6 @@ struct Merge<'f, 't> {
     txn: &'f mut RwTxn<'t>,
     tables: &'f Tables,
     block: &'f mut BlockWriter,
-    encoded: &'f mut Vec<u8>,
     /// The clock domain of the block in the making.
     domain: u32,
     /// The place of the next event.
@@ -149,7 +146,6 @@ impl<'f, 't> Merge<'f, 't> {
         txn: &'f mut RwTxn<'t>,
         tables: &'f Tables,
         block: &'f mut BlockWriter,
-        encoded: &'f mut Vec<u8>,
     ) -> Result<Self, AppendError> {
         let (mut next, mut continued) = (GlobalSequence(0), None);
         if let Some((key, value)) = tables.block.last(txn)? {
@@ -163,7 +159,7 @@ impl<'f, 't> Merge<'f, 't> {
         }
         block.begin(next, NO_DOMAIN);
         let lanes = Lanes::default();
-        let mut merge = Self { txn, tables, block, encoded, domain: NO_DOMAIN, next, lanes };
+        let mut merge = Self { txn, tables, block, domain: NO_DOMAIN, next, lanes };
         if let Some(value) = continued {
             merge.add(&value)?;
         }
@@ -276,15 +272,8 @@ impl<'f, 't> Merge<'f, 't> {
         if self.block.len() == 0 {
             return Ok(());
         }
-        let block = self.block.first();
-        self.encoded.clear();
-        self.block.finish(self.encoded);
-        self.tables.block.put(self.txn, &block.0.to_be_bytes(), self.encoded)?;
-        for (run, (stream, first, count)) in self.block.runs().enumerate() {
-            let index = RunIndex { stream, first, block, run: run as u16, count };
-            self.tables.stream.put(self.txn, &index.key(), &index.value())?;
-        }
-        Ok(time_index::put(self.tables, self.txn, block, self.encoded)?)
+        block_rows::put(self.tables, self.txn, self.block)?;
+        Ok(())
     }
 }
 

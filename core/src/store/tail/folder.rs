@@ -91,8 +91,8 @@ impl Folder {
         self.join();
         let mut txn = environment.write()?;
         let (view, folded) = self.tail.sealed();
-        let (mut block, mut encoded) = (BlockWriter::new(), Vec::new());
-        fold(&mut txn, environment.tables(), view.records(), folded, &mut block, &mut encoded)?;
+        let mut block = BlockWriter::new();
+        fold(&mut txn, environment.tables(), view.records(), folded, &mut block)?;
         environment.retire(&mut txn, view.len())?;
         Ok(txn)
     }
@@ -171,8 +171,8 @@ fn fold_sealed(environment: &Environment, tail: &Tail) -> Result<u64, FoldError>
 
 fn fold_once(environment: &Environment, view: &TailView, folded: Folded) -> Result<(), AppendError> {
     let mut txn = environment.write()?;
-    let (mut block, mut encoded) = (BlockWriter::new(), Vec::new());
-    fold(&mut txn, environment.tables(), view.records(), folded, &mut block, &mut encoded)?;
+    let mut block = BlockWriter::new();
+    fold(&mut txn, environment.tables(), view.records(), folded, &mut block)?;
     environment.retire(&mut txn, view.len())?;
     Ok(environment.commit(txn)?)
 }

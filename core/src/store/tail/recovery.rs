@@ -117,8 +117,8 @@ fn try_fold_all(
 ) -> Result<OpenDomain, AppendError> {
     let tables = environment.tables();
     let mut txn = environment.write()?;
-    let (mut block, mut encoded) = (BlockWriter::new(), Vec::new());
-    fold(&mut txn, tables, records.iter(), folded, &mut block, &mut encoded)?;
+    let mut block = BlockWriter::new();
+    fold(&mut txn, tables, records.iter(), folded, &mut block)?;
     let domain = open_domain(tables, &mut txn)?;
     sealing.note_keys(tables, &mut txn)?;
     environment.commit(txn)?;

@@ -109,7 +109,7 @@ impl StoreBuilder {
         }
         for (first, bytes) in &batch.blocks {
             tables.block.put(&mut txn, &first.0.to_be_bytes(), bytes)?;
-            time_index::put(tables, &mut txn, *first, bytes)?;
+            time_index::put(tables, &mut txn, *first)?;
         }
         Ok(self.environment().commit(txn)?)
     }

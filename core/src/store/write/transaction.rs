@@ -12,10 +12,9 @@ use crate::store::files::environment::Environment;
 use crate::store::files::environment::ReadTransaction;
 use crate::store::follow::consumer;
 use crate::store::log::block::{BlockWriter, EVENT_LEN_MAX, EventMeta, PushError, RunKey};
+use crate::store::log::block_rows;
 use crate::store::log::rows::Rows;
-use crate::store::log::run_index::RunIndex;
 use crate::store::log::tables::{Table, Tables};
-use crate::store::log::time_index;
 use crate::store::sealing::AppendSealing;
 use crate::store::tail::{RECORD_BODY_LEN_MAX, RecordWriter, TailView};
 use crate::store::upkeep::quota::Quota;
@@ -31,7 +30,6 @@ pub(in crate::store) struct Transaction<'w> {
     target: Target<'w>,
     tables: &'w Tables,
     block: &'w mut BlockWriter,
-    encoded: &'w mut Vec<u8>,
     sealing: AppendSealing<'w>,
     /// The writer learns what is found, once the changes are written.
     known: &'w mut KnownStreams,
@@ -66,7 +64,6 @@ impl<'w> Transaction<'w> {
         target: Target<'w>,
         tables: &'w Tables,
         block: &'w mut BlockWriter,
-        encoded: &'w mut Vec<u8>,
         sealing: AppendSealing<'w>,
         known: &'w mut KnownStreams,
         moment: Moment,
@@ -78,7 +75,6 @@ impl<'w> Transaction<'w> {
             target,
             tables,
             block,
-            encoded,
             sealing,
             known,
             moment,
@@ -262,10 +258,7 @@ impl<'w> Transaction<'w> {
         match &mut self.target {
             Target::Tail { record, .. } => record.block(|out| self.block.finish(out)),
             Target::Direct(txn) => {
-                self.encoded.clear();
-                self.block.finish(self.encoded);
-                put_block(self.tables, txn, self.block, self.encoded)?;
-                self.written += self.encoded.len() as u64;
+                self.written += block_rows::put(self.tables, txn, self.block)? as u64;
             }
         }
         self.block.begin(self.next, self.moment.domain);
@@ -285,22 +278,6 @@ impl Target<'_> {
             Self::Direct(txn) => Rows::new(tables, txn, None, None),
         }
     }
-}
-
-/// Writes a finished block to LMDB, behind all others, with its rows in the index of runs.
-pub(in crate::store) fn put_block(
-    tables: &Tables,
-    txn: &mut RwTxn<'_>,
-    block: &BlockWriter,
-    encoded: &[u8],
-) -> Result<(), AppendError> {
-    let first = block.first();
-    tables.block.append(txn, &first.0.to_be_bytes(), encoded)?;
-    for (run, (stream, first_of_run, count)) in block.runs().enumerate() {
-        let index = RunIndex { stream, first: first_of_run, block: first, run: run as u16, count };
-        tables.stream.put(txn, &index.key(), &index.value())?;
-    }
-    Ok(time_index::put(tables, txn, first, encoded)?)
 }
 
 fn successor(sequence: u64, events: usize, space: &'static str) -> Result<u64, AppendError> {

@@ -57,7 +57,6 @@ pub(in crate::store) struct OpenDomain {
 #[derive(Debug)]
 struct State {
     block: BlockWriter,
-    encoded: Vec<u8>,
     record: RecordWriter,
     known: KnownStreams,
     folder: Folder,
@@ -86,7 +85,6 @@ impl Writer {
         let folder = Folder::new(environment.clone(), tail.clone());
         let state = State {
             block: BlockWriter::new(),
-            encoded: Vec::new(),
             record: RecordWriter::new(),
             known: KnownStreams::default(),
             folder,
@@ -273,12 +271,12 @@ impl State {
         body: &mut impl FnMut(&mut Transaction<'_>) -> Result<R, AppendError>,
     ) -> Result<Attempt<R>, AppendError> {
         let (read, tail_view) = environment.read_with(tail.written())?;
-        let Self { block, encoded, record, known, domain, sealing, .. } = self;
+        let Self { block, record, known, domain, sealing, .. } = self;
         record.begin();
         let moment = Moment { domain: domain.number, now_us: HostClock.now_us() };
         let target = Target::Tail { read, tail: tail_view, delta: Delta::default(), record };
         let (tables, sealing) = (environment.tables(), sealing.append());
-        let mut transaction = Transaction::begin(target, tables, block, encoded, sealing, known, moment)?;
+        let mut transaction = Transaction::begin(target, tables, block, sealing, known, moment)?;
         let result = body(&mut transaction);
         let closed = result.and_then(|result| transaction.close(environment.quota()).map(|()| result));
         let result = match closed {
@@ -302,12 +300,12 @@ impl State {
         tail: &Tail,
         body: &mut impl FnMut(&mut Transaction<'_>) -> Result<R, AppendError>,
     ) -> Result<(R, Committed, u64), AppendError> {
-        let Self { folder, block, encoded, known, domain, sealing, .. } = self;
+        let Self { folder, block, known, domain, sealing, .. } = self;
         let tables = environment.tables();
         let txn = folder.begin_direct(environment)?;
         let moment = Moment { domain: domain.number, now_us: HostClock.now_us() };
         let (target, sealing) = (Target::Direct(txn), sealing.append());
-        let mut transaction = Transaction::begin(target, tables, block, encoded, sealing, known, moment)?;
+        let mut transaction = Transaction::begin(target, tables, block, sealing, known, moment)?;
         let result = body(&mut transaction)?;
         transaction.close(environment.quota())?;
         let mut is_unconfirmed = environment.hold_snapshots();

@@ -1,5 +1,7 @@
 //! The columns of a block: ends of events, ticks, the global order, ingest times.
 
+use std::io::{self, Write};
+
 use super::run::END_LEN;
 use crate::store::log::tables::array;
 use crate::{VARINT_LEN_MAX, read_varint, unzigzag, write_varint, zigzag};
@@ -172,9 +174,14 @@ pub(super) fn push_varint(out: &mut Vec<u8>, value: u64) {
 }
 
 fn push_long_varint(out: &mut Vec<u8>, value: u64) {
+    emit_varint(value, out).expect("memory takes it");
+}
+
+/// Writes a varint to `out`.
+pub(super) fn emit_varint(value: u64, out: &mut impl Write) -> io::Result<()> {
     let mut buffer = [0; VARINT_LEN_MAX];
     let len = write_varint(value, &mut buffer).expect("the buffer holds any varint");
-    out.extend_from_slice(&buffer[..len]);
+    out.write_all(&buffer[..len])
 }
 
 /// How many bytes a varint takes.

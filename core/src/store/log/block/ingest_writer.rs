@@ -1,6 +1,9 @@
 //! The ingest column in the making.
 
-use super::columns::{push_varint, varint_len};
+use std::io::{self, Write};
+use std::iter;
+
+use super::columns::{emit_varint, varint_len};
 use super::writer::COUNT_LEN_MAX;
 use crate::zigzag;
 
@@ -55,14 +58,23 @@ impl IngestWriter {
         (times.clone().min().unwrap_or(0), times.max().unwrap_or(0))
     }
 
-    /// Writes the column behind `out`; `min` is the least time.
-    pub(super) fn emit(&self, min: u64, out: &mut Vec<u8>) {
-        let mut before = min;
-        for &(time, n) in &self.times {
-            push_varint(out, difference(before, time));
-            push_varint(out, n.into());
-            before = time;
+    /// What the column takes; `min` is the least time.
+    pub(super) fn len(&self, min: u64) -> usize {
+        self.pairs(min).map(|(time, n)| varint_len(time) + varint_len(n)).sum()
+    }
+
+    /// Writes the column to `out`; `min` is the least time.
+    pub(super) fn emit(&self, min: u64, out: &mut impl Write) -> io::Result<()> {
+        for (time, n) in self.pairs(min) {
+            emit_varint(time, out)?;
+            emit_varint(n, out)?;
         }
+        Ok(())
+    }
+
+    fn pairs(&self, min: u64) -> impl Iterator<Item = (u64, u64)> {
+        let before = iter::once(min).chain(self.times.iter().map(|&(time, _)| time));
+        before.zip(&self.times).map(|(before, &(time, n))| (difference(before, time), n.into()))
     }
 }
 

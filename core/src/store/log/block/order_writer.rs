@@ -1,6 +1,8 @@
 //! The order column in the making.
 
-use super::columns::push_varint;
+use std::io::{self, Write};
+
+use super::columns::{emit_varint, push_varint, varint_len};
 use super::writer::COUNT_LEN_MAX;
 
 /// Which run takes how many events in a row.
@@ -40,11 +42,16 @@ impl OrderWriter {
         self.settled.len() + PAIR_LEN_MAX
     }
 
-    /// Writes the column behind `out`.
-    pub(super) fn emit(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.settled);
-        push_varint(out, self.run as u64);
-        push_varint(out, self.n.into());
+    /// What the column takes.
+    pub(super) fn len(&self) -> usize {
+        self.settled.len() + varint_len(self.run as u64) + varint_len(self.n.into())
+    }
+
+    /// Writes the column to `out`.
+    pub(super) fn emit(&self, out: &mut impl Write) -> io::Result<()> {
+        out.write_all(&self.settled)?;
+        emit_varint(self.run as u64, out)?;
+        emit_varint(self.n.into(), out)
     }
 }
 

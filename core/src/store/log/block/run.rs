@@ -1,5 +1,7 @@
 //! A run: neighbours of one stream, with one descriptor and one origin, whose bytes stand together.
 
+use std::io::{self, Write};
+
 use super::columns::Ticks;
 #[cfg(any(test, feature = "encryption"))]
 use super::columns::check_ends;
@@ -246,7 +248,7 @@ pub(super) struct RunHeader {
 
 impl RunHeader {
     /// Writes the header behind `out`.
-    pub(super) fn emit(&self, out: &mut Vec<u8>) {
+    pub(super) fn emit(&self, out: &mut impl Write) -> io::Result<()> {
         let lane = self.origin.map_or(Lane(0), |origin| origin.lane);
         let shape = shape(self.stride, lane, self.timed, self.sealed);
         let (device, epoch, first) = match self.origin {
@@ -265,7 +267,7 @@ impl RunHeader {
         put(field::DEVICE, &device.to_le_bytes());
         put(field::EPOCH, &epoch.to_le_bytes());
         put(field::DEVICE_FIRST, &first.to_le_bytes());
-        out.extend_from_slice(&header);
+        out.write_all(&header)
     }
 }
 

@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
+use std::io::{self, Write};
 
 use foldhash::fast::RandomState;
+use heed::ReservedSpace;
 
 use super::ingest_writer::IngestWriter;
 use super::order_writer::OrderWriter;
@@ -67,6 +69,19 @@ impl Hash for RunKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u64(u64::from(self.stream) << 32 | u64::from(self.device));
     }
+}
+
+/// Where the parts of a block stand.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Extent {
+    /// 0: no order column.
+    order_at: usize,
+    /// 0: no ingest column.
+    ingest_at: usize,
+    ingest_min: u64,
+    ingest_max: u64,
+    /// That of the whole block.
+    pub(crate) len: usize,
 }
 
 /// What an event brings beside its bytes.
@@ -262,39 +277,41 @@ impl BlockWriter {
     ///
     /// # Panics
     ///
-    /// Where it holds no event, or a run that is yet to be sealed.
+    /// As [`BlockWriter::extent`].
     pub(crate) fn finish(&self, out: &mut Vec<u8>) {
+        let (start, extent) = (out.len(), self.extent());
+        self.emit(&extent, out).expect("memory takes it");
+        assert_eq!(out.len() - start, extent.len, "a block has the length that was counted");
+        seal(&mut out[start..]);
+    }
+
+    /// Writes the block to a place of as many bytes as `extent` tells.
+    pub(crate) fn fill(&self, extent: &Extent, place: &mut ReservedSpace<'_>) -> io::Result<()> {
+        self.emit(extent, place)?;
+        seal(place.written_mut());
+        Ok(())
+    }
+
+    /// Where the block's parts are to stand.
+    ///
+    /// # Panics
+    ///
+    /// Where it holds no event, or a run that is yet to be sealed.
+    pub(crate) fn extent(&self) -> Extent {
         assert!(self.events > 0, "a block holds an event");
         assert!(
             self.runs.iter().all(RunWriter::is_ready),
             "what is to be sealed is sealed before it is written"
         );
-        let start = out.len();
-        out.resize(start + field::RUNS, 0);
-        self.emit_runs(out);
-        let order_at = if self.runs.len() > 1 { out.len() - start } else { 0 };
-        if order_at > 0 {
-            self.order.emit(out);
-        }
         let (ingest_min, ingest_max) = self.ingest.bounds();
-        let ingest_at = if ingest_min < ingest_max { out.len() - start } else { 0 };
-        if ingest_at > 0 {
-            self.ingest.emit(ingest_min, out);
-        }
-        let block = &mut out[start..];
-        put(block, field::MAGIC, &MAGIC);
-        put(block, field::VERSION, &VERSION.to_le_bytes());
-        put(block, field::CODEC, &CODEC_PLAIN.to_le_bytes());
-        put(block, field::FIRST, &self.first.0.to_le_bytes());
-        put(block, field::EVENTS, &self.events.to_le_bytes());
-        put(block, field::RUN_COUNT, &(self.runs.len() as u16).to_le_bytes());
-        put(block, field::DOMAIN, &self.domain.to_le_bytes());
-        put(block, field::INGEST_MIN, &ingest_min.to_le_bytes());
-        put(block, field::INGEST_MAX, &ingest_max.to_le_bytes());
-        put(block, field::ORDER_AT, &(order_at as u32).to_le_bytes());
-        put(block, field::INGEST_AT, &(ingest_at as u32).to_le_bytes());
-        seal(block);
-        assert!(block.len() <= BLOCK_LEN_MAX, "the room was counted event by event");
+        let order_len = if self.runs.len() > 1 { self.order.len() } else { 0 };
+        let ingest_len = if ingest_min < ingest_max { self.ingest.len(ingest_min) } else { 0 };
+        let place = |at: usize, len: usize| if len > 0 { at } else { 0 };
+        let (runs_end, order_end) = (self.runs_len, self.runs_len + order_len);
+        let len = order_end + ingest_len;
+        assert!(len <= BLOCK_LEN_MAX, "the room was counted event by event");
+        let (order_at, ingest_at) = (place(runs_end, order_len), place(order_end, ingest_len));
+        Extent { order_at, ingest_at, len, ingest_min, ingest_max }
     }
 
     /// The run that would take the next event of `key`, if it is the event after the run's last. Streams often take
@@ -326,7 +343,36 @@ impl BlockWriter {
         self.runs_len + self.order.len_max() + self.ingest.len_max()
     }
 
-    fn emit_runs(&self, out: &mut Vec<u8>) {
+    /// Writes all but the length and the checksum.
+    fn emit(&self, extent: &Extent, out: &mut impl Write) -> io::Result<()> {
+        out.write_all(&self.head(extent))?;
+        self.emit_runs(out)?;
+        if extent.order_at > 0 {
+            self.order.emit(out)?;
+        }
+        if extent.ingest_at > 0 {
+            self.ingest.emit(extent.ingest_min, out)?;
+        }
+        Ok(())
+    }
+
+    fn head(&self, extent: &Extent) -> [u8; field::RUNS] {
+        let mut head = [0; field::RUNS];
+        put(&mut head, field::MAGIC, &MAGIC);
+        put(&mut head, field::VERSION, &VERSION.to_le_bytes());
+        put(&mut head, field::CODEC, &CODEC_PLAIN.to_le_bytes());
+        put(&mut head, field::FIRST, &self.first.0.to_le_bytes());
+        put(&mut head, field::EVENTS, &self.events.to_le_bytes());
+        put(&mut head, field::RUN_COUNT, &(self.runs.len() as u16).to_le_bytes());
+        put(&mut head, field::DOMAIN, &self.domain.to_le_bytes());
+        put(&mut head, field::INGEST_MIN, &extent.ingest_min.to_le_bytes());
+        put(&mut head, field::INGEST_MAX, &extent.ingest_max.to_le_bytes());
+        put(&mut head, field::ORDER_AT, &(extent.order_at as u32).to_le_bytes());
+        put(&mut head, field::INGEST_AT, &(extent.ingest_at as u32).to_le_bytes());
+        head
+    }
+
+    fn emit_runs(&self, out: &mut impl Write) -> io::Result<()> {
         let mut events_at = field::RUNS + self.runs.len() * RUN_LEN;
         let mut columns_at = events_at + self.runs.iter().map(|run| run.events().len()).sum::<usize>();
         for run in self.runs.iter() {
@@ -347,15 +393,16 @@ impl BlockWriter {
                     _ => columns_at,
                 },
             }
-            .emit(out);
+            .emit(out)?;
             events_at += run.events().len();
             columns_at += columns_len;
         }
-        self.runs.iter().for_each(|run| out.extend_from_slice(run.events()));
+        self.runs.iter().try_for_each(|run| out.write_all(run.events()))?;
         for run in self.runs.iter().filter(|run| run.columns_len() > 0) {
-            run.ends.iter().for_each(|end| out.extend_from_slice(&end.to_le_bytes()));
-            out.extend_from_slice(&run.ticks);
+            run.ends.iter().try_for_each(|end| out.write_all(&end.to_le_bytes()))?;
+            out.write_all(&run.ticks)?;
         }
+        Ok(())
     }
 }
 

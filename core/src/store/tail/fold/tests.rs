@@ -9,6 +9,7 @@ use crate::store::files::environment::Environment;
 use crate::store::files::owner_lock::OwnerLock;
 use crate::store::log::block::quarantined;
 use crate::store::log::clock::StoredMapping;
+use crate::store::log::run_index::RunIndex;
 use crate::store::tail::record::{RecordHead, RecordSeed, RecordWriter};
 
 /// An event with all that a reader can tell of it.
@@ -38,7 +39,6 @@ struct Log {
 struct Store {
     environment: Arc<Environment>,
     block: BlockWriter,
-    encoded: Vec<u8>,
     _dir: tempfile::TempDir,
 }
 
@@ -296,19 +296,19 @@ impl Store {
         config.durability = Durability::Relaxed;
         let owner = OwnerLock::acquire(dir.path()).unwrap();
         let environment = Arc::new(Environment::open(dir.path(), &config, owner).unwrap());
-        Self { environment, block: BlockWriter::new(), encoded: Vec::new(), _dir: dir }
+        Self { environment, block: BlockWriter::new(), _dir: dir }
     }
 
     fn fold(&mut self, records: &[Record], folded: Folded) -> Result<(), AppendError> {
         let (mut txn, tables) = (self.environment.write()?, self.environment.tables());
-        fold(&mut txn, tables, records.iter(), folded, &mut self.block, &mut self.encoded)?;
+        fold(&mut txn, tables, records.iter(), folded, &mut self.block)?;
         Ok(txn.commit()?)
     }
 
     /// As [`Store::fold`], but the transaction is cut off.
     fn fold_cut_off(&mut self, records: &[Record], folded: Folded) -> Result<(), AppendError> {
         let (mut txn, tables) = (self.environment.write()?, self.environment.tables());
-        fold(&mut txn, tables, records.iter(), folded, &mut self.block, &mut self.encoded)
+        fold(&mut txn, tables, records.iter(), folded, &mut self.block)
     }
 
     fn folded(&self) -> Folded {

@@ -35,9 +35,9 @@ impl Log {
         let (key, bytes, rows) = ten_events(block, self.domain, stream, self.next[stream as usize]);
         self.next[stream as usize] += 10;
         self.set(|tables, txn| {
-            tables.block.append(txn, &key, &bytes).unwrap();
+            tables.block.put(txn, &key, &bytes).unwrap();
             rows.iter().for_each(|row| tables.stream.put(txn, &row.key(), &row.value()).unwrap());
-            time_index::put(tables, txn, GlobalSequence(block * 10), &bytes).unwrap();
+            time_index::put(tables, txn, GlobalSequence(block * 10)).unwrap();
         });
     }
 
