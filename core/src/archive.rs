@@ -31,6 +31,7 @@ use crate::Event;
 ///
 /// [`ArchiveError::TooLarge`] where `out` is too short: its contents are then unspecified.
 /// [`ArchiveError::Refused`] where scratch runs out or a `with` adapter refuses the value.
+#[inline]
 pub fn archive_into<T: Event>(event: &T, out: &mut [u8]) -> Result<usize, ArchiveError> {
     let mut scratch = [MaybeUninit::uninit(); SCRATCH_LEN];
     match archive_with_scratch(event, out, &mut scratch) {

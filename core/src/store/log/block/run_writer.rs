@@ -241,24 +241,24 @@ impl RunWriter {
         mut archive: impl FnMut(&E, &mut [u8]) -> Result<usize, ArchiveError>,
     ) -> (u32, usize) {
         self.spare(room.min(len_max.saturating_mul(events.len())));
-        let Self { events: bytes, events_len, stride, ends, count, .. } = self;
-        let before = *count;
-        let end_len = if stride.is_some() { 0 } else { END_LEN };
-        let mut left = room;
+        let (stride, end_len) = (self.stride, if self.stride.is_some() { 0 } else { END_LEN });
+        let (mut end, mut left, mut added) = (self.events_len, room, 0);
         for event in events {
-            let out = &mut bytes[*events_len..][..left.min(len_max)];
+            let out = &mut self.events[end..][..left.min(len_max)];
             let Ok(len) = archive(event, out) else { break };
             if stride.is_some_and(|stride| stride != len) || left < len + end_len {
                 break;
             }
-            *events_len += len;
-            *count += 1;
+            end += len;
             left -= len + end_len;
+            added += 1;
             if stride.is_none() {
-                ends.push(*events_len as u16);
+                self.ends.push(end as u16);
             }
         }
-        (*count - before, room - left)
+        self.events_len = end;
+        self.count += added;
+        (added, room - left)
     }
 
     /// How many bytes it holds, used or not.
