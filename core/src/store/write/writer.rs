@@ -1,6 +1,7 @@
 //! The one writer of a store: every handle appends through it, one commit after another.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::thread;
 
 use heed::RwTxn;
 
@@ -254,7 +255,7 @@ impl Writer {
     }
 
     fn lock(&self) -> Result<MutexGuard<'_, State>, AppendError> {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = lock_soon(&self.state);
         if self.tail.has_failed() || state.folder.is_poisoned() {
             return Err(AppendError::Poisoned);
         }
@@ -391,6 +392,22 @@ impl Drop for Writer {
         let _ = self.flush();
     }
 }
+
+/// Locks what is most often free after some microseconds. A thread that sleeps until then has to be woken by the one that
+/// frees it, which takes longer than the commit that it waits for: so it lets others run, and looks again.
+fn lock_soon<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    for _ in 0..LOOKS_MAX {
+        match mutex.try_lock() {
+            Ok(guard) => return guard,
+            Err(TryLockError::Poisoned(poisoned)) => return poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => thread::yield_now(),
+        }
+    }
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How often a thread looks whether the writer is free before it sleeps: for about 20 µs where nothing else is to run.
+const LOOKS_MAX: usize = 32;
 
 /// How often a commit looks after what slowly goes stale.
 const UPKEEP_INTERVAL_US: u64 = 60_000_000;
