@@ -223,7 +223,8 @@ impl Table {
         self.rows.put(txn, key, value)
     }
 
-    /// Writes a row whose value `fill` writes to its place, all of its `len` bytes.
+    /// Writes a row whose value `fill` writes to its place, all of its `len` bytes. Where it writes fewer, or fails, that is an
+    /// error, and the transaction is to be aborted: what stands in the place otherwise is for nobody to see.
     pub(in crate::store) fn put_filled(
         &self,
         txn: &mut RwTxn<'_>,
