@@ -8,15 +8,24 @@ use varve_disk_shim::Disk;
 /// Gives the tail a boot that is none, as if the machine had been started anew since. A torn note stays torn.
 pub(crate) fn start_anew(disk: &mut Disk) {
     disk.patch(Path::new("tail"), |tail| {
-        let Some(incarnation) = tail.get(INCARNATION..INCARNATION + 8).map(<[u8]>::to_vec) else { return };
-        let Some(note) = tail.get_mut(NOTE..NOTE + CRC + 4) else { return };
-        let crc_of = |note: &[u8]| crc32c(&[&incarnation, &note[..CRC]].concat()).to_le_bytes();
-        if note[CRC..] == crc_of(note) {
-            note[..BOOT_ID_LEN].fill(0);
-            let crc = crc_of(note);
-            note[CRC..].copy_from_slice(&crc);
+        if crc_of_note(tail).is_some_and(|crc| tail[NOTE + CRC..][..4] == crc) {
+            tail[NOTE..][..BOOT_ID_LEN].fill(0);
+            let crc = crc_of_note(tail).expect("the note is there");
+            tail[NOTE + CRC..][..4].copy_from_slice(&crc);
         }
     });
+}
+
+/// Whether the owner of a tail wrote there since the machine was started.
+pub(crate) fn is_of_this_boot(tail: &[u8]) -> bool {
+    let is_whole = crc_of_note(tail).is_some_and(|crc| tail[NOTE + CRC..][..4] == crc);
+    is_whole && tail[NOTE..][..BOOT_ID_LEN] != [0; BOOT_ID_LEN]
+}
+
+/// The CRC that the note has to have; `None` where the tail is too short for one.
+fn crc_of_note(tail: &[u8]) -> Option<[u8; 4]> {
+    let note = tail.get(NOTE..NOTE + CRC + 4)?;
+    Some(crc32c(&[&tail[INCARNATION..][..8], &note[..CRC]].concat()).to_le_bytes())
 }
 
 /// Where the store's incarnation stands in the tail's header.

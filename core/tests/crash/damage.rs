@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use fastrand::Rng;
-use varve_core::crc32c;
 use varve_disk_shim::Disk;
 
 use crate::boot::start_anew;
 use crate::history::{History, Progress};
 use crate::new_dir;
+use crate::watermark::Watermark;
 
 /// Flips a bit in the last record that the watermark of an image counts, where there are both, and opens the store after
 /// another start of the machine. Tells whether it was refused; or else LMDB held that record.
@@ -36,15 +36,11 @@ pub(crate) fn check_damaged(
 /// Where the last record stands that the watermark counts, as far as its chunks reach.
 fn last_counted(disk: &Disk) -> Option<std::ops::Range<usize>> {
     let file = |name| disk.files().find(|(found, _)| *found == Path::new(name)).map(|(_, bytes)| bytes);
-    let (tail, watermark) = (file(TAIL)?, file(WATERMARK)?.get(..WATERMARK_LEN)?);
-    let is_whole = watermark[WATERMARK_LEN - 4..] == crc32c(&watermark[..WATERMARK_LEN - 4]).to_le_bytes();
-    let is_ours = watermark[INCARNATION..][..8] == *tail.get(INCARNATION..)?.get(..8)?;
-    if !is_whole || !is_ours || watermark[FLUSHED] != 1 {
-        return None;
-    }
+    let tail = file(TAIL)?;
+    let told = Watermark::parse(file(WATERMARK)?, tail).filter(|told| told.is_flushed)?;
     let places = (SEGMENTS_START..tail.len()).step_by(ALIGNMENT);
     let records = places.map(|at| (at, &tail[at..])).filter(|(_, bytes)| {
-        bytes.starts_with(RECORD_MAGIC) && bytes[RECORD_COMMIT..][..8] == watermark[WATERMARK_COMMIT..][..8]
+        bytes.starts_with(RECORD_MAGIC) && number(&bytes[RECORD_COMMIT..]) == told.commit
     });
     // Of an earlier life there may be one with the same number that was lost.
     let (start, head) = records.max_by_key(|(_, bytes)| number(&bytes[RECORD_GENERATION..]))?;
@@ -63,17 +59,9 @@ const WATERMARK: &str = "watermark";
 const SEGMENTS_START: usize = 2 * 4096;
 const ALIGNMENT: usize = 64;
 
-/// Where the store's incarnation stands in the tail's header, and in the watermark.
-const INCARNATION: usize = 8;
-
 // Where the fields of a record stand.
 const RECORD_MAGIC: &[u8] = b"VRVR";
 const RECORD_LEN: usize = 4;
 const RECORD_GENERATION: usize = 8;
 const RECORD_COMMIT: usize = 16;
 const RECORD_HEADER_LEN: usize = 64;
-
-// Those of the watermark.
-const WATERMARK_COMMIT: usize = 24;
-const FLUSHED: usize = 44;
-const WATERMARK_LEN: usize = 64;

@@ -8,6 +8,7 @@ use varve_core::{Damage, OpenError, Place, Varve};
 use crate::config;
 use crate::contents::{Contents, Event, LaneEnd};
 use crate::keys::wrapped_keys;
+use crate::watermark::Watermark;
 
 /// One commit: what is asked of the store, and what it does to its contents.
 #[derive(Clone, Debug, Default)]
@@ -126,13 +127,21 @@ impl History {
         Ok(varve)
     }
 
-    /// Reads the store as a process that does not own it. Nothing where an owner has to put it right first.
+    /// Reads the store as a process that does not own it: as far as an owner told that it is durable, where one did since
+    /// the machine was started. Nothing where an owner has to put it right first.
     pub(crate) fn look(&self, dir: &Path, progress: Progress) -> Result<Option<Contents>, String> {
+        let told = Watermark::since_boot(dir);
         let open = |master| Varve::open_read_only_with_config(dir, config(master, false));
-        match self.with_master(progress, open) {
-            Ok((view, master)) => Contents::read(&view, master).map(Some),
-            Err(OpenError::Unrecovered { .. }) => Ok(None),
-            Err(error) => Err(format!("it cannot be looked at: {error}")),
+        let found = match self.with_master(progress, open) {
+            Ok((view, master)) => Contents::read(&view, master)?,
+            Err(OpenError::Unrecovered { .. }) => return Ok(None),
+            Err(error) => return Err(format!("it cannot be looked at: {error}")),
+        };
+        match told {
+            Some(told) if told.next != found.events.len() as u64 => {
+                Err(format!("{} events were told of, and {} are seen", told.next, found.events.len()))
+            }
+            _ => Ok(Some(found)),
         }
     }
 

@@ -20,6 +20,7 @@ mod steps;
 mod surveyor;
 mod unreadable;
 mod upkeep;
+mod watermark;
 mod workload;
 
 use std::io::Write;

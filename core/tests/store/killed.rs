@@ -1,6 +1,7 @@
 //! Owners that are killed at any moment, under load and with folds running: what they acknowledged is there, once, and
 //! everything else is there whole or not at all.
 
+use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -245,12 +246,22 @@ impl Acknowledged {
 
 /// Reads a store from end to end, without an owner and then as one, and says what is wrong with it.
 fn check(path: &Path, acknowledged: &Acknowledged) -> Result<(), String> {
+    // How many events the owner said are durable, the last time that it did.
+    let told = fs::read(path.join("watermark")).ok();
+    let told = told.map(|told| u64::from_le_bytes(*told[32..].first_chunk().unwrap()));
     let found = match Varve::open_read_only(path) {
         // On a busy machine an owner may be killed before it has made the store.
         Err(OpenError::NotAStore { .. }) if acknowledged.commits == 0 => Some(Held::default()),
         // It was killed at a large commit, or as it opened the store, which only an owner may confirm.
         Err(OpenError::Unrecovered { .. }) => None,
-        view => Some(read(&view.map_err(|error| error.to_string())?)?),
+        view => {
+            let view = view.map_err(|error| error.to_string())?;
+            let end = view.next_global_seq().unwrap().0;
+            if told.is_some_and(|told| told != end) {
+                return Err(format!("{told:?} events were told of, and who read without an owner saw {end}"));
+            }
+            Some(read(&view)?)
+        }
     };
     let varve = Varve::with_config(path, config()).map_err(|error| error.to_string())?;
     let held = read(&varve)?;
