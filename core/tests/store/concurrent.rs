@@ -53,6 +53,27 @@ fn commits_that_share_a_flush_share_a_sector_which_takes_none_behind_it() {
     assert_eq!(stored.snapshot().unwrap().iter_from(GlobalSequence(0)).unwrap().count(), 6);
 }
 
+#[test]
+fn many_more_commits_may_share_a_flush_than_a_generation_has_records() {
+    const SMALL: u64 = 500;
+    let dir = new_dir_in_memory();
+    let mut config = Config::default();
+    config.tail_len = TAIL_LEN_MIN;
+    let mut varve = Varve::with_config(dir.path(), config).unwrap();
+    let numbers = varve.stream::<u64, 8>("numbers").unwrap();
+    let mut append = varve.begin();
+    for number in 0..SMALL {
+        append.event(&numbers, StreamId(0), &number).unwrap();
+        append.commit_relaxed().unwrap();
+    }
+    varve.flush().unwrap();
+    let count =
+        |varve: &Varve| varve.snapshot().unwrap().iter_from(GlobalSequence(0)).unwrap().count() as u64;
+    assert_eq!(count(&varve), SMALL);
+    drop((varve, numbers, append));
+    assert_eq!(count(&open(dir.path())), SMALL, "after all was recovered");
+}
+
 /// The sectors of the tail's first segment in which its records begin.
 fn sectors_of_records(dir: &Path) -> Vec<usize> {
     let tail = fs::read(dir.join("tail")).unwrap();
