@@ -294,7 +294,7 @@ pub enum Place {
     Tail {
         /// The lap of the journal that it belongs to.
         generation: u64,
-        /// Where it begins in the segment of that lap, in sectors of 4,096 bytes.
+        /// The sector of 4,096 bytes that it begins in, of the segment of that lap.
         sector: u32,
     },
 }
