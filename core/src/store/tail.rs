@@ -257,8 +257,7 @@ impl Tail {
     fn show(&self, commit: u64) {
         let mut generations = self.generations.write().unwrap_or_else(PoisonError::into_inner);
         let records = (commit + 1 - generations.first_commit) as usize;
-        let last = generations.current.records(records).last().expect("it was not durable before");
-        let next = last.end();
+        let next = generations.current.record(records - 1).end();
         generations.durable = records;
         self.publish(&generations, next);
     }

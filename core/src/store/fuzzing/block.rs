@@ -89,7 +89,7 @@ fn sample(first: u64, events: &[(RunKey, u64, &[u8])]) -> Vec<u8> {
             out[..bytes.len()].copy_from_slice(bytes);
             Ok(bytes.len())
         };
-        writer.push(key, meta, bytes.len(), archive).expect("a sample is small");
+        writer.push(key, &meta, bytes.len(), archive).expect("a sample is small");
     }
     let mut block = Vec::new();
     writer.finish(&mut block);

@@ -10,10 +10,10 @@
 //! A run holds neighbours of one stream with one descriptor and one origin. The parts follow each other without a
 //! gap, so that a block has one form only. FORMAT.md, section 5, specifies every byte.
 
+mod arrivals;
 mod columns;
 mod fetch;
 mod ingest_writer;
-mod order_writer;
 mod quarantine;
 mod run;
 mod run_events;

@@ -79,7 +79,7 @@ mod tests {
             out[..len].fill(random.u8(..));
             Ok(len)
         };
-        block.push(&key, meta, len, archive).unwrap();
+        block.push(&key, &meta, len, archive).unwrap();
     }
 
     fn environment() -> (Environment, tempfile::TempDir) {

@@ -110,6 +110,11 @@ impl<T: Event> StreamReader<T> {
         &self.name
     }
 
+    /// The name, as clones share it.
+    pub(in crate::store) fn shared_name(&self) -> &Arc<str> {
+        &self.name
+    }
+
     /// The event at `seq` of the stream `id`, borrowed from the map; `None` where there is none yet.
     ///
     /// # Errors

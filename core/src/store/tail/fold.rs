@@ -255,11 +255,11 @@ impl<'f, 't> Merge<'f, 't> {
     }
 
     fn push(&mut self, key: &RunKey, meta: EventMeta, event: &[u8]) -> Result<(), AppendError> {
-        let mut pushed = self.block.push(key, meta, event.len(), |out| copy(event, out));
+        let mut pushed = self.block.push(key, &meta, event.len(), |out| copy(event, out));
         if pushed == Err(PushError::Full) && self.block.len() > 0 {
             self.write_block()?;
             self.block.begin(self.next, self.domain);
-            pushed = self.block.push(key, meta, event.len(), |out| copy(event, out));
+            pushed = self.block.push(key, &meta, event.len(), |out| copy(event, out));
         }
         let place = Place::Event(self.next);
         pushed.map_err(|_| Damage { place, reason: "it is longer than an event may be" })?;

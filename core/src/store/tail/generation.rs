@@ -114,6 +114,11 @@ impl Generation {
         self.records[..visible].iter().map_while(OnceLock::get)
     }
 
+    /// The record at `index`, which is below [`Generation::len`].
+    pub(in crate::store) fn record(&self, index: usize) -> &Record {
+        self.records[index].get().expect("it is one of those there are")
+    }
+
     /// The row at `key` of a table, among the first `visible` records.
     pub(in crate::store) fn row(&self, key: &RowKey, visible: usize) -> Option<(&[u8], &[u8])> {
         let index = self.index();
@@ -205,8 +210,7 @@ impl Generation {
     }
 
     fn chunk(&self, at: ChunkAt) -> Chunk<'_> {
-        let record = self.records[at.record as usize].get().expect("it is indexed after it was put there");
-        record.chunk(at.chunk as usize)
+        self.record(at.record as usize).chunk(at.chunk as usize)
     }
 
     fn index(&self) -> RwLockReadGuard<'_, Index> {
@@ -338,7 +342,8 @@ mod tests {
         let mut block = BlockWriter::new();
         let first = GlobalSequence(seq);
         block.begin(first, 1);
-        block.push(&key, EventMeta { stream_seq, device_seq, ticks: 0, ingest_us: 0 }, 1, |_| Ok(1)).unwrap();
+        let meta = EventMeta { stream_seq, device_seq, ticks: 0, ingest_us: 0 };
+        block.push(&key, &meta, 1, |_| Ok(1)).unwrap();
         let mut bytes = Vec::new();
         block.finish(&mut bytes);
         if let Some(flipped) = flipped {

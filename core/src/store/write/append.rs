@@ -9,7 +9,6 @@ use crate::store::log::block::EVENT_LEN_MAX;
 use crate::store::log::clock::ClockMapping;
 use crate::store::log::device::{DeviceBatch, DeviceGap, LaneMark, Refused};
 use crate::store::write::draft::{Draft, Mark, Operation};
-use crate::store::write::event_type::EventType;
 use crate::store::write::expected_version::ExpectedVersion;
 use crate::store::write::stream::{Stream, check_name, refuse_system_stream};
 use crate::store::write::writer::Writer;
@@ -75,7 +74,7 @@ impl Append {
     ) -> Result<(), AppendError> {
         self.refuse_other_store(stream)?;
         refuse_system_stream(stream.name())?;
-        self.local_event(stream.name(), id, event, N.min(EVENT_LEN_MAX))
+        self.draft.event(stream.shared_name(), id, event, N.min(EVENT_LEN_MAX))
     }
 
     /// Adds an event of a system stream, of at most `len_max` bytes when archived.
@@ -85,21 +84,7 @@ impl Append {
         event: &T,
         len_max: usize,
     ) -> Result<(), AppendError> {
-        self.local_event(T::STREAM, id, event, len_max)
-    }
-
-    fn local_event<T: Event>(
-        &mut self,
-        name: &str,
-        id: StreamId,
-        event: &T,
-        len_max: usize,
-    ) -> Result<(), AppendError> {
-        self.draft.check_room(len_max)?;
-        let event = self.draft.archive(event, len_max)?;
-        let stream = self.draft.local_stream(name, id, &EventType::of::<T>());
-        self.draft.add(Operation::Event { stream, event });
-        Ok(())
+        self.draft.event(&T::STREAM.into(), id, event, len_max)
     }
 
     /// Expects a version of the stream `id` before what is added next: events that this append added to it so far

@@ -1,6 +1,7 @@
 //! What an append collects until it is committed.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::store::error::AppendError;
 use crate::store::log::clock::ClockMapping;
@@ -16,8 +17,12 @@ use crate::{Batch, Channel, DescriptorHash, DeviceId, Epoch, Event, GlobalSequen
 #[derive(Debug, Default)]
 pub(in crate::store) struct Draft {
     operations: Vec<Operation>,
-    /// The bytes that operations name by their range.
+    /// How many there are, of which events that follow each other stand in `operations` as one.
+    len: usize,
+    events: Vec<LocalEvent>,
+    /// The bytes that operations name by their range, then zeros.
     bytes: Vec<u8>,
+    bytes_len: usize,
     /// The names that they name so.
     names: String,
     /// The name that was kept last: operations on one stream follow each other.
@@ -29,24 +34,66 @@ pub(in crate::store) struct Draft {
 /// One thing to do, in the terms of the draft's own buffers.
 #[derive(Debug)]
 pub(super) enum Operation {
-    Event { stream: usize, event: Range<usize> },
-    Expect { name: Range<usize>, id: StreamId, expected: ExpectedVersion },
-    DeviceBatch { place: Place, chain: u32, ingest_us: u64, bindings: Range<usize>, batch: Range<usize> },
+    /// Local events: those of the draft up to `end` that no earlier operation has. Their bytes begin at `at`.
+    Events {
+        at: usize,
+        end: usize,
+    },
+    Expect {
+        name: Range<usize>,
+        id: StreamId,
+        expected: ExpectedVersion,
+    },
+    DeviceBatch {
+        place: Place,
+        chain: u32,
+        ingest_us: u64,
+        bindings: Range<usize>,
+        batch: Range<usize>,
+    },
     DeviceGap(DeviceGap),
-    OpenEpoch { device: DeviceId, epoch: Epoch },
-    CloseEpoch { device: DeviceId, epoch: Epoch, ingest_us: u64 },
+    OpenEpoch {
+        device: DeviceId,
+        epoch: Epoch,
+    },
+    CloseEpoch {
+        device: DeviceId,
+        epoch: Epoch,
+        ingest_us: u64,
+    },
     Heard(Place),
-    Descriptor { hash: DescriptorHash, layout: LayoutHash, bytes: Range<usize> },
+    Descriptor {
+        hash: DescriptorHash,
+        layout: LayoutHash,
+        bytes: Range<usize>,
+    },
     External(DescriptorHash),
     Clock(ClockMapping),
-    ExpectConsumer { name: Range<usize>, next: Option<GlobalSequence> },
-    Consumer { name: Range<usize>, next: GlobalSequence },
+    ExpectConsumer {
+        name: Range<usize>,
+        next: Option<GlobalSequence>,
+    },
+    Consumer {
+        name: Range<usize>,
+        next: GlobalSequence,
+    },
+}
+
+/// A local event, whose bytes follow those of the one before.
+#[derive(Clone, Copy, Debug)]
+struct LocalEvent {
+    /// The number of its stream.
+    stream: u32,
+    /// How many bytes it has.
+    len: u32,
 }
 
 /// How much a draft held at a moment.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::store) struct Mark {
     operations: usize,
+    len: usize,
+    events: usize,
     bytes: usize,
     names: usize,
     bindings: usize,
@@ -63,15 +110,16 @@ struct OwnedBinding {
 impl Draft {
     /// How many operations there are.
     pub(super) fn len(&self) -> usize {
-        self.operations.len()
+        self.len
     }
 
     /// How many bytes are to be stored, about.
     pub(super) fn bytes_len(&self) -> usize {
-        self.bytes.len() + self.names.len() + self.streams.names_len()
+        self.bytes_len + self.names.len() + self.streams.names_len()
     }
 
     /// Refuses another operation where there are too many, or too many bytes with `len` more.
+    #[inline]
     pub(super) fn check_room(&self, len: usize) -> Result<(), AppendError> {
         if self.len() >= APPEND_OPERATIONS_MAX || self.bytes_len() + len > APPEND_BYTES_MAX {
             return Err(AppendError::Full);
@@ -82,6 +130,7 @@ impl Draft {
     /// Adds an operation for which there is room.
     pub(super) fn add(&mut self, operation: Operation) {
         self.operations.push(operation);
+        self.len += 1;
     }
 
     /// Adds an operation of a few bytes.
@@ -91,36 +140,39 @@ impl Draft {
         Ok(())
     }
 
-    /// Archives an event of at most `len_max` bytes.
-    pub(super) fn archive<T: Event>(
+    /// Adds a local event of at most `len_max` bytes, if there is room.
+    pub(super) fn event<T: Event>(
         &mut self,
+        name: &Arc<str>,
+        id: StreamId,
         event: &T,
         len_max: usize,
-    ) -> Result<Range<usize>, AppendError> {
-        let start = self.bytes.len();
-        self.bytes.resize(start + len_max, 0);
-        match crate::archive_into(event, &mut self.bytes[start..]) {
-            Ok(len) => {
-                self.bytes.truncate(start + len);
-                Ok(start..start + len)
-            }
-            Err(error) => {
-                self.cut_off(start);
-                Err(AppendError::of_archive(error, len_max))
-            }
+    ) -> Result<(), AppendError> {
+        self.check_room(len_max)?;
+        let spare = self.spare(len_max);
+        let len = crate::archive_into(event, spare).map_err(|error| {
+            spare.fill(0);
+            AppendError::of_archive(error, len_max)
+        })?;
+        let at = self.bytes_len;
+        let stream = self.streams.name(name, id, T::DESCRIPTOR_HASH, EventType::of::<T>);
+        self.events.push(LocalEvent { stream, len: len as u32 });
+        self.bytes_len += len;
+        self.len += 1;
+        let events = self.events.len();
+        match self.operations.last_mut() {
+            Some(Operation::Events { end, .. }) => *end = events,
+            _ => self.operations.push(Operation::Events { at, end: events }),
         }
-    }
-
-    /// The number of a stream among those that local events of the draft go to.
-    pub(super) fn local_stream(&mut self, name: &str, id: StreamId, event_type: &EventType) -> usize {
-        self.streams.name(name, id, event_type)
+        Ok(())
     }
 
     /// Keeps bytes.
     pub(super) fn keep(&mut self, bytes: &[u8]) -> Range<usize> {
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(bytes);
-        start..self.bytes.len()
+        self.spare(bytes.len()).copy_from_slice(bytes);
+        let start = self.bytes_len;
+        self.bytes_len += bytes.len();
+        start..self.bytes_len
     }
 
     /// Keeps a name.
@@ -147,7 +199,9 @@ impl Draft {
     pub(super) fn mark(&self) -> Mark {
         Mark {
             operations: self.operations.len(),
-            bytes: self.bytes.len(),
+            len: self.len,
+            events: self.events.len(),
+            bytes: self.bytes_len,
             names: self.names.len(),
             bindings: self.bindings.len(),
             streams: self.streams.len(),
@@ -157,6 +211,11 @@ impl Draft {
     /// Forgets what came since the mark.
     pub(super) fn rewind(&mut self, mark: Mark) {
         self.operations.truncate(mark.operations);
+        self.len = mark.len;
+        self.events.truncate(mark.events);
+        if let Some(Operation::Events { end, .. }) = self.operations.last_mut() {
+            *end = mark.events;
+        }
         self.cut_off(mark.bytes);
         self.names.truncate(mark.names);
         self.latest_name = 0..0;
@@ -166,13 +225,14 @@ impl Draft {
 
     /// Forgets everything.
     pub(super) fn clear(&mut self) {
-        self.rewind(Mark { operations: 0, bytes: 0, names: 0, bindings: 0, streams: 0 });
+        self.rewind(Mark { operations: 0, len: 0, events: 0, bytes: 0, names: 0, bindings: 0, streams: 0 });
         self.streams.clear();
     }
 
     /// How many bytes its buffers take, used or not.
     pub(super) fn capacity(&self) -> usize {
         self.operations.capacity() * size_of::<Operation>()
+            + self.events.capacity() * size_of::<LocalEvent>()
             + self.bytes.capacity()
             + self.names.capacity()
             + self.bindings.capacity() * size_of::<OwnedBinding>()
@@ -181,24 +241,29 @@ impl Draft {
     /// Does everything in a transaction.
     pub(super) fn apply(&mut self, transaction: &mut Transaction<'_>) -> Result<(), AppendError> {
         let mut destinations = Vec::with_capacity(self.streams.len());
+        let mut next = 0;
         for operation in &self.operations {
-            match operation {
-                Operation::Event { stream, event } => {
-                    // Streams are numbered in the order of their first events.
-                    if *stream == destinations.len() {
-                        destinations.push(destination(self.streams.get_mut(*stream), transaction)?);
-                    }
-                    transaction.push_archived(&destinations[*stream], &self.bytes[event.clone()])?;
+            let &Operation::Events { mut at, end } = operation else {
+                self.apply_one(operation, transaction)?;
+                continue;
+            };
+            for event in &self.events[next..end] {
+                // Streams are numbered in the order of their first events.
+                if event.stream as usize == destinations.len() {
+                    destinations.push(destination(self.streams.get_mut(event.stream), transaction)?);
                 }
-                operation => self.apply_one(operation, transaction)?,
+                let archived = &self.bytes[at..][..event.len as usize];
+                transaction.push_archived(&destinations[event.stream as usize], archived)?;
+                at += archived.len();
             }
+            next = end;
         }
         Ok(())
     }
 
     fn apply_one(&self, operation: &Operation, transaction: &mut Transaction<'_>) -> Result<(), AppendError> {
         match operation {
-            Operation::Event { .. } => unreachable!("events need the destinations"),
+            Operation::Events { .. } => unreachable!("events need the destinations"),
             Operation::Expect { name, id, expected } => transaction.expect(self.name(name), *id, *expected),
             Operation::DeviceBatch { place, chain, ingest_us, bindings, batch } => {
                 let batch =
@@ -228,8 +293,18 @@ impl Draft {
 
     /// Forgets the bytes from `len` on, and wipes them: those of a stream that is sealed are not to be kept plain.
     fn cut_off(&mut self, len: usize) {
-        self.bytes[len..].fill(0);
-        self.bytes.truncate(len);
+        self.bytes[len..self.bytes_len].fill(0);
+        self.bytes_len = len;
+    }
+
+    /// Room for `len` bytes behind those there are, zeroed.
+    #[inline]
+    fn spare(&mut self, len: usize) -> &mut [u8] {
+        let end = self.bytes_len + len;
+        if self.bytes.len() < end {
+            self.bytes.resize(end.next_power_of_two(), 0);
+        }
+        &mut self.bytes[self.bytes_len..end]
     }
 
     fn name(&self, range: &Range<usize>) -> &str {

@@ -1,5 +1,7 @@
 //! The streams that an append's local events go to.
 
+use std::sync::Arc;
+
 use crate::store::write::event_type::EventType;
 use crate::store::write::known_streams::Route;
 use crate::store::write::routes::Routes;
@@ -23,36 +25,45 @@ pub(in crate::store) struct LocalStreams {
 /// Events of one type in the stream `id` of a name.
 #[derive(Debug)]
 pub(in crate::store) struct LocalStream {
-    pub(in crate::store) name: Box<str>,
+    pub(in crate::store) name: Arc<str>,
     pub(in crate::store) id: StreamId,
-    pub(in crate::store) event_type: EventType,
+    descriptor: DescriptorHash,
+    /// Apart, so that what is looked at for each event stands close together.
+    pub(in crate::store) event_type: Box<EventType>,
     /// Where they go, once the store holds some.
     pub(in crate::store) route: Option<Route>,
     /// Its number among those that are named, if it is.
-    number: Option<usize>,
+    number: Option<u32>,
     /// The one that took the event after its last one: perhaps this one. Any, before it is known.
-    then: usize,
+    then: u32,
 }
 
 impl LocalStreams {
     /// The number of a stream, which is the next one where it was not named yet.
-    pub(in crate::store) fn name(&mut self, name: &str, id: StreamId, event_type: &EventType) -> usize {
-        let index = self.index(name, id, event_type);
-        if let Some(latest) = self.remembered.get_mut(self.latest) {
-            latest.then = index;
-        }
+    #[inline]
+    pub(in crate::store) fn name(
+        &mut self,
+        name: &Arc<str>,
+        id: StreamId,
+        descriptor: DescriptorHash,
+        event_type: impl FnOnce() -> EventType,
+    ) -> u32 {
+        let index = match self.guess(name, id, descriptor) {
+            Some(index) => index,
+            None => self.find(name, id, descriptor, event_type),
+        };
         self.latest = index;
         let Self { remembered, named, names_len, .. } = self;
         *remembered[index].number.get_or_insert_with(|| {
             named.push(index);
             *names_len += name.len();
-            named.len() - 1
+            named.len() as u32 - 1
         })
     }
 
     /// The stream of a number.
-    pub(in crate::store) fn get_mut(&mut self, number: usize) -> &mut LocalStream {
-        &mut self.remembered[self.named[number]]
+    pub(in crate::store) fn get_mut(&mut self, number: u32) -> &mut LocalStream {
+        &mut self.remembered[self.named[number as usize]]
     }
 
     /// How many are named.
@@ -82,33 +93,46 @@ impl LocalStreams {
         }
     }
 
-    /// Where a stream stands in `remembered`. Streams often take turns: so the first guess is the one that came after the
-    /// latest one before.
-    fn index(&mut self, name: &str, id: StreamId, event_type: &EventType) -> usize {
-        let descriptor = event_type.descriptor_hash;
-        let is_it = |stream: &LocalStream| stream.is(name, id, descriptor);
-        if let Some(latest) = self.remembered.get(self.latest) {
-            if is_it(&self.remembered[latest.then]) {
-                return latest.then;
-            }
-            if is_it(latest) {
-                return self.latest;
-            }
-        }
-        if let Some(index) = self.routes.get(name, id, descriptor) {
-            return index;
-        }
-        let index = self.remembered.len();
-        self.routes.insert(name, id, descriptor, index);
-        let (name, event_type) = (name.into(), *event_type);
-        self.remembered.push(LocalStream { name, id, event_type, route: None, number: None, then: 0 });
+    /// Where a stream stands in `remembered`, if that is easily told. Streams often take turns: so the first guess is the
+    /// one that came after the latest one before.
+    #[inline]
+    fn guess(&self, name: &Arc<str>, id: StreamId, descriptor: DescriptorHash) -> Option<usize> {
+        let latest = self.remembered.get(self.latest)?;
+        let guesses = [latest.then as usize, self.latest];
+        guesses.into_iter().find(|&guess| self.remembered[guess].is(name, id, descriptor))
+    }
+
+    /// Where a stream stands in `remembered`, now at the latest.
+    fn find(
+        &mut self,
+        name: &Arc<str>,
+        id: StreamId,
+        descriptor: DescriptorHash,
+        event_type: impl FnOnce() -> EventType,
+    ) -> usize {
+        let index = self.routes.get(name, id, descriptor).unwrap_or_else(|| {
+            let index = self.remembered.len();
+            self.routes.insert(name, id, descriptor, index);
+            self.remembered.push(LocalStream {
+                name: name.clone(),
+                id,
+                descriptor,
+                event_type: event_type().into(),
+                route: None,
+                number: None,
+                then: 0,
+            });
+            index
+        });
+        self.remembered[self.latest].then = index as u32;
         index
     }
 }
 
 impl LocalStream {
-    fn is(&self, name: &str, id: StreamId, descriptor: DescriptorHash) -> bool {
-        self.id == id && self.event_type.descriptor_hash == descriptor && *self.name == *name
+    fn is(&self, name: &Arc<str>, id: StreamId, descriptor: DescriptorHash) -> bool {
+        let is_named = || Arc::ptr_eq(&self.name, name) || *self.name == **name;
+        self.id == id && self.descriptor == descriptor && is_named()
     }
 }
 
@@ -126,12 +150,14 @@ mod tests {
     #[test]
     fn each_stream_has_one_number_in_whatever_order_events_come() {
         let mut streams = LocalStreams::default();
-        let all: Vec<_> = (0..8).map(|n| (["a", "b"][n % 2], n as u64 / 2 % 2, n as u8 / 4)).collect();
+        let names = ["a", "b"].map(Arc::<str>::from);
+        let all: Vec<_> = (0..8).map(|n| (&names[n % 2], n as u64 / 2 % 2, n as u8 / 4)).collect();
         for round in 0..4 {
             for seed in [1, 3, 5, 7, 3, 1] {
                 for turn in 0..8 {
                     let (name, id, descriptor) = all[(turn * seed + round) % 8];
-                    let number = streams.name(name, StreamId(id), &event_type(descriptor));
+                    let number = streams
+                        .name(name, StreamId(id), DescriptorHash([descriptor; 8]), || event_type(descriptor));
                     let stream = streams.get_mut(number);
                     assert!(stream.is(name, StreamId(id), DescriptorHash([descriptor; 8])));
                     assert!(number < 8);
@@ -146,7 +172,9 @@ mod tests {
     #[test]
     fn numbers_are_given_in_order_anew_after_those_that_are_kept() {
         let mut streams = LocalStreams::default();
-        let name = |streams: &mut LocalStreams, id| streams.name("a", StreamId(id), &event_type(0));
+        let name = |streams: &mut LocalStreams, id| {
+            streams.name(&"a".into(), StreamId(id), DescriptorHash([0; 8]), || event_type(0))
+        };
         assert_eq!([5, 6, 7, 5].map(|id| name(&mut streams, id)), [0, 1, 2, 0]);
         streams.truncate(1);
         assert_eq!([7, 6, 5].map(|id| name(&mut streams, id)), [1, 2, 0]);
@@ -156,10 +184,13 @@ mod tests {
     fn no_more_is_remembered_than_the_bound() {
         let mut streams = LocalStreams::default();
         for id in 0..=REMEMBERED_MAX as u64 {
-            assert_eq!(streams.name("a", StreamId(id), &event_type(0)) as u64, id);
+            assert_eq!(
+                streams.name(&"a".into(), StreamId(id), DescriptorHash([0; 8]), || event_type(0)) as u64,
+                id
+            );
         }
         streams.clear();
         assert_eq!((streams.remembered.len(), streams.routes.len()), (0, 0));
-        assert_eq!(streams.name("a", StreamId(1), &event_type(0)), 0);
+        assert_eq!(streams.name(&"a".into(), StreamId(1), DescriptorHash([0; 8]), || event_type(0)), 0);
     }
 }

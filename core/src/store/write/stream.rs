@@ -54,6 +54,11 @@ impl<T: Event, const N: usize> Stream<T, N> {
         self.reader.name()
     }
 
+    /// The name, as it is shared by all that came of one handle.
+    pub(in crate::store) fn shared_name(&self) -> &Arc<str> {
+        self.reader.shared_name()
+    }
+
     /// Whether it is of the store that a writer writes.
     pub(in crate::store) fn is_of(&self, writer: &Arc<Writer>) -> bool {
         Arc::ptr_eq(&self.writer, writer)

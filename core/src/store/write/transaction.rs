@@ -181,7 +181,7 @@ impl<'w> Transaction<'w> {
             (len_max.min(EVENT_LEN_MAX), self.local_meta(destination, self.moment.now_us));
         let stream_end = self.check_sequences(meta.stream_seq, events.len())?;
         while !events.is_empty() {
-            match self.block.extend(&destination.run, meta, len_max, events, &mut archive) {
+            match self.block.extend(&destination.run, &meta, len_max, events, &mut archive) {
                 Ok(added) => {
                     meta.stream_seq.0 += added as u64;
                     self.next.0 += added as u64;
@@ -195,13 +195,14 @@ impl<'w> Transaction<'w> {
     }
 
     /// Adds a local event that is archived already.
+    #[inline]
     pub(in crate::store) fn push_archived(
         &mut self,
         destination: &Destination,
         event: &[u8],
     ) -> Result<(), AppendError> {
         let meta = self.local_meta(destination, self.moment.now_us);
-        self.push(destination.slot, &destination.run, meta, event)
+        self.push(destination.slot, &destination.run, &meta, event)
     }
 
     /// The place of the next event of a destination's stream.
@@ -224,7 +225,8 @@ impl<'w> Transaction<'w> {
     }
 
     /// Adds an archived event to the stream of a slot.
-    fn push(&mut self, slot: usize, key: &RunKey, meta: EventMeta, event: &[u8]) -> Result<(), AppendError> {
+    #[inline]
+    fn push(&mut self, slot: usize, key: &RunKey, meta: &EventMeta, event: &[u8]) -> Result<(), AppendError> {
         let stream_end = self.check_sequences(meta.stream_seq, 1)?;
         while let Err(error) = self.block.push(key, meta, event.len(), |out| copy(event, out)) {
             self.make_room(error, event.len())?;
@@ -241,6 +243,7 @@ impl<'w> Transaction<'w> {
     }
 
     /// Begins another block where the one in the making is full; any other error is that of the event.
+    #[cold]
     fn make_room(&mut self, error: PushError, len_max: usize) -> Result<(), AppendError> {
         match error {
             PushError::Full if self.block.len() > 0 => self.write_block(),

@@ -166,17 +166,6 @@ pub(super) fn check_ends(ends: &[u8], events_len: usize) -> Result<(), &'static 
     if usize::from(before) == events_len { Ok(()) } else { Err("a run's last end is not its own") }
 }
 
-/// Writes a varint behind `out`.
-#[inline]
-pub(super) fn push_varint(out: &mut Vec<u8>, value: u64) {
-    // As most are.
-    if value < 0x80 { out.push(value as u8) } else { push_long_varint(out, value) }
-}
-
-fn push_long_varint(out: &mut Vec<u8>, value: u64) {
-    emit_varint(value, out).expect("memory takes it");
-}
-
 /// Writes a varint to `out`.
 pub(super) fn emit_varint(value: u64, out: &mut impl Write) -> io::Result<()> {
     let mut buffer = [0; VARINT_LEN_MAX];
@@ -185,7 +174,12 @@ pub(super) fn emit_varint(value: u64, out: &mut impl Write) -> io::Result<()> {
 }
 
 /// How many bytes a varint takes.
+#[inline]
 pub(super) const fn varint_len(value: u64) -> usize {
+    // As most are.
+    if value < 0x80 {
+        return 1;
+    }
     let bits = u64::BITS - (value | 1).leading_zeros();
     bits.div_ceil(7) as usize
 }

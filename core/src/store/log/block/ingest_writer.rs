@@ -22,29 +22,22 @@ impl IngestWriter {
         self.len_max = 0;
     }
 
-    /// Adds an event.
+    /// Adds `n` events, none or more.
     #[inline]
-    pub(super) fn add(&mut self, time: u64) {
+    pub(super) fn add(&mut self, time: u64, n: u32) {
         match self.times.last_mut() {
-            Some((last, n)) if *last == time => *n += 1,
-            _ => self.add_time(time),
+            Some((last, before)) if *last == time => *before += n,
+            _ => self.add_time(time, n),
         }
     }
 
-    fn add_time(&mut self, time: u64) {
+    fn add_time(&mut self, time: u64, n: u32) {
         self.len_max += match self.times.last() {
             Some(&(last, n)) => varint_len(n.into()) + varint_len(difference(last, time)),
             // It is told against the least of all, which is not known yet.
             None => crate::VARINT_LEN_MAX + COUNT_LEN_MAX,
         };
-        self.times.push((time, 1));
-    }
-
-    /// Adds `n` events that came when the last one did, which takes no room.
-    pub(super) fn repeat(&mut self, n: u32) {
-        if let Some((_, last)) = self.times.last_mut() {
-            *last += n;
-        }
+        self.times.push((time, n));
     }
 
     /// What the column takes at most.

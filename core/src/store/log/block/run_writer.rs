@@ -1,68 +1,27 @@
 //! A run in the making, and those of a block.
 
-use std::ops::{Deref, DerefMut};
+use std::ops::{Deref, DerefMut, Range};
 
-use super::columns::{TickState, push_varint};
+use super::arrivals::RunRoom;
+use super::columns::{TickState, varint_len};
 #[cfg(any(test, feature = "encryption"))]
 use super::run::shape;
-use super::run::{END_LEN, Origin, Run};
+use super::run::{END_LEN, Origin, Run, RunHeader};
 #[cfg(any(test, feature = "encryption"))]
 use super::sealed_run::{SealedRun, UNIT_FRONT_LEN, UNIT_OVERHEAD};
-use super::writer::{EventMeta, PushError, RunKey};
-use crate::{ArchiveError, DeviceSequence, Epoch, Lane, StreamSequence};
+use super::writer::{EventMeta, RunKey};
+use crate::{DeviceSequence, StreamSequence};
 
-/// The runs of a block in the making. Those of the blocks before are kept behind them, so that their buffers are used
-/// again.
-#[derive(Debug, Default)]
+/// The runs of a block in the making.
+#[derive(Debug)]
 pub(super) struct RunWriters {
-    all: Vec<RunWriter>,
-    len: usize,
-    /// The bytes that the buffers of those behind `len` hold.
-    spare_len: usize,
+    runs: Vec<RunWriter>,
+    /// The last run of the streams of a number modulo [`PLACES`]: one of an earlier block, where that is no run of such a
+    /// stream.
+    latest: Box<[u16]>,
 }
 
-impl RunWriters {
-    /// Begins another block, and keeps buffers of up to [`SPARE_LEN_MAX`].
-    pub(super) fn clear(&mut self) {
-        self.spare_len += self.iter().map(RunWriter::capacity).sum::<usize>();
-        self.len = 0;
-        while self.spare_len > SPARE_LEN_MAX {
-            self.spare_len -= self.all.pop().map_or(self.spare_len, |run| run.capacity());
-        }
-    }
-
-    /// Adds a run that is yet to begin, and returns its index.
-    pub(super) fn add(&mut self) -> usize {
-        match self.all.get(self.len) {
-            Some(run) => self.spare_len -= run.capacity(),
-            None => self.all.push(RunWriter::new()),
-        }
-        self.len += 1;
-        self.len - 1
-    }
-
-    /// Forgets the last run.
-    pub(super) fn pop(&mut self) {
-        self.len -= 1;
-        self.spare_len += self.all[self.len].capacity();
-    }
-}
-
-impl Deref for RunWriters {
-    type Target = [RunWriter];
-
-    fn deref(&self) -> &[RunWriter] {
-        &self.all[..self.len]
-    }
-}
-
-impl DerefMut for RunWriters {
-    fn deref_mut(&mut self) -> &mut [RunWriter] {
-        &mut self.all[..self.len]
-    }
-}
-
-/// A run in the making.
+/// A run in the making. [`Arrivals`](super::arrivals::Arrivals) have its events.
 #[derive(Debug)]
 pub(super) struct RunWriter {
     pub(super) key: RunKey,
@@ -71,106 +30,196 @@ pub(super) struct RunWriter {
     pub(super) count: u32,
     /// Whether it may grow.
     pub(super) is_open: bool,
-    /// The run that took the event after its last one: perhaps this one. Any, before it is known.
-    pub(super) then: usize,
-    /// The events, then room that was zeroed once.
-    events: Vec<u8>,
+    /// The length of the first event, and how many of the first ones have it.
+    first_len: usize,
+    strided: u32,
     events_len: usize,
-    /// The length of every event, while they have one.
-    pub(super) stride: Option<usize>,
-    /// The end of every event, once their lengths differ.
-    pub(super) ends: Vec<u16>,
-    pub(super) ticks: Vec<u8>,
+    /// What its column of ticks takes.
+    ticks_len: usize,
     tick_state: TickState,
-    /// What stands for events and columns once they are sealed.
-    pub(super) unit: Vec<u8>,
+    /// Where among the units that stands which stands for events and columns, once they are sealed.
+    pub(super) unit: Range<usize>,
+    /// What `latest` told before.
+    before: u16,
+}
+
+impl RunWriters {
+    pub(super) fn new() -> Self {
+        Self { runs: Vec::new(), latest: vec![NO_RUN; PLACES].into() }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.runs.clear();
+    }
+
+    /// The last run of a stream: the only one that may take its next event.
+    #[inline]
+    pub(super) fn latest(&self, stream: u32) -> Option<usize> {
+        let place = place_of(stream);
+        let mut index = self.latest[place];
+        loop {
+            let run = self.runs.get(usize::from(index)).filter(|run| place_of(run.key.stream) == place)?;
+            if run.key.stream == stream {
+                return Some(index.into());
+            }
+            index = run.before;
+        }
+    }
+
+    /// Begins a run and returns its index.
+    pub(super) fn open(&mut self, key: RunKey, first: StreamSequence, device_first: DeviceSequence) -> usize {
+        let index = self.runs.len() as u16;
+        let before = std::mem::replace(&mut self.latest[place_of(key.stream)], index);
+        self.runs.push(RunWriter {
+            key,
+            first,
+            device_first,
+            count: 0,
+            is_open: true,
+            first_len: 0,
+            strided: 0,
+            events_len: 0,
+            ticks_len: 0,
+            tick_state: TickState::default(),
+            unit: 0..0,
+            // One of an earlier block may be the number of a later run of this one, which is not before it.
+            before: if before < index { before } else { NO_RUN },
+        });
+        index.into()
+    }
+}
+
+impl Deref for RunWriters {
+    type Target = [RunWriter];
+
+    fn deref(&self) -> &[RunWriter] {
+        &self.runs
+    }
+}
+
+impl DerefMut for RunWriters {
+    fn deref_mut(&mut self) -> &mut [RunWriter] {
+        &mut self.runs
+    }
 }
 
 impl RunWriter {
-    fn new() -> Self {
-        Self {
-            key: RunKey {
-                stream: 0,
-                descriptor: 0,
-                device: 0,
-                epoch: Epoch(0),
-                lane: Lane(0),
-                timed: false,
-                sealed: false,
-            },
-            first: StreamSequence(0),
-            device_first: DeviceSequence(0),
-            count: 0,
-            is_open: false,
-            then: 0,
-            events: Vec::new(),
-            events_len: 0,
-            stride: None,
-            ends: Vec::new(),
-            ticks: Vec::new(),
-            tick_state: TickState::default(),
-            unit: Vec::new(),
+    /// Whether it takes the event of `meta` as its next one.
+    #[inline]
+    pub(super) fn takes(&self, key: &RunKey, meta: &EventMeta) -> bool {
+        self.is_open && self.first.0 + u64::from(self.count) == meta.stream_seq.0 && self.key == *key
+    }
+
+    /// Whether events of `len` bytes leave it with one length.
+    #[inline]
+    pub(super) fn is_strided_with(&self, len: usize) -> bool {
+        self.strided == self.count && (self.first_len == len || self.count == 0)
+    }
+
+    /// By how much the ends of the events so far make it longer where one of `len` bytes follows.
+    #[inline]
+    pub(super) fn ends_owed(&self, len: usize) -> usize {
+        if self.is_strided_with(len) || self.stride() == 0 { 0 } else { self.count as usize * END_LEN }
+    }
+
+    /// Adds `n` events of `len` bytes each, and returns by how many bytes it has grown.
+    #[inline]
+    pub(super) fn add(&mut self, len: usize, n: u32) -> usize {
+        let grown = len * n as usize;
+        self.events_len += grown;
+        if self.is_strided_with(len) {
+            self.first_len = len;
+            self.strided += n;
+            self.count += n;
+            return if len == 0 { n as usize * END_LEN } else { grown };
         }
+        let owed = self.ends_owed(len);
+        self.count += n;
+        grown + owed + n as usize * END_LEN
     }
 
-    pub(super) fn begin(&mut self, key: RunKey, meta: &EventMeta) {
-        self.key = key;
-        self.first = meta.stream_seq;
-        self.device_first = meta.device_seq;
-        self.count = 0;
-        self.is_open = true;
-        self.then = 0;
-        self.events_len = 0;
-        self.stride = None;
-        self.ends.clear();
-        self.ticks.clear();
-        self.tick_state = TickState::default();
-        self.unit.clear();
+    /// Adds the ticks of the last event, and returns by how many bytes it has grown.
+    pub(super) fn add_ticks(&mut self, ticks: u64) -> usize {
+        let (value, state) = self.tick_state.encode(ticks);
+        self.tick_state = state;
+        self.ticks_len += varint_len(value);
+        varint_len(value)
     }
 
-    /// Takes over a run of a block as it is.
-    pub(super) fn copy(&mut self, run: &Run<'_>) -> Result<(), &'static str> {
-        let device_seq = run.origin().map_or(DeviceSequence(0), |origin| origin.first);
-        self.begin(
-            RunKey::of(run),
-            &EventMeta { stream_seq: run.first(), device_seq, ticks: 0, ingest_us: 0 },
-        );
+    /// Takes over what a sealed run of a block holds, and its unit behind `units`.
+    pub(super) fn take_unit(&mut self, run: &Run<'_>, units: &mut Vec<u8>) {
         self.count = run.count();
-        self.stride = (run.stride() > 0).then_some(run.stride());
-        if run.is_sealed() {
-            self.unit.extend_from_slice(run.body());
-            return Ok(());
-        }
-        self.spare(run.body().len()).copy_from_slice(run.body());
-        self.events_len = run.body().len();
-        let ends = run.ends().chunks_exact(END_LEN).map(|end| u16::from_le_bytes([end[0], end[1]]));
-        self.ends.extend(ends);
-        self.ticks.extend_from_slice(run.ticks_column()?);
-        Ok(())
+        (self.first_len, self.strided) = (run.stride(), run.count());
+        self.unit = units.len()..units.len() + run.body().len();
+        units.extend_from_slice(run.body());
     }
 
-    /// Makes the unit of a run that is to be sealed, and wipes what it holds plain.
+    /// Makes the unit of a run that is to be sealed from its plain columns and events, and puts it behind `units`.
     #[cfg(any(test, feature = "encryption"))]
     pub(super) fn seal<E>(
         &mut self,
+        plain: &[u8],
+        units: &mut Vec<u8>,
         seal: &mut impl FnMut(&RunKey, &SealedRun, &mut Vec<u8>) -> Result<(), E>,
     ) -> Result<(), E> {
         let Self { key, first, count, .. } = *self;
-        let shape = shape(self.stride.unwrap_or(0), key.lane, key.timed, true);
-        self.unit.resize(UNIT_FRONT_LEN, 0);
-        self.ends.iter().for_each(|end| self.unit.extend_from_slice(&end.to_le_bytes()));
-        self.unit.extend_from_slice(&self.events[..self.events_len]);
-        self.unit.extend_from_slice(&self.ticks);
-        let len = self.unit.len() - UNIT_FRONT_LEN + UNIT_OVERHEAD;
-        let sealed = seal(&key, &SealedRun { first, count, shape, origin: self.origin() }, &mut self.unit);
+        let shape = shape(self.stride(), key.lane, key.timed, true);
+        let len = plain.len() + UNIT_OVERHEAD;
+        let mut unit = Vec::with_capacity(len);
+        unit.resize(UNIT_FRONT_LEN, 0);
+        unit.extend_from_slice(plain);
+        let sealed = seal(&key, &SealedRun { first, count, shape, origin: self.origin() }, &mut unit);
         if sealed.is_ok() {
-            assert_eq!(self.unit.len(), len, "a unit has the length that was counted");
+            assert_eq!(unit.len(), len, "a unit has the length that was counted");
+            self.unit = units.len()..units.len() + len;
+            units.extend_from_slice(&unit);
         } else {
-            self.unit.fill(0);
-            self.unit.clear();
+            unit.fill(0);
         }
-        self.events[..self.events_len].fill(0);
         sealed
+    }
+
+    /// Its header, where its events and columns are to stand there.
+    #[inline]
+    pub(super) fn header(&self, events_at: usize, columns_at: usize) -> RunHeader {
+        RunHeader {
+            stream: self.key.stream,
+            descriptor: self.key.descriptor,
+            first: self.first,
+            count: self.count,
+            stride: self.stride(),
+            timed: self.key.timed,
+            sealed: self.key.sealed,
+            origin: self.origin(),
+            events_at,
+            columns_at: match self.columns_len() {
+                0 if self.key.sealed => events_at + self.body_len(),
+                0 => 0,
+                _ => columns_at,
+            },
+        }
+    }
+
+    /// Where its events go, its ends and its ticks, if they are wanted.
+    pub(super) fn room(&self, is_wanted: bool, events_at: usize, ends_at: usize, ticks_at: usize) -> RunRoom {
+        RunRoom {
+            is_wanted,
+            strided: self.strided,
+            first_len: self.first_len as u16,
+            has_ends: self.stride() == 0,
+            // Of one that was sealed before it came here nothing arrived.
+            is_timed: self.ticks_len > 0,
+            events_at,
+            ends_at,
+            ticks_at,
+            end: 0,
+            tick_state: TickState::default(),
+        }
+    }
+
+    /// Whether it has nothing but events, all of one length.
+    pub(super) fn is_bare(&self) -> bool {
+        !self.key.sealed && self.columns_len() == 0
     }
 
     /// Whether it may be written: what is to be sealed is.
@@ -178,138 +227,65 @@ impl RunWriter {
         self.key.sealed != self.unit.is_empty()
     }
 
-    /// What stands where its events do.
-    pub(super) fn events(&self) -> &[u8] {
-        if self.unit.is_empty() { &self.events[..self.events_len] } else { &self.unit }
-    }
-
-    /// Whether it takes the event at `next` of a stream, as its next one.
-    pub(super) fn takes(&self, key: &RunKey, next: StreamSequence) -> bool {
-        self.is_open && self.first.0 + u64::from(self.count) == next.0 && self.key == *key
-    }
-
     pub(super) fn origin(&self) -> Option<Origin> {
         let RunKey { device, epoch, lane, .. } = self.key;
         (device != 0).then_some(Origin { device, epoch, lane, first: self.device_first })
     }
 
+    /// The length of every event; 0 where they differ, or have none.
+    #[inline]
+    pub(super) fn stride(&self) -> usize {
+        if self.strided == self.count { self.first_len } else { 0 }
+    }
+
+    /// The bytes of what stands where its events do.
+    pub(super) fn body_len(&self) -> usize {
+        if self.unit.is_empty() { self.events_len } else { self.unit.len() }
+    }
+
     /// The bytes of its columns, which are in the unit of a sealed run.
     pub(super) fn columns_len(&self) -> usize {
-        if self.unit.is_empty() { self.ends.len() * END_LEN + self.ticks.len() } else { 0 }
+        if self.unit.is_empty() { self.ends_len() + self.ticks_len } else { 0 }
     }
 
-    /// Archives an event into at most `room` bytes and returns how many bytes the run has grown by, which are at
-    /// most `grow_max` beside the columns of this event.
-    pub(super) fn push(
-        &mut self,
-        ticks: u64,
-        room: usize,
-        grow_max: usize,
-        archive: impl FnOnce(&mut [u8]) -> Result<usize, ArchiveError>,
-    ) -> Result<usize, PushError> {
-        let len = archive(self.spare(room)).map_err(PushError::Archive)?;
-        assert!(len <= room, "an archived event stays in its slice");
-        let columns_len = self.columns_len();
-        let is_strided = if self.count == 0 { len > 0 } else { self.stride == Some(len) };
-        if !is_strided {
-            let missing = self.count as usize - self.ends.len();
-            if missing * END_LEN + len > grow_max {
-                return Err(PushError::Full);
-            }
-            self.give_up_stride();
-            self.ends.push((self.events_len + len) as u16);
-        } else if self.count == 0 {
-            self.stride = Some(len);
-        }
-        if self.key.timed {
-            let (value, state) = self.tick_state.encode(ticks);
-            push_varint(&mut self.ticks, value);
-            self.tick_state = state;
-        }
-        self.events_len += len;
-        self.count += 1;
-        Ok(len + self.columns_len() - columns_len)
-    }
-
-    /// Archives further events, as long as each goes into what is left of `room` and does not end the run's stride.
-    /// Returns how many it took, and by how many bytes the run has grown.
-    pub(super) fn extend<E>(
-        &mut self,
-        room: usize,
-        len_max: usize,
-        events: &[E],
-        mut archive: impl FnMut(&E, &mut [u8]) -> Result<usize, ArchiveError>,
-    ) -> (u32, usize) {
-        self.spare(room.min(len_max.saturating_mul(events.len())));
-        let (stride, end_len) = (self.stride, if self.stride.is_some() { 0 } else { END_LEN });
-        let (mut end, mut left, mut added) = (self.events_len, room, 0);
-        for event in events {
-            let out = &mut self.events[end..][..left.min(len_max)];
-            let Ok(len) = archive(event, out) else { break };
-            if stride.is_some_and(|stride| stride != len) || left < len + end_len {
-                break;
-            }
-            end += len;
-            left -= len + end_len;
-            added += 1;
-            if stride.is_none() {
-                self.ends.push(end as u16);
-            }
-        }
-        self.events_len = end;
-        self.count += added;
-        (added, room - left)
-    }
-
-    /// How many bytes it holds, used or not.
-    fn capacity(&self) -> usize {
-        size_of::<Self>()
-            + self.events.capacity()
-            + self.ends.capacity() * END_LEN
-            + self.ticks.capacity()
-            + self.unit.capacity()
-    }
-
-    /// Room for an event behind those there are.
-    fn spare(&mut self, room: usize) -> &mut [u8] {
-        let end = self.events_len + room;
-        if self.events.len() < end {
-            self.events.resize(end.next_power_of_two(), 0);
-        }
-        &mut self.events[self.events_len..end]
-    }
-
-    /// Lists the ends of the events so far, which had one length.
-    fn give_up_stride(&mut self) {
-        if let Some(stride) = self.stride.take() {
-            self.ends.extend((1..=self.count as usize).map(|events| (events * stride) as u16));
-        }
+    pub(super) fn ends_len(&self) -> usize {
+        if self.stride() == 0 { self.count as usize * END_LEN } else { 0 }
     }
 }
 
-/// How many bytes of runs' buffers are kept for later blocks: those of several large runs, or of all the small runs of
-/// one block.
-const SPARE_LEN_MAX: usize = 1024 * 1024;
+/// The place of a stream among [`PLACES`], which it shares with others.
+fn place_of(stream: u32) -> usize {
+    stream as usize % PLACES
+}
+
+/// As many streams as most blocks have at the most.
+const PLACES: usize = 1_024;
+
+/// No block has so many runs.
+const NO_RUN: u16 = u16::MAX;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Epoch, Lane};
 
     #[test]
-    fn buffers_are_kept_up_to_the_bound() {
-        let mut runs = RunWriters::default();
-        for round in 1..40 {
-            for _ in 0..round {
-                let index = runs.add();
-                runs[index].spare(1024 * round * (1 + index % 3));
-            }
-            runs.pop();
+    fn the_last_run_of_each_stream_is_found_whichever_share_a_place() {
+        let mut runs = RunWriters::new();
+        let places = PLACES as u32;
+        for round in 0..4 {
+            let order = [7, places + 7, 8, 7, 2 * places + 7, 9, places + 7, 3 * places + 7]
+                .map(|stream| stream + round % 2 * 2);
             runs.clear();
-            assert_eq!(runs.len(), 0);
-            let kept = runs.all.iter().map(RunWriter::capacity).sum::<usize>();
-            assert_eq!(runs.spare_len, kept, "round {round}");
-            assert!(kept <= SPARE_LEN_MAX, "round {round}");
+            for (index, &stream) in order.iter().enumerate() {
+                let last = |stream| order[..index].iter().rposition(|&before| before == stream);
+                assert!(order.iter().all(|&stream| runs.latest(stream) == last(stream)), "{round}, {index}");
+                let (epoch, lane) = (Epoch(0), Lane(0));
+                let key =
+                    RunKey { stream, descriptor: 1, device: 0, epoch, lane, timed: false, sealed: false };
+                assert_eq!(runs.open(key, StreamSequence(0), DeviceSequence(0)), index);
+            }
+            assert_eq!(runs.latest(order[0] + 4 * places), None, "one of an earlier block leads nowhere");
         }
-        assert!(runs.spare_len > SPARE_LEN_MAX / 2, "and none is given up without need");
     }
 }

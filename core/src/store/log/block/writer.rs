@@ -1,20 +1,17 @@
 //! Makes blocks: takes events in global order, and groups them by run.
 
-use std::collections::HashMap;
-use std::hash::{Hash, Hasher};
 use std::io::{self, Write};
 
-use foldhash::fast::RandomState;
 use heed::ReservedSpace;
 
+use super::arrivals::Arrivals;
 use super::ingest_writer::IngestWriter;
-use super::order_writer::OrderWriter;
-use super::run::{END_LEN, RUN_LEN, Run, RunHeader};
+use super::run::{END_LEN, RUN_LEN, Run};
 use super::run_writer::{RunWriter, RunWriters};
 #[cfg(any(test, feature = "encryption"))]
 use super::sealed_run::SealedRun;
 use super::sealed_run::UNIT_OVERHEAD;
-use super::{BLOCK_LEN_MAX, Block, CODEC_PLAIN, Damage, MAGIC, VERSION, field};
+use super::{BLOCK_LEN_MAX, Block, CODEC_PLAIN, Damage, MAGIC, Stretch, VERSION, field};
 use crate::{ArchiveError, DeviceSequence, Epoch, GlobalSequence, Lane, StreamSequence};
 
 /// A block in the making. Its buffers are used again for the next one.
@@ -23,19 +20,17 @@ pub(crate) struct BlockWriter {
     first: GlobalSequence,
     domain: u32,
     runs: RunWriters,
-    /// The last run of each key: the one that its next event may extend.
-    last_of: HashMap<RunKey, usize, RandomState>,
-    /// The run that took the last event.
-    latest: usize,
+    arrivals: Arrivals,
+    /// What stands for events and columns of sealed runs.
+    units: Vec<u8>,
     events: u32,
     /// The bytes of the header, the runs' headers, events and columns.
     runs_len: usize,
-    order: OrderWriter,
     ingest: IngestWriter,
 }
 
 /// What all events of a run share.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct RunKey {
     /// The stream's number.
     pub(crate) stream: u32,
@@ -61,13 +56,6 @@ impl RunKey {
         let (device, epoch, lane) =
             run.origin().map_or((0, Epoch(0), Lane(0)), |origin| (origin.device, origin.epoch, origin.lane));
         Self { stream, descriptor, device, epoch, lane, timed, sealed }
-    }
-}
-
-impl Hash for RunKey {
-    /// Few runs of a block have both the stream and the device of another.
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(u64::from(self.stream) << 32 | u64::from(self.device));
     }
 }
 
@@ -112,12 +100,11 @@ impl BlockWriter {
         Self {
             first: GlobalSequence(0),
             domain: 0,
-            runs: RunWriters::default(),
-            last_of: HashMap::default(),
-            latest: 0,
+            runs: RunWriters::new(),
+            arrivals: Arrivals::new(),
+            units: Vec::new(),
             events: 0,
             runs_len: field::RUNS,
-            order: OrderWriter::default(),
             ingest: IngestWriter::default(),
         }
     }
@@ -127,11 +114,10 @@ impl BlockWriter {
         self.first = first;
         self.domain = domain;
         self.runs.clear();
-        self.last_of.clear();
-        self.latest = 0;
+        self.arrivals.clear();
+        self.units.clear();
         self.events = 0;
         self.runs_len = field::RUNS;
-        self.order.clear();
         self.ingest.clear();
     }
 
@@ -158,50 +144,42 @@ impl BlockWriter {
 
     /// Lets the run that an event of `key` would extend grow no further.
     pub(crate) fn close_run(&mut self, key: &RunKey) {
-        if let Some(&run) = self.last_of.get(key) {
+        if let Some(run) = self.runs.latest(key.stream) {
             self.runs[run].is_open = false;
         }
     }
 
     /// Adds an event that `archive` writes to the front of the slice it is given, returning how many bytes it
     /// took: at most `len_max`. Where the slice is shorter and too short, the block is full.
+    #[inline]
     pub(crate) fn push(
         &mut self,
         key: &RunKey,
-        meta: EventMeta,
+        meta: &EventMeta,
         len_max: usize,
         archive: impl FnOnce(&mut [u8]) -> Result<usize, ArchiveError>,
     ) -> Result<(), PushError> {
-        let run = self.find(key, meta.stream_seq);
-        let seal_len = if key.sealed { UNIT_OVERHEAD } else { 0 };
-        let head_len = if run.is_none() { RUN_LEN + seal_len } else { 0 };
-        let taken = self.len_bound() + head_len + COLUMNS_LEN_PER_EVENT_MAX;
-        let room = BLOCK_LEN_MAX.checked_sub(taken).ok_or(PushError::Full)?.min(len_max);
-        let index = run.unwrap_or_else(|| self.open_run(*key, &meta));
-        let pushed = self.runs[index].push(meta.ticks, room, BLOCK_LEN_MAX - taken, archive);
-        let added = match pushed {
-            Ok(added) => added,
-            Err(error) => {
-                if run.is_none() {
-                    self.runs.pop();
-                }
-                return Err(match error {
-                    PushError::Archive(ArchiveError::TooLarge) if room < len_max => PushError::Full,
-                    error => error,
-                });
-            }
+        let latest = self.runs.latest(key.stream).filter(|&latest| self.runs[latest].takes(key, meta));
+        let head_len = match latest {
+            Some(_) => 0,
+            None if key.sealed => RUN_LEN + UNIT_OVERHEAD,
+            None => RUN_LEN,
         };
-        if run.is_none() {
-            self.last_of.insert(*key, index);
+        let taken = self.len_bound() + head_len + COLUMNS_LEN_PER_EVENT_MAX;
+        let left = BLOCK_LEN_MAX.checked_sub(taken).ok_or(PushError::Full)?;
+        let room = left.min(len_max);
+        let len = archive(self.arrivals.spare(room)).map_err(|error| match error {
+            ArchiveError::TooLarge if room < len_max => PushError::Full,
+            error => PushError::Archive(error),
+        })?;
+        assert!(len <= room, "an archived event stays in its slice");
+        if latest.is_some_and(|latest| self.runs[latest].ends_owed(len) + len > left) {
+            return Err(PushError::Full);
         }
-        self.runs_len += head_len + added;
-        if let Some(latest) = self.runs.get_mut(self.latest) {
-            latest.then = index;
-        }
-        self.latest = index;
-        self.order.add(index);
-        self.ingest.add(meta.ingest_us);
-        self.events += 1;
+        let run = latest.unwrap_or_else(|| self.runs.open(*key, meta.stream_seq, meta.device_seq));
+        self.runs_len += head_len;
+        self.add(run, len, meta.ticks);
+        self.place(run, 1, len, meta.ingest_us);
         Ok(())
     }
 
@@ -214,7 +192,7 @@ impl BlockWriter {
     pub(crate) fn extend<E>(
         &mut self,
         key: &RunKey,
-        meta: EventMeta,
+        meta: &EventMeta,
         len_max: usize,
         events: &[E],
         mut archive: impl FnMut(&E, &mut [u8]) -> Result<usize, ArchiveError>,
@@ -222,16 +200,7 @@ impl BlockWriter {
         let Some((first, rest)) = events.split_first() else { return Ok(0) };
         assert!(rest.is_empty() || !key.timed, "each event brings ticks of its own");
         self.push(key, meta, len_max, |out| archive(first, out))?;
-        if rest.is_empty() {
-            return Ok(1);
-        }
-        let room = BLOCK_LEN_MAX.saturating_sub(self.len_bound() + COLUMNS_LEN_PER_EVENT_MAX);
-        let (added, added_len) = self.runs[self.latest].extend(room, len_max, rest, archive);
-        self.runs_len += added_len;
-        self.order.repeat(added);
-        self.ingest.repeat(added);
-        self.events += added;
-        Ok(1 + added as usize)
+        Ok(1 + self.extend_latest(meta.ingest_us, len_max, rest, archive))
     }
 
     /// Seals the runs that are to be sealed: `seal` turns what it is given, room for a unit's front and then a run's
@@ -242,10 +211,27 @@ impl BlockWriter {
         mut seal: impl FnMut(&RunKey, &SealedRun, &mut Vec<u8>) -> Result<(), E>,
     ) -> Result<(), E> {
         self.close_all_runs();
-        for run in self.runs.iter_mut().filter(|run| run.key.sealed && run.unit.is_empty()) {
-            run.seal(&mut seal)?;
+        if self.runs.iter().all(RunWriter::is_ready) {
+            return Ok(());
         }
-        Ok(())
+        let Self { runs, arrivals, units, .. } = self;
+        let (mut rooms, mut len) = (Vec::with_capacity(runs.len()), 0);
+        for run in runs.iter() {
+            let events_at = len + run.ends_len();
+            rooms.push(run.room(!run.is_ready(), events_at, len, events_at + run.body_len()));
+            len += if run.is_ready() { 0 } else { run.body_len() + run.columns_len() };
+        }
+        let mut plain = vec![0; len];
+        arrivals.distribute(&mut rooms, &mut plain);
+        arrivals.wipe(&rooms);
+        let mut rest = &plain[..];
+        let sealed = runs.iter_mut().filter(|run| !run.is_ready()).try_for_each(|run| {
+            let (text, after) = rest.split_at(run.body_len() + run.columns_len());
+            rest = after;
+            run.seal(text, units, &mut seal)
+        });
+        plain.fill(0);
+        sealed
     }
 
     /// Takes over the runs of a block that follows, each whole and closed, the sealed ones sealed; `false` where they do
@@ -256,19 +242,27 @@ impl BlockWriter {
         if self.events > 0 && taken > BLOCK_LEN_MAX {
             return Ok(false);
         }
-        let before = self.runs.len();
-        for index in 0..block.runs() {
-            let added = self.runs.add();
-            let run = &mut self.runs[added];
-            run.copy(&block.run(index)?).map_err(|reason| block.damage(reason))?;
-            self.runs_len += RUN_LEN + run.events().len() + run.columns_len();
-        }
+        let runs: Vec<_> = (0..block.runs()).map(|index| block.run(index)).collect::<Result<_, _>>()?;
+        let mut sources: Vec<_> = runs
+            .iter()
+            .map(|run| (self.open_joined(run), run.events().iter_range(0, run.count() as usize), run.ticks()))
+            .collect();
         for stretch in block.stretches() {
-            let stretch = stretch?;
-            (0..stretch.len).for_each(|_| self.order.add(before + stretch.run));
-            (0..stretch.len).for_each(|_| self.ingest.add(stretch.ingest_us));
+            let Stretch { run, len, ingest_us } = stretch?;
+            let (run, events, ticks) = &mut sources[run];
+            let RunKey { timed, sealed, .. } = self.runs[*run].key;
+            if sealed {
+                self.place(*run, len, 0, ingest_us);
+                continue;
+            }
+            for _ in 0..len {
+                let event = events.next().ok_or_else(|| block.damage("it lacks an event"))?;
+                let ticks = if timed { ticks.next() } else { Some(0) };
+                self.arrivals.spare(event.len()).copy_from_slice(event);
+                self.add(*run, event.len(), ticks.ok_or_else(|| block.damage("it lacks ticks"))?);
+                self.place(*run, 1, event.len(), ingest_us);
+            }
         }
-        self.events += block.len();
         self.close_all_runs();
         Ok(true)
     }
@@ -304,7 +298,7 @@ impl BlockWriter {
             "what is to be sealed is sealed before it is written"
         );
         let (ingest_min, ingest_max) = self.ingest.bounds();
-        let order_len = if self.runs.len() > 1 { self.order.len() } else { 0 };
+        let order_len = self.order_len();
         let ingest_len = if ingest_min < ingest_max { self.ingest.len(ingest_min) } else { 0 };
         let place = |at: usize, len: usize| if len > 0 { at } else { 0 };
         let (runs_end, order_end) = (self.runs_len, self.runs_len + order_len);
@@ -314,23 +308,71 @@ impl BlockWriter {
         Extent { order_at, ingest_at, len, ingest_min, ingest_max }
     }
 
-    /// The run that would take the next event of `key`, if it is the event after the run's last. Streams often take
-    /// turns: so the first guess is the run that came after the latest one before.
-    fn find(&self, key: &RunKey, next: StreamSequence) -> Option<usize> {
-        let takes = |index: usize| self.runs.get(index).is_some_and(|run| run.takes(key, next));
-        let guess = self.runs.get(self.latest)?.then;
-        if takes(guess) {
-            return Some(guess);
+    /// As many of `events` as have room behind the latest one in its run, and do not end the run's stride.
+    fn extend_latest<E>(
+        &mut self,
+        ingest_us: u64,
+        len_max: usize,
+        events: &[E],
+        mut archive: impl FnMut(&E, &mut [u8]) -> Result<usize, ArchiveError>,
+    ) -> usize {
+        let run = self.arrivals.latest_run();
+        let stride = self.runs[run].stride();
+        let end_len = if stride == 0 { END_LEN } else { 0 };
+        let mut left = BLOCK_LEN_MAX.saturating_sub(self.len_bound() + COLUMNS_LEN_PER_EVENT_MAX);
+        let (mut added, mut added_len) = (0, 0);
+        for event in events {
+            let out = &mut self.arrivals.spare(added_len + left.min(len_max))[added_len..];
+            let Ok(len) = archive(event, out) else { break };
+            if (stride != 0 && stride != len) || left < len + end_len {
+                break;
+            }
+            if stride == 0 {
+                self.add(run, len, 0);
+            }
+            added += 1;
+            added_len += len;
+            left -= len + end_len;
         }
-        if takes(self.latest) {
-            return Some(self.latest);
+        if stride != 0 {
+            self.runs_len += self.runs[run].add(stride, added);
         }
-        self.last_of.get(key).copied().filter(|&last| takes(last))
+        self.place(run, added, added_len, ingest_us);
+        added as usize
     }
 
-    fn open_run(&mut self, key: RunKey, meta: &EventMeta) -> usize {
-        let index = self.runs.add();
-        self.runs[index].begin(key, meta);
+    /// Adds an event of `len` bytes to its run.
+    #[inline(always)]
+    fn add(&mut self, run: usize, len: usize, ticks: u64) {
+        let run = &mut self.runs[run];
+        if !run.is_strided_with(len) {
+            self.arrivals.add_len(len);
+        }
+        self.runs_len += run.add(len, 1);
+        if run.key.timed {
+            self.runs_len += run.add_ticks(ticks);
+            self.arrivals.add_ticks(ticks);
+        }
+    }
+
+    /// Gives the next `n` events of a run, of `len` bytes together, their places in the log.
+    #[inline(always)]
+    fn place(&mut self, run: usize, n: u32, len: usize, ingest_us: u64) {
+        self.arrivals.add(run, n, len);
+        self.ingest.add(ingest_us, n);
+        self.events += n;
+    }
+
+    /// Begins a run that takes over one of another block. Of a sealed one it has the unit, all others are yet to get
+    /// their events.
+    fn open_joined(&mut self, run: &Run<'_>) -> usize {
+        let device_first = run.origin().map_or(DeviceSequence(0), |origin| origin.first);
+        let index = self.runs.open(RunKey::of(run), run.first(), device_first);
+        self.runs_len += RUN_LEN;
+        if run.is_sealed() {
+            self.runs_len += run.body().len();
+            self.runs[index].take_unit(run, &mut self.units);
+        }
         index
     }
 
@@ -340,16 +382,18 @@ impl BlockWriter {
 
     /// What [`BlockWriter::finish`] would write at most.
     fn len_bound(&self) -> usize {
-        self.runs_len + self.order.len_max() + self.ingest.len_max()
+        self.runs_len + self.arrivals.order_len_max() + self.ingest.len_max()
+    }
+
+    /// What the order column takes, if there is one.
+    fn order_len(&self) -> usize {
+        if self.runs.len() > 1 { self.arrivals.order_len() } else { 0 }
     }
 
     /// Writes all but the length and the checksum.
     fn emit(&self, extent: &Extent, out: &mut impl Write) -> io::Result<()> {
         out.write_all(&self.head(extent))?;
         self.emit_runs(out)?;
-        if extent.order_at > 0 {
-            self.order.emit(out)?;
-        }
         if extent.ingest_at > 0 {
             self.ingest.emit(extent.ingest_min, out)?;
         }
@@ -372,37 +416,31 @@ impl BlockWriter {
         head
     }
 
+    /// Writes the runs, and the order column behind them.
     fn emit_runs(&self, out: &mut impl Write) -> io::Result<()> {
-        let mut events_at = field::RUNS + self.runs.len() * RUN_LEN;
-        let mut columns_at = events_at + self.runs.iter().map(|run| run.events().len()).sum::<usize>();
+        let body_at = field::RUNS + self.runs.len() * RUN_LEN;
+        if let [run] = &self.runs[..]
+            && run.is_bare()
+        {
+            // It has nothing but its events, as they came.
+            run.header(body_at, 0).emit(out)?;
+            return out.write_all(self.arrivals.bytes());
+        }
+        let mut body = vec![0; self.runs_len + self.order_len() - body_at];
+        let mut rooms = Vec::with_capacity(self.runs.len());
+        let (mut events_at, mut columns_at) = (0, self.runs.iter().map(RunWriter::body_len).sum::<usize>());
         for run in self.runs.iter() {
-            let columns_len = run.columns_len();
-            RunHeader {
-                stream: run.key.stream,
-                descriptor: run.key.descriptor,
-                first: run.first,
-                count: run.count,
-                stride: run.stride.unwrap_or(0),
-                timed: run.key.timed,
-                sealed: run.key.sealed,
-                origin: run.origin(),
-                events_at,
-                columns_at: match columns_len {
-                    0 if run.key.sealed => events_at + run.events().len(),
-                    0 => 0,
-                    _ => columns_at,
-                },
-            }
-            .emit(out)?;
-            events_at += run.events().len();
-            columns_at += columns_len;
+            run.header(body_at + events_at, body_at + columns_at).emit(out)?;
+            put(&mut body, events_at, &self.units[run.unit.clone()]);
+            rooms.push(run.room(!run.key.sealed, events_at, columns_at, columns_at + run.ends_len()));
+            events_at += run.body_len();
+            columns_at += run.columns_len();
         }
-        self.runs.iter().try_for_each(|run| out.write_all(run.events()))?;
-        for run in self.runs.iter().filter(|run| run.columns_len() > 0) {
-            run.ends.iter().try_for_each(|end| out.write_all(&end.to_le_bytes()))?;
-            out.write_all(&run.ticks)?;
+        self.arrivals.distribute(&mut rooms, &mut body);
+        if self.runs.len() > 1 {
+            self.arrivals.put_order(&mut body[columns_at..]);
         }
-        Ok(())
+        out.write_all(&body)
     }
 }
 

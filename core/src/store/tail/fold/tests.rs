@@ -237,7 +237,7 @@ fn a_last_block_beyond_the_number_space_is_an_error() {
     past.begin(GlobalSequence(u64::MAX), 1);
     let meta =
         EventMeta { stream_seq: StreamSequence(0), device_seq: DeviceSequence(0), ticks: 0, ingest_us: 0 };
-    past.push(&local(1), meta, 5, |out| copy(b"event", out)).unwrap();
+    past.push(&local(1), &meta, 5, |out| copy(b"event", out)).unwrap();
     let mut block = Vec::new();
     past.finish(&mut block);
     let mut txn = store.environment.write().unwrap();
@@ -421,10 +421,10 @@ impl LogWriter {
             ingest_us: self.ingest_us,
         };
         let archive = |out: &mut [u8]| copy(bytes, out);
-        if self.block.push(&key, meta, bytes.len(), archive) == Err(PushError::Full) {
+        if self.block.push(&key, &meta, bytes.len(), archive) == Err(PushError::Full) {
             self.record.block(|out| self.block.finish(out));
             self.block.begin(self.next, self.domain);
-            self.block.push(&key, meta, bytes.len(), archive).unwrap();
+            self.block.push(&key, &meta, bytes.len(), archive).unwrap();
         }
         self.next.0 += 1;
         self.log.entries.push(Entry {

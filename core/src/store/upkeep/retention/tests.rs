@@ -109,7 +109,7 @@ fn ten_events(block: u64, domain: u32, stream: u32, next: u64) -> (Vec<u8>, Vec<
             out[..EVENT_LEN].fill(7);
             Ok(EVENT_LEN)
         };
-        writer.push(&key, meta, EVENT_LEN, archive).unwrap();
+        writer.push(&key, &meta, EVENT_LEN, archive).unwrap();
     }
     let mut bytes = Vec::new();
     writer.finish(&mut bytes);

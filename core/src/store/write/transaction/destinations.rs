@@ -58,6 +58,7 @@ impl Transaction<'_> {
     }
 
     /// As [`Transaction::local_target`], where an earlier append perhaps left its route. It leaves that which is stored.
+    #[inline]
     pub(in crate::store) fn routed_target(
         &mut self,
         name: &str,
@@ -65,7 +66,9 @@ impl Transaction<'_> {
         event_type: &EventType,
         stored: &mut Option<Route>,
     ) -> Result<Destination, AppendError> {
-        *stored = stored.or_else(|| self.known.route(name, id, event_type.descriptor_hash));
+        if stored.is_none() {
+            *stored = self.known.route(name, id, event_type.descriptor_hash);
+        }
         let route = match *stored {
             Some(route) => route,
             None => self.find_route(name, id, event_type)?,
@@ -161,6 +164,7 @@ impl Transaction<'_> {
     }
 
     /// What the events of a route are made of.
+    #[inline]
     fn destination(&mut self, name: &str, id: StreamId, route: Route) -> Result<Destination, AppendError> {
         let Route { stream, descriptor } = route;
         let slot = match self.known.slot(stream) {

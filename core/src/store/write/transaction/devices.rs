@@ -79,7 +79,7 @@ impl Transaction<'_> {
             let key = RunKey { device, epoch, lane, timed, ..target.run };
             let (stream_seq, ticks) = (self.stream_next(&target), event.ticks.unwrap_or(0));
             let meta = EventMeta { stream_seq, device_seq, ticks, ingest_us };
-            self.push(target.slot, &key, meta, event.bytes)?;
+            self.push(target.slot, &key, &meta, event.bytes)?;
             device_seq.0 += 1;
         }
         let lane = self.lane(place, device)?;
@@ -163,7 +163,7 @@ impl Transaction<'_> {
         let mut bytes = [0; size_of::<GapEvent>()];
         let len = crate::archive_into(gap, &mut bytes);
         let len = len.map_err(|error| AppendError::of_archive(error, bytes.len()))?;
-        self.push(target.slot, &target.run, meta, &bytes[..len])
+        self.push(target.slot, &target.run, &meta, &bytes[..len])
     }
 
     pub(super) fn write_lanes(&mut self) -> Result<(), AppendError> {
