@@ -194,8 +194,6 @@ impl<'f, 't> Merge<'f, 't> {
             self.block.join(block)?;
         }
         self.next.0 += u64::from(block.len());
-        // Whatever follows of a lane begins a run of its own.
-        self.lanes = Lanes::default();
         Ok(())
     }
 

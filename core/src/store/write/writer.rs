@@ -330,7 +330,6 @@ impl State {
         let mut txn = self.folder.begin_direct(environment)?;
         let result = body(&mut txn, environment.tables())?;
         let next = Rows::new(environment.tables(), &txn, None, None).log_end()?;
-        let _held = environment.hold_snapshots();
         environment.commit(txn)?;
         self.confirm(tail, next)?;
         Ok(result)
