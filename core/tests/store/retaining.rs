@@ -514,3 +514,39 @@ fn what_is_known_of_an_epoch_goes_with_the_events_of_a_later_one() {
         );
     }
 }
+
+/// A device is reset so often that it never emits an event: it has gaps alone.
+#[test]
+fn what_is_known_of_an_epoch_goes_with_the_gap_of_a_later_one() {
+    let dir = new_dir();
+    let mut varve = open(&dir);
+    let epochs = 3_000;
+    for epoch in (1..=epochs).map(Epoch) {
+        let mut append = varve.begin();
+        append.open_epoch(DEVICE, epoch).unwrap();
+        let (first, ticks, host_us, tick_hz, uncertainty_us) = (DeviceSequence(0), 0, 0, 1_000, 0);
+        let (device, lane) = (DEVICE, LANE);
+        append
+            .clock(ClockMapping { device, epoch, lane, first, ticks, host_us, tick_hz, uncertainty_us })
+            .unwrap();
+        append.close_epoch(DEVICE, epoch, &[], 0).unwrap();
+        append.commit_relaxed().unwrap();
+    }
+    let mut doors = varve.stream::<Door, EVENT_LEN_MAX>("doors").unwrap();
+    doors.append_batch(StreamId(1), &vec![large_door("Ada"); 3]).unwrap();
+    drop(doors);
+    varve.fold().unwrap();
+    let rows = |varve: Varve| {
+        drop(varve);
+        let rows = ["cursor", "clock"].map(|table| device_rows(dir.path(), table).len());
+        (open(&dir), rows)
+    };
+    let (varve, before) = rows(varve);
+    assert_eq!(before, [epochs as usize; 2]);
+    assert!(varve.retain(&last(1)).unwrap().first.0 >= u64::from(epochs));
+    let (varve, after) = rows(varve);
+    assert_eq!(after, [1; 2], "the latest stays");
+    let device = varve.device(DEVICE).unwrap().unwrap();
+    assert_eq!((device.epoch, device.is_closed()), (Epoch(epochs), true));
+    assert!(varve.snapshot().unwrap().verify().is_sound());
+}

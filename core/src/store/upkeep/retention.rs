@@ -26,7 +26,8 @@ use device_rows::DeviceRun;
 ///
 /// Whole blocks go, from the front of the log, while the block in front is surplus by any limit. Without a limit
 /// nothing goes. The last block stays in any case, and so do the cursors of consumers, and of devices those of the epochs that
-/// have events left, or are the latest: with the events of an epoch goes what the store knows of the epochs before.
+/// have events left, or are the latest: with the events of an epoch, or its gaps unless they are sealed, goes what the store
+/// knows of the epochs before.
 ///
 /// ```
 /// use std::time::Duration;
@@ -232,7 +233,7 @@ fn surplus(
         return Ok(None);
     }
     let block = Block::new_checked(block.first(), value)?;
-    let (runs, device_runs) = (block.index_rows()?, DeviceRun::all(&block)?);
+    let (runs, device_runs) = (block.index_rows()?, DeviceRun::all(txn, tables, &block)?);
     Ok(Some(Front { first: block.first(), end, len: value.len(), runs, device_runs }))
 }
 
