@@ -234,12 +234,12 @@ fn commits(recovered: &Recovered) -> Vec<u64> {
 }
 
 /// A value whose second half begins with a sector, and is a whole record of commit 2 in the eyes of who looks there.
-fn forgery(journal: &Journal, durable: u64) -> Vec<u8> {
+fn forgery(journal: &Journal, generation: u64, durable: u64) -> Vec<u8> {
     let mut writer = RecordWriter::new();
     writer.row(TableNumber(0), b"forged", b"");
-    let head = RecordHead { generation: 1, commit: 2, durable, ..RecordHead::default() };
+    let head = RecordHead { generation, commit: 2, durable, ..RecordHead::default() };
     let mut value = vec![0; SECTOR_LEN - HEADER_LEN - 8 - 1];
-    value.extend_from_slice(writer.finish(head, journal.seed(1)));
+    value.extend_from_slice(writer.finish(head, journal.seed(generation)));
     value
 }
 
@@ -249,14 +249,27 @@ fn what_lies_within_a_record_is_none_whatever_it_looks_like() {
     let journal = create(&dir);
     let head = |commit, durable| RecordHead { generation: 1, commit, durable, ..RecordHead::default() };
     write_row(&journal, 0, head(1, 0), b"");
-    write_row(&journal, 1, head(2, 1), &forgery(&journal, 99));
+    write_row(&journal, 1, head(2, 1), &forgery(&journal, 1, 99));
     assert_eq!(journal.read(1, start(2)).unwrap().unwrap().head().durable, 99, "the forgery is good");
     assert_eq!(commits(&journal.recover(Folded::default()).unwrap()), [1, 2]);
     // A torn record no longer hides it, but it does not stand where the next record would.
-    write_row(&journal, 1, head(2, 1), &forgery(&journal, 1));
+    write_row(&journal, 1, head(2, 1), &forgery(&journal, 1, 1));
     scribble(&dir, journal.offset(1, start(1)), &[0; HEADER_LEN]);
     let recovered = journal.recover(Folded::default()).unwrap();
     assert_eq!((commits(&recovered), recovered.folded), (vec![1], Folded { generation: 1, commit: 1 }));
+}
+
+#[test]
+fn what_lies_within_a_torn_record_of_a_later_generation_does_not_come_next() {
+    let dir = dir();
+    let journal = create(&dir);
+    let head = |generation, commit| RecordHead { generation, commit, ..RecordHead::default() };
+    write_row(&journal, 0, head(4, 1), b"");
+    write_row(&journal, 0, head(5, 2), &forgery(&journal, 5, 1));
+    scribble(&dir, journal.offset(5, 0), &[0; HEADER_LEN]);
+    assert_eq!(journal.read(5, start(1)).unwrap().unwrap().head().commit, 2, "the forgery is good");
+    let recovered = journal.recover(Folded { generation: 3, commit: 0 }).unwrap();
+    assert_eq!((commits(&recovered), recovered.folded), (vec![1], Folded { generation: 5, commit: 1 }));
 }
 
 #[test]
@@ -296,6 +309,22 @@ fn a_generation_of_which_only_a_later_record_of_a_sector_is_left_is_not_begun_ag
     scribble(&dir, journal.offset(1, 0), &[0; HEADER_LEN]);
     let recovered = journal.recover(Folded::default()).unwrap();
     assert_eq!((commits(&recovered), recovered.folded), (vec![], Folded { generation: 1, commit: 0 }));
+}
+
+#[test]
+fn damage_is_where_a_torn_record_stands_or_else_in_the_next_sector() {
+    for (flipped, sector) in [(HEADER_LEN as u64, 0), (0, 1)] {
+        let dir = dir();
+        let journal = create(&dir);
+        let head =
+            |commit| RecordHead { generation: 1, commit, durable: commit - 1, ..RecordHead::default() };
+        let end = write_row_at(&journal, 0, head(1), b"").next_multiple_of(64);
+        write_row_at(&journal, end, head(2), b"");
+        write_row(&journal, 1, head(3), b"");
+        scribble(&dir, journal.offset(1, end) + flipped, b"?");
+        let Err(OpenError::Corrupt(damage)) = journal.recover(Folded::default()) else { panic!() };
+        assert_eq!(damage.place, Place::Tail { generation: 1, sector });
+    }
 }
 
 #[test]

@@ -57,6 +57,10 @@ impl Owner {
 
     fn write(&mut self) {
         let value_len = if self.random.bool() { 8 } else { self.random.usize(8..30 * SECTOR_LEN) };
+        self.write_value(value_len);
+    }
+
+    fn write_value(&mut self, value_len: usize) {
         if self.end + (value_len + 2 * SECTOR_LEN) as u32 > self.journal.segment_len() {
             self.turn();
         }
@@ -176,6 +180,19 @@ fn all_segments_may_wait_to_be_folded_before_the_next_generation_begins() {
     let mut copies = Copies::default();
     assert!(copies.advance(&owner.journal, &owner.told, owner.folded).unwrap());
     assert_eq!(commits(&copies.view_from(owner.folded).unwrap()), [1, 2, 3]);
+}
+
+#[test]
+fn of_more_records_than_a_generation_has_none_is_copied_beyond_the_last_that_it_may_have() {
+    let mut owner = Owner::new(1);
+    let max = owner.journal.records_max();
+    while owner.commit <= max.into() {
+        owner.write_value(8);
+    }
+    owner.flush();
+    let mut copies = Copies::default();
+    assert!(!copies.advance(&owner.journal, &owner.told, owner.folded).unwrap());
+    assert_eq!(copies.generations[0].records, max);
 }
 
 #[test]
