@@ -4,14 +4,22 @@ use std::sync::PoisonError;
 #[cfg(feature = "notify")]
 pub(super) use std::sync::atomic::{AtomicU64, Ordering};
 pub(super) use std::sync::{Condvar, Mutex, MutexGuard};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
-/// Waits until the condition is told of, or the time is over.
-pub(super) fn wait_timeout<'m, T>(
-    condvar: &Condvar,
-    guard: MutexGuard<'m, T>,
+/// Lets other threads run, again and again, until `is_over` or the time is. It is for times in which a thread that sleeps
+/// has hardly woken.
+pub(super) fn linger<'m, T>(
+    mutex: &'m Mutex<T>,
+    mut guard: MutexGuard<'m, T>,
     time: Duration,
+    is_over: impl Fn(&T) -> bool,
 ) -> MutexGuard<'m, T> {
-    let (guard, _) = condvar.wait_timeout(guard, time).unwrap_or_else(PoisonError::into_inner);
+    let since = Instant::now();
+    while !is_over(&guard) && since.elapsed() < time {
+        drop(guard);
+        thread::yield_now();
+        guard = mutex.lock().unwrap_or_else(PoisonError::into_inner);
+    }
     guard
 }

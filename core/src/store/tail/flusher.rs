@@ -8,7 +8,7 @@
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-use crate::store::sync::{Condvar, Mutex, MutexGuard, wait_timeout};
+use crate::store::sync::{Condvar, Mutex, MutexGuard, linger};
 
 /// Which commits are written, and which are durable. Commits have numbers, each the one before plus 1.
 #[derive(Debug)]
@@ -106,11 +106,12 @@ impl Flusher {
         }
     }
 
-    /// Leaves it to the thread that completes those that are expected to flush for all, while there is patience.
-    fn put_off<'s>(&self, mut state: MutexGuard<'s, State>, commit: u64) -> MutexGuard<'s, State> {
+    /// Leaves it to the thread that completes those that are expected to flush for all, while there is patience. Meanwhile it
+    /// does not sleep: its timer would go off during the flush, and have the end of that looked after late.
+    fn put_off<'s>(&'s self, mut state: MutexGuard<'s, State>, commit: u64) -> MutexGuard<'s, State> {
         state.is_put_off = true;
         let patience = state.patience;
-        let mut state = wait_timeout(&self.flushed, state, patience);
+        let mut state = linger(&self.state, state, patience, |state| state.target >= commit);
         if state.target < commit {
             state.is_put_off = false;
         }
@@ -158,7 +159,7 @@ impl Drop for Turn<'_> {
         let mut state = self.flusher.lock();
         state.is_flushing = false;
         state.expected = state.served + state.gathered;
-        state.patience = (self.since.elapsed() / PATIENCE_SHARE).min(PATIENCE_MAX);
+        state.patience = self.since.elapsed().min(PATIENCE_MAX);
         match self.flushed {
             Some(commit) => state.durable = commit,
             None => state.has_failed = true,
@@ -168,11 +169,9 @@ impl Drop for Turn<'_> {
     }
 }
 
-/// A flush is put off for the last one's time divided by this at most …
-const PATIENCE_SHARE: u32 = 2;
-
-/// … and never longer than this.
-const PATIENCE_MAX: Duration = Duration::from_millis(1);
+/// A flush is put off for as long as the last one took, and never longer than this: several times what a few threads need
+/// to come to the next.
+const PATIENCE_MAX: Duration = Duration::from_micros(500);
 
 #[cfg(all(test, not(loom)))]
 mod tests {
