@@ -189,9 +189,7 @@ impl Tail {
         };
         let len = record.finish(head, self.journal.seed(head.generation)).len();
         let at = place_behind(end.at, len);
-        let has_room = at + len as u32 <= self.journal.segment_len()
-            && end.generation.len() < self.journal.records_max() as usize;
-        if !has_room {
+        if at + len as u32 > self.journal.segment_len() {
             return Ok(None);
         }
         self.journal.write(head.generation, at, record.padded(at))?;
@@ -323,7 +321,7 @@ impl Generations {
 }
 
 fn new_generation(journal: &Journal, number: u64) -> Arc<Generation> {
-    Arc::new(Generation::new(number, journal.records_max() as usize))
+    Arc::new(Generation::new(number, journal.records_max()))
 }
 
 /// How many tables there may be.

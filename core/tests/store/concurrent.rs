@@ -54,8 +54,8 @@ fn commits_that_share_a_flush_share_a_sector_which_takes_none_behind_it() {
 }
 
 #[test]
-fn many_more_commits_may_share_a_flush_than_a_generation_has_records() {
-    const SMALL: u64 = 500;
+fn as_many_commits_share_a_flush_as_there_are() {
+    const SMALL: u64 = 5_000;
     let dir = new_dir_in_memory();
     let mut config = Config::default();
     config.tail_len = TAIL_LEN_MIN;

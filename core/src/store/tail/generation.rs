@@ -1,8 +1,8 @@
 //! A generation of the tail in memory: its records, and where to find what they hold.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt;
 use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard};
+use std::{fmt, iter};
 
 use foldhash::fast::RandomState;
 
@@ -15,10 +15,13 @@ use crate::{GlobalSequence, StreamSequence};
 /// that what one lends lives as long as the generation.
 pub(in crate::store) struct Generation {
     number: u64,
-    records: Box<[OnceLock<Record>]>,
+    shelves: Box<[OnceLock<Shelf>]>,
     index: RwLock<Index>,
     runs: RwLock<Runs>,
 }
+
+/// So many records of a generation, for which there is room once the first of them comes.
+type Shelf = Box<[OnceLock<Record>; SHELF_LEN]>;
 
 /// Where a chunk stands in a generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,8 +66,8 @@ struct Runs {
 impl Generation {
     /// A generation that takes up to `records_max` records.
     pub(in crate::store) fn new(number: u64, records_max: usize) -> Self {
-        let records = std::iter::repeat_with(OnceLock::new).take(records_max).collect();
-        Self { number, records, index: RwLock::default(), runs: RwLock::default() }
+        let shelves = iter::repeat_with(OnceLock::new).take(records_max.div_ceil(SHELF_LEN)).collect();
+        Self { number, shelves, index: RwLock::default(), runs: RwLock::default() }
     }
 
     /// Its number; each is the one before plus 1.
@@ -99,24 +102,27 @@ impl Generation {
     ///
     /// # Panics
     ///
-    /// Where it holds as many records as its segment has sectors: each takes one at least.
+    /// Where it holds as many records as it takes.
     pub(in crate::store) fn push(&self, record: Record) -> Result<(), Damage> {
         let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
         let at = index.len;
-        let slot = self.records.get(at).expect("a record takes a sector of its segment");
-        index.add(at as u32, slot.get_or_init(|| record))?;
+        let shelf = self.shelves.get(at / SHELF_LEN).expect("its segment has no room for more");
+        let shelf = shelf.get_or_init(|| Box::new([const { OnceLock::new() }; SHELF_LEN]));
+        index.add(at as u32, shelf[at % SHELF_LEN].get_or_init(|| record))?;
         index.len += 1;
         Ok(())
     }
 
     /// The first `visible` records.
     pub(in crate::store) fn records(&self, visible: usize) -> impl Iterator<Item = &Record> {
-        self.records[..visible].iter().map_while(OnceLock::get)
+        let records = self.shelves.iter().map_while(OnceLock::get).flat_map(|shelf| shelf.iter());
+        records.take(visible).map_while(OnceLock::get)
     }
 
     /// The record at `index`, which is below [`Generation::len`].
     pub(in crate::store) fn record(&self, index: usize) -> &Record {
-        self.records[index].get().expect("it is one of those there are")
+        let shelf = self.shelves[index / SHELF_LEN].get();
+        shelf.and_then(|shelf| shelf[index % SHELF_LEN].get()).expect("it is one of those there are")
     }
 
     /// The row at `key` of a table, among the first `visible` records.
@@ -313,6 +319,9 @@ impl RowKey {
 fn latest(versions: &[ChunkAt], visible: usize) -> Option<ChunkAt> {
     versions.iter().rev().find(|at| at.is_visible(visible)).copied()
 }
+
+/// How many records share a piece of memory.
+const SHELF_LEN: usize = 64;
 
 /// Checks every block of a record, and its runs; each begins where the one before it ends.
 fn check_blocks(record: &Record) -> Result<(), Damage> {

@@ -30,7 +30,7 @@ use crate::store::files::environment::sync_directory;
 use crate::store::log::clock::HostClock;
 pub(in crate::store) use header::FileHeader;
 pub(in crate::store) use note::Note;
-use placement::{may_stand, places_behind};
+use placement::{ALIGNMENT, may_stand, places_behind};
 pub(super) use placement::{next_sector, place_behind};
 
 /// The tail of a store, open.
@@ -157,9 +157,9 @@ impl Journal {
         self.segment_sectors * SECTOR_LEN as u32
     }
 
-    /// How many records a generation has at most: one for each sector that it has to itself.
-    pub(in crate::store) fn records_max(&self) -> u32 {
-        self.segment_sectors
+    /// More records than a generation has.
+    pub(in crate::store) fn records_max(&self) -> usize {
+        (self.segment_len() / ALIGNMENT) as usize
     }
 
     /// The seed of a generation's records.

@@ -11,7 +11,7 @@
 //! A record begins at a multiple of 64 bytes. Where it does not begin a sector it ends in the same one, and both were
 //! flushed together: a flush closes the sector that the last record ends in, so that no write touches what is durable.
 
-use crate::store::tail::record::SECTOR_LEN;
+use crate::store::tail::record::{HEADER_LEN, SECTOR_LEN};
 
 /// Where a record of `len` bytes goes behind what ends at `end`.
 pub(in crate::store::tail) fn place_behind(end: u32, len: usize) -> u32 {
@@ -37,10 +37,10 @@ pub(in crate::store::tail) fn next_sector(at: u32) -> u32 {
     at.next_multiple_of(SECTOR_LEN as u32)
 }
 
-/// What a record's place is a multiple of.
+/// What a record's place is a multiple of: no record is shorter.
 pub(super) const ALIGNMENT: u32 = 64;
 
-const _: () = assert!(SECTOR_LEN.is_multiple_of(ALIGNMENT as usize));
+const _: () = assert!(SECTOR_LEN.is_multiple_of(ALIGNMENT as usize) && HEADER_LEN >= ALIGNMENT as usize);
 
 #[cfg(test)]
 mod tests {

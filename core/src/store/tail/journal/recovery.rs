@@ -51,7 +51,7 @@ impl Journal {
         let found = self.scan(folded)?;
         let told = found.records.iter().map(|(_, record)| record.head().durable).max();
         let durable = self.durable_by_watermark()?.max(told);
-        let mut chain = Chain::new(folded, self.records_max());
+        let mut chain = Chain::new(folded);
         for (spot, record) in found.records {
             chain.offer(spot, record)?;
         }
@@ -166,15 +166,12 @@ struct Chain {
     next: Option<GlobalSequence>,
     /// Where the last one ends.
     end: Spot,
-    /// How many its generation has, and how many it may have.
-    of_generation: u32,
-    records_max: u32,
 }
 
 impl Chain {
-    fn new(folded: Folded, records_max: u32) -> Self {
+    fn new(folded: Folded) -> Self {
         let end = Spot { generation: folded.generation.saturating_add(1), at: 0 };
-        Self { records: Vec::new(), commit: folded.commit, next: None, end, of_generation: 0, records_max }
+        Self { records: Vec::new(), commit: folded.commit, next: None, end }
     }
 
     /// Takes `record` where it comes next: right behind the one before, or at the start of a later generation. A record
@@ -193,11 +190,6 @@ impl Chain {
         if self.next.is_some_and(|next| next != head.first) {
             return Err(damage(spot, "the events of a record do not follow those of the one before"));
         }
-        let before = if spot.generation == self.end.generation { self.of_generation } else { 0 };
-        if before == self.records_max {
-            return Err(damage(spot, "a generation has more records than sectors"));
-        }
-        self.of_generation = before + 1;
         self.end = Spot { generation: spot.generation, at: spot.at + record.len() as u32 };
         self.commit = head.commit;
         self.next = Some(record.end());

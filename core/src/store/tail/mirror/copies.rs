@@ -112,7 +112,7 @@ impl Copies {
     fn copy(&mut self, number: u64, journal: &Journal) -> &mut GenerationCopy {
         let at = self.generations.partition_point(|copy| copy.number() < number);
         if self.generations.get(at).is_none_or(|copy| copy.number() != number) {
-            let generation = Generation::new(number, journal.records_max() as usize);
+            let generation = Generation::new(number, journal.records_max());
             let copy = GenerationCopy {
                 generation: Arc::new(generation),
                 records: 0,
@@ -135,7 +135,7 @@ impl GenerationCopy {
     /// `before` is the commit before its first record.
     fn extend(&mut self, journal: &Journal, before: u64, records_max: u32) -> Result<u64, ReadError> {
         let mut commit = if self.records > 0 { self.last_commit } else { before };
-        while self.records < records_max.min(journal.records_max()) {
+        while self.records < records_max {
             match journal.read_behind(self.number(), self.end).map_err(heed::Error::Io)? {
                 Some((record, end)) if record.head().commit == commit.wrapping_add(1) => {
                     self.push(record)?;

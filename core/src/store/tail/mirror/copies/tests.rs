@@ -183,16 +183,21 @@ fn all_segments_may_wait_to_be_folded_before_the_next_generation_begins() {
 }
 
 #[test]
-fn of_more_records_than_a_generation_has_none_is_copied_beyond_the_last_that_it_may_have() {
+fn as_many_records_are_copied_as_a_segment_has_room_for() {
     let mut owner = Owner::new(1);
-    let max = owner.journal.records_max();
-    while owner.commit <= max.into() {
+    while owner.end + 2 * SECTOR_LEN as u32 <= owner.journal.segment_len() {
         owner.write_value(8);
     }
     owner.flush();
     let mut copies = Copies::default();
-    assert!(!copies.advance(&owner.journal, &owner.told, owner.folded).unwrap());
-    assert_eq!(copies.generations[0].records, max);
+    assert!(copies.advance(&owner.journal, &owner.told, owner.folded).unwrap());
+    let view = copies.view_from(owner.folded).unwrap();
+    assert_eq!(commits(&view), (1..=owner.commit).collect::<Vec<_>>());
+    assert_eq!(owner.generation(), 1);
+    assert!(
+        owner.commit > 30 * u64::from(owner.journal.segment_len()) / SECTOR_LEN as u64,
+        "32 fit a sector"
+    );
 }
 
 #[test]
