@@ -9,6 +9,8 @@ use super::run::shape;
 use super::run::{END_LEN, Origin, Run, RunHeader};
 #[cfg(any(test, feature = "encryption"))]
 use super::sealed_run::{SealedRun, UNIT_FRONT_LEN, UNIT_OVERHEAD};
+#[cfg(any(test, feature = "encryption"))]
+use super::writer::wipe;
 use super::writer::{EventMeta, RunKey};
 use crate::{DeviceSequence, StreamSequence};
 
@@ -174,7 +176,7 @@ impl RunWriter {
             self.unit = units.len()..units.len() + len;
             units.extend_from_slice(&unit);
         } else {
-            unit.fill(0);
+            wipe(&mut unit);
         }
         sealed
     }

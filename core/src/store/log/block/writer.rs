@@ -238,7 +238,7 @@ impl BlockWriter {
             rest = after;
             run.seal(text, units, &mut seal)
         });
-        plain.fill(0);
+        wipe(&mut plain);
         sealed
     }
 
@@ -469,6 +469,13 @@ fn joined_len_max(block: &Block<'_>) -> Result<usize, Damage> {
 
 pub(super) fn put(head: &mut [u8], at: usize, bytes: &[u8]) {
     head[at..at + bytes.len()].copy_from_slice(bytes);
+}
+
+/// Overwrites what is given back next: without a reader to come, the compiler might leave that out.
+#[cfg(any(test, feature = "encryption"))]
+pub(super) fn wipe(bytes: &mut [u8]) {
+    bytes.fill(0);
+    std::hint::black_box(bytes);
 }
 
 /// Fills in the length and the checksum.
