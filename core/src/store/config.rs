@@ -15,7 +15,8 @@ pub struct Config {
     pub map_size: Option<usize>,
     /// What a commit promises when it returns.
     pub durability: Durability,
-    /// How many snapshots may be open at once, over all processes. Each takes 64 bytes of `lock.mdb`. The default is 1,022.
+    /// How many snapshots may be open at once, over all processes. Each takes 64 bytes of `lock.mdb`. An append needs one
+    /// for a moment, unless all its events are for streams that the process has appended to before. The default is 1,022.
     pub readers_max: u32,
     /// How long a snapshot may be read. Past it its reads fail with
     /// [`ReadError::PinnedTooLong`](crate::ReadError::PinnedTooLong), so that whoever holds on to it lets go; what it has

@@ -149,6 +149,11 @@ impl Tail {
         self.end().commit
     }
 
+    /// The place after the last event that is written, durable or not.
+    pub(in crate::store) fn next(&self) -> GlobalSequence {
+        self.end().next
+    }
+
     /// The last commit that is durable.
     pub(in crate::store) fn durable(&self) -> u64 {
         self.flusher.durable()

@@ -138,6 +138,24 @@ fn a_killed_process_leaves_its_place_in_the_table_of_readers() {
 }
 
 #[test]
+fn snapshots_in_every_place_keep_no_append_from_a_stream_that_is_known() {
+    let dir = new_dir();
+    let mut config: Config = relaxed();
+    config.readers_max = 1;
+    let mut varve = Varve::with_config(dir.path(), config).unwrap();
+    let mut doors = varve.stream::<Door, 64>("doors").unwrap();
+    doors.append(ID, &door("Ada")).unwrap();
+    let snapshot = varve.snapshot().unwrap();
+    doors.append(ID, &door("Grace")).unwrap();
+    doors.append_batch(ID, &[door("Ada"), door("Grace")]).unwrap();
+    let error = doors.append(StreamId(ID.0 + 1), &door("Ada")).unwrap_err();
+    assert_eq!(error.to_string(), "storage: every reader slot is taken; drop snapshots and iterators");
+    drop(snapshot);
+    let places = doors.append(StreamId(ID.0 + 1), &door("Ada")).unwrap();
+    assert_eq!(places, (StreamSequence(0), GlobalSequence(4)));
+}
+
+#[test]
 fn the_owner_is_told_which_process_holds_on_and_forgets_one_that_was_killed() {
     let dir = new_dir();
     let mut varve = open(&dir);

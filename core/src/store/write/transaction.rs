@@ -3,11 +3,13 @@
 mod destinations;
 mod devices;
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use heed::RwTxn;
 
-use crate::store::error::AppendError;
+use crate::store::error::{AppendError, ReadError};
 use crate::store::files::environment::Environment;
 use crate::store::files::environment::ReadTransaction;
 use crate::store::follow::consumer;
@@ -16,7 +18,7 @@ use crate::store::log::block_rows;
 use crate::store::log::rows::Rows;
 use crate::store::log::tables::{Table, Tables};
 use crate::store::sealing::AppendSealing;
-use crate::store::tail::{RECORD_BODY_LEN_MAX, RecordWriter, TailView};
+use crate::store::tail::{RECORD_BODY_LEN_MAX, RecordWriter, Tail, TailView};
 use crate::store::upkeep::quota::Quota;
 use crate::store::write::append::Committed;
 use crate::store::write::delta::Delta;
@@ -44,9 +46,16 @@ pub(in crate::store) struct Transaction<'w> {
 /// Where an append is going.
 pub(in crate::store) enum Target<'w> {
     /// To the tail, as one record: its blocks stand there already, its rows come when the append is closed.
-    Tail { read: ReadTransaction, tail: TailView, delta: Delta, record: &'w mut RecordWriter },
+    Tail { written: Written<'w>, delta: Delta, record: &'w mut RecordWriter },
     /// To LMDB, which has taken the whole tail in the same transaction.
     Direct(RwTxn<'w>),
+}
+
+/// What the tail and LMDB hold, looked at once an append asks for a row: most know all that they need.
+pub(in crate::store) struct Written<'w> {
+    environment: &'w Arc<Environment>,
+    tail: &'w Tail,
+    view: OnceCell<(ReadTransaction, TailView)>,
 }
 
 /// Where an event goes: a stream and the descriptor of its bytes.
@@ -68,7 +77,7 @@ impl<'w> Transaction<'w> {
         known: &'w mut KnownStreams,
         moment: Moment,
     ) -> Result<Self, AppendError> {
-        let next = target.rows(tables).log_end()?;
+        let next = target.log_end(tables)?;
         block.begin(next, moment.domain);
         known.begin();
         Ok(Self {
@@ -132,7 +141,7 @@ impl<'w> Transaction<'w> {
     }
 
     /// The rows as this append has left them.
-    pub(in crate::store) fn rows(&self) -> Rows<'_> {
+    pub(in crate::store) fn rows(&self) -> Result<Rows<'_>, AppendError> {
         self.target.rows(self.tables)
     }
 
@@ -156,7 +165,7 @@ impl<'w> Transaction<'w> {
         name: &str,
         expected: Option<GlobalSequence>,
     ) -> Result<(), AppendError> {
-        let actual = consumer::next_of(self.rows(), name)?;
+        let actual = consumer::next_of(self.rows()?, name)?;
         if actual == expected { Ok(()) } else { Err(AppendError::ConsumerMoved { expected, actual }) }
     }
 
@@ -257,7 +266,9 @@ impl<'w> Transaction<'w> {
         if self.block.len() == 0 {
             return Ok(());
         }
-        self.sealing.seal(self.target.rows(self.tables), self.block)?;
+        if self.block.is_to_be_sealed() {
+            self.sealing.seal(self.target.rows(self.tables)?, self.block)?;
+        }
         match &mut self.target {
             Target::Tail { record, .. } => record.block(|out| self.block.finish(out)),
             Target::Direct(txn) => {
@@ -269,17 +280,43 @@ impl<'w> Transaction<'w> {
     }
 
     fn allot(&self, table: &Table, space: &'static str) -> Result<u32, AppendError> {
-        self.rows().next_number(table)?.ok_or(AppendError::Exhausted { space })
+        self.rows()?.next_number(table)?.ok_or(AppendError::Exhausted { space })
     }
 }
 
 impl Target<'_> {
     /// The rows as the append has left them.
-    fn rows<'t>(&'t self, tables: &'t Tables) -> Rows<'t> {
+    fn rows<'t>(&'t self, tables: &'t Tables) -> Result<Rows<'t>, AppendError> {
         match self {
-            Self::Tail { read, tail, delta, .. } => Rows::new(tables, read.txn(), Some(tail), Some(delta)),
-            Self::Direct(txn) => Rows::new(tables, txn, None, None),
+            Self::Tail { written, delta, .. } => {
+                let (read, tail) = written.view()?;
+                Ok(Rows::new(tables, read.txn(), Some(tail), Some(delta)))
+            }
+            Self::Direct(txn) => Ok(Rows::new(tables, txn, None, None)),
         }
+    }
+
+    /// The place after the last event of the log, before the append.
+    fn log_end(&self, tables: &Tables) -> Result<GlobalSequence, AppendError> {
+        match self {
+            Self::Tail { written, .. } => Ok(written.tail.next()),
+            Self::Direct(_) => Ok(self.rows(tables)?.log_end()?),
+        }
+    }
+}
+
+impl<'w> Written<'w> {
+    /// Nothing is looked at yet. The caller has the writer to itself, so that a late look finds what an early one would.
+    pub(in crate::store) fn new(environment: &'w Arc<Environment>, tail: &'w Tail) -> Self {
+        Self { environment, tail, view: OnceCell::new() }
+    }
+
+    fn view(&self) -> Result<&(ReadTransaction, TailView), ReadError> {
+        if let Some(view) = self.view.get() {
+            return Ok(view);
+        }
+        let view = self.environment.read_with(self.tail.written())?;
+        Ok(self.view.get_or_init(|| view))
     }
 }
 

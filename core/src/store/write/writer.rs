@@ -21,7 +21,7 @@ use crate::store::write::delta::Delta;
 use crate::store::write::draft::Draft;
 use crate::store::write::heap::keep_freed;
 use crate::store::write::known_streams::KnownStreams;
-use crate::store::write::transaction::{Target, Transaction};
+use crate::store::write::transaction::{Target, Transaction, Written};
 #[cfg(feature = "encryption")]
 use {
     crate::StreamId,
@@ -271,11 +271,11 @@ impl State {
         tail: &Tail,
         body: &mut impl FnMut(&mut Transaction<'_>) -> Result<R, AppendError>,
     ) -> Result<Attempt<R>, AppendError> {
-        let (read, tail_view) = environment.read_with(tail.written())?;
         let Self { block, record, known, domain, sealing, .. } = self;
         record.begin();
         let moment = Moment { domain: domain.number, now_us: HostClock.now_us() };
-        let target = Target::Tail { read, tail: tail_view, delta: Delta::default(), record };
+        let target =
+            Target::Tail { written: Written::new(environment, tail), delta: Delta::default(), record };
         let (tables, sealing) = (environment.tables(), sealing.append());
         let mut transaction = Transaction::begin(target, tables, block, sealing, known, moment)?;
         let result = body(&mut transaction);

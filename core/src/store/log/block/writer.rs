@@ -211,6 +211,11 @@ impl BlockWriter {
         Ok(1 + self.extend_latest(meta.ingest_us, len_max, rest, archive))
     }
 
+    /// Whether [`BlockWriter::seal`] is to come before the block is written.
+    pub(crate) fn is_to_be_sealed(&self) -> bool {
+        !self.runs.iter().all(RunWriter::is_ready)
+    }
+
     /// Seals the runs that are to be sealed: `seal` turns what it is given, room for a unit's front and then a run's
     /// plain columns and events, into the run's unit. What comes next begins runs of its own.
     #[cfg(any(test, feature = "encryption"))]
@@ -219,7 +224,7 @@ impl BlockWriter {
         mut seal: impl FnMut(&RunKey, &SealedRun, &mut Vec<u8>) -> Result<(), E>,
     ) -> Result<(), E> {
         self.close_all_runs();
-        if self.runs.iter().all(RunWriter::is_ready) {
+        if !self.is_to_be_sealed() {
             return Ok(());
         }
         let Self { runs, arrivals, units, .. } = self;
@@ -301,10 +306,7 @@ impl BlockWriter {
     /// Where it holds no event, or a run that is yet to be sealed.
     pub(crate) fn extent(&self) -> Extent {
         assert!(self.events > 0, "a block holds an event");
-        assert!(
-            self.runs.iter().all(RunWriter::is_ready),
-            "what is to be sealed is sealed before it is written"
-        );
+        assert!(!self.is_to_be_sealed(), "what is to be sealed is sealed before it is written");
         let (ingest_min, ingest_max) = self.ingest.bounds();
         let order_len = self.order_len();
         let ingest_len = if ingest_min < ingest_max { self.ingest.len(ingest_min) } else { 0 };

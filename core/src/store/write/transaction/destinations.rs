@@ -31,8 +31,8 @@ impl Transaction<'_> {
 
     /// How many events a stream holds, those of this transaction included.
     fn version(&self, name: &str, id: StreamId) -> Result<u64, AppendError> {
-        let Some(name) = catalog::name_number(self.rows(), name)? else { return Ok(0) };
-        let Some(stream) = catalog::stream_number(self.rows(), name, id)? else { return Ok(0) };
+        let Some(name) = catalog::name_number(self.rows()?, name)? else { return Ok(0) };
+        let Some(stream) = catalog::stream_number(self.rows()?, name, id)? else { return Ok(0) };
         match self.known.slot(stream) {
             Some(slot) => Ok(self.known.end_at(slot).0),
             None => Ok(self.stored_end(stream)?.0),
@@ -43,7 +43,7 @@ impl Transaction<'_> {
     fn stored_end(&self, stream: u32) -> Result<StreamSequence, AppendError> {
         match self.known.end(stream) {
             Some(end) => Ok(end),
-            None => Ok(run_index::stream_end(self.rows(), stream)?),
+            None => Ok(run_index::stream_end(self.rows()?, stream)?),
         }
     }
 
@@ -58,7 +58,7 @@ impl Transaction<'_> {
     }
 
     /// As [`Transaction::local_target`], where an earlier append perhaps left its route. It leaves that which is stored.
-    #[inline]
+    #[inline(always)]
     pub(in crate::store) fn routed_target(
         &mut self,
         name: &str,
@@ -77,11 +77,12 @@ impl Transaction<'_> {
     }
 
     /// Asks the rows where a local event of a type goes, and adds what is new.
+    #[cold]
     fn find_route(&mut self, name: &str, id: StreamId, event_type: &EventType) -> Result<Route, AppendError> {
         let hash = event_type.descriptor_hash;
         let descriptor = self.descriptor(hash, Some((event_type.layout, event_type.descriptor)))?;
         let number = self.name(name)?;
-        catalog::check_layout(self.rows(), name, number, event_type, |row| {
+        catalog::check_layout(self.rows()?, name, number, event_type, |row| {
             row.is_readable_as(event_type) || row.reads(event_type)
         })?;
         let route = self.route(number, name, id, descriptor)?;
@@ -96,7 +97,7 @@ impl Transaction<'_> {
         id: StreamId,
         descriptor: DescriptorHash,
     ) -> Result<Option<Destination>, AppendError> {
-        let Some(descriptor) = catalog::descriptor_number(self.rows(), descriptor)? else {
+        let Some(descriptor) = catalog::descriptor_number(self.rows()?, descriptor)? else {
             return Ok(None);
         };
         let number = self.name(name)?;
@@ -111,9 +112,9 @@ impl Transaction<'_> {
         hash: DescriptorHash,
         known: Option<(LayoutHash, &[u8])>,
     ) -> Result<u32, AppendError> {
-        match catalog::descriptor_number(self.rows(), hash)? {
+        match catalog::descriptor_number(self.rows()?, hash)? {
             Some(number) => {
-                let row = DescriptorRow::get(self.rows(), number)?;
+                let row = DescriptorRow::get(self.rows()?, number)?;
                 if row.known.is_none() && known.is_some() {
                     let row = DescriptorRow { hash, known }.to_row();
                     self.put(&self.tables.descriptor, &number.to_be_bytes(), &row)?;
@@ -132,7 +133,7 @@ impl Transaction<'_> {
 
     /// The number of a stream name, which is added if it is new.
     fn name(&mut self, name: &str) -> Result<u32, AppendError> {
-        if let Some(number) = catalog::name_number(self.rows(), name)? {
+        if let Some(number) = catalog::name_number(self.rows()?, name)? {
             return Ok(number);
         }
         let number = self.next_name()?;
@@ -142,7 +143,7 @@ impl Transaction<'_> {
 
     /// Names are keyed by their text, so that the last number stands with the last stream id.
     fn next_name(&self) -> Result<u32, AppendError> {
-        let last = self.rows().last(&self.tables.stream_id)?.and_then(|(key, _)| number(key, 0));
+        let last = self.rows()?.last(&self.tables.stream_id)?.and_then(|(key, _)| number(key, 0));
         let number = last.unwrap_or(0).checked_add(1);
         number.ok_or(AppendError::Exhausted { space: "stream name" })
     }
@@ -155,7 +156,7 @@ impl Transaction<'_> {
         id: StreamId,
         descriptor: u32,
     ) -> Result<Route, AppendError> {
-        let stream = match catalog::stream_number(self.rows(), number, id)? {
+        let stream = match catalog::stream_number(self.rows()?, number, id)? {
             Some(stream) => stream,
             None => self.add_stream(number, name, id)?,
         };
@@ -164,7 +165,7 @@ impl Transaction<'_> {
     }
 
     /// What the events of a route are made of.
-    #[inline]
+    #[inline(always)]
     fn destination(&mut self, name: &str, id: StreamId, route: Route) -> Result<Destination, AppendError> {
         let Route { stream, descriptor } = route;
         let slot = match self.known.slot(stream) {
@@ -190,10 +191,10 @@ impl Transaction<'_> {
 
     /// Notes that a name holds events of a descriptor's layout.
     fn add_layout(&mut self, name: u32, descriptor: u32) -> Result<(), AppendError> {
-        let row = DescriptorRow::get(self.rows(), descriptor)?;
+        let row = DescriptorRow::get(self.rows()?, descriptor)?;
         let layout = row.known.map_or([0; 8], |(layout, _)| layout.0);
         let key = key12(name, u64::from_be_bytes(layout));
-        if self.rows().get(&self.tables.layout, &key)?.is_none() {
+        if self.rows()?.get(&self.tables.layout, &key)?.is_none() {
             self.put(&self.tables.layout, &key, &descriptor.to_le_bytes())?;
         }
         Ok(())

@@ -264,7 +264,7 @@ impl Transaction<'_> {
         let (mut turns, mut last) = (Vec::new(), DeviceSequence(first.0 + len - 1));
         while last > first {
             let key = mapping_key(device, epoch, lane, last);
-            let row = self.rows().at_or_before(&self.tables.clock, &key)?;
+            let row = self.rows()?.at_or_before(&self.tables.clock, &key)?;
             match row.and_then(|(found, _)| mapped_from(found, &key)) {
                 Some(turn) if turn > first => {
                     turns.push(turn);
@@ -287,7 +287,7 @@ impl Transaction<'_> {
 
     fn read_lane(&self, device: u32, epoch: Epoch, lane: Lane) -> Result<Option<LaneRecord>, AppendError> {
         let key = cursor_key(device, epoch, lane);
-        let Some(row) = self.rows().get(&self.tables.cursor, &key)? else { return Ok(None) };
+        let Some(row) = self.rows()?.get(&self.tables.cursor, &key)? else { return Ok(None) };
         let record = LaneRecord::from_row(epoch, lane, row);
         Ok(Some(record.ok_or_else(|| self.tables.cursor.damage(&key, "it is no cursor"))?))
     }
@@ -295,7 +295,7 @@ impl Transaction<'_> {
     /// The number of a device, which is added if it is new.
     fn device(&mut self, device: DeviceId) -> Result<u32, AppendError> {
         let key = device.0.to_be_bytes();
-        if let Some(row) = self.rows().get(&self.tables.device_id, &key)? {
+        if let Some(row) = self.rows()?.get(&self.tables.device_id, &key)? {
             let number = <[u8; 4]>::try_from(row).map(u32::from_le_bytes);
             return Ok(number.map_err(|_| self.tables.device_id.damage(&key, "it is no number"))?);
         }
@@ -307,7 +307,7 @@ impl Transaction<'_> {
 
     fn latest_epoch(&self, device: u32) -> Result<Epoch, AppendError> {
         let key = device.to_be_bytes();
-        let row = self.rows().get(&self.tables.device, &key)?.and_then(read_device_row);
+        let row = self.rows()?.get(&self.tables.device, &key)?.and_then(read_device_row);
         Ok(row.ok_or_else(|| self.tables.device.damage(&key, "it is no device"))?.1)
     }
 }
