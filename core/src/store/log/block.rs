@@ -32,7 +32,7 @@ pub(in crate::store) use sealed_run::{SealedRun, UNIT_FRONT_LEN, UNIT_OVERHEAD};
 pub(in crate::store) use stretch::{Stretch, Stretches};
 #[cfg(feature = "fuzzing")]
 pub(in crate::store) use writer::seal;
-pub(in crate::store) use writer::{BlockWriter, EventMeta, PushError, RunKey};
+pub(in crate::store) use writer::{BlockWriter, EventMeta, LatestRun, PushError, RunKey};
 
 use crate::GlobalSequence;
 use crate::store::error::{Damage, Place};
@@ -289,7 +289,7 @@ impl<'a> Block<'a> {
         let runs_end = field::RUNS + self.runs() * run::RUN_LEN;
         let mut at = runs_end;
         let mut counts = vec![0u32; self.runs()];
-        let mut events = 0u64;
+        let (mut events, mut has_columns) = (0u64, false);
         for (index, count) in counts.iter_mut().enumerate() {
             let run = Run::parse(self.bytes, field::RUNS + index * run::RUN_LEN)?;
             if run.events_at() != at {
@@ -298,11 +298,13 @@ impl<'a> Block<'a> {
             at += run.body().len();
             *count = run.count();
             events += u64::from(run.count());
+            has_columns |= run.columns_at() != 0 || run.has_columns();
         }
         if events != u64::from(self.header.events) {
             return Err("its runs hold another number of events than it names");
         }
-        for index in 0..self.runs() {
+        let with_columns = if has_columns { 0..self.runs() } else { 0..0 };
+        for index in with_columns {
             let run = Run::parse(self.bytes, field::RUNS + index * run::RUN_LEN)?;
             at = check_columns(&run, at)?;
         }

@@ -9,23 +9,23 @@
 //! The bytes of an event, its places and its times stay what they are; only how events are grouped changes. So a fold
 //! that was cut off is repeated or left out, and nobody who reads can tell.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::thread;
 
-use foldhash::fast::RandomState;
 use heed::RwTxn;
 
 use super::record::{Chunk, NUMBER_MAX, Record, TableNumber};
 use crate::store::error::{AppendError, Damage, Place};
 use crate::store::log::block::{
-    BLOCK_LEN_MAX, Block, BlockWriter, EventMeta, Origin, PushError, Run, RunKey, Stretch, Ticks,
+    BLOCK_LEN_MAX, Block, BlockWriter, EventMeta, LatestRun, Origin, Run, RunEventsIter, RunKey, Stretch,
+    Ticks,
 };
 use crate::store::log::block_rows;
 use crate::store::log::clock::mapping_key;
 use crate::store::log::format::FOLDED_KEY;
 use crate::store::log::tables::{RowError, Table, Tables, array, long_number};
-use crate::{ArchiveError, DeviceSequence, Epoch, GlobalSequence, Lane, StreamSequence};
+use crate::{DeviceSequence, Epoch, GlobalSequence, Lane, StreamSequence};
 
 /// How much of the tail LMDB holds. It is a row of the table `meta`, and changes with what it tells of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -115,13 +115,15 @@ struct Merge<'f, 't> {
 struct Source<'a> {
     run: Run<'a>,
     key: RunKey,
+    /// Those that are yet to be merged, and their ticks.
+    events: RunEventsIter<'a>,
     ticks: Ticks<'a>,
     /// How many of its events are merged.
     merged: usize,
     /// Where in [`Lanes`] its lane stands.
     lane: Option<usize>,
-    /// Whether a run of the same key stands before it in the block.
-    is_split: bool,
+    /// Where its events go.
+    latest: LatestRun,
 }
 
 /// The lanes whose events were merged.
@@ -176,6 +178,7 @@ impl<'f, 't> Merge<'f, 't> {
             self.block.begin(self.next, self.domain);
         }
         let mut sources = self.sources(&block)?;
+        self.block.begin_source();
         if sources.iter().any(|source| source.key.sealed) {
             return self.join(&block);
         }
@@ -198,16 +201,15 @@ impl<'f, 't> Merge<'f, 't> {
     }
 
     fn sources<'a>(&mut self, block: &Block<'a>) -> Result<Vec<Source<'a>>, Damage> {
-        let mut keys = HashSet::<_, RandomState>::default();
-        keys.reserve(block.runs());
-        let source = |index| {
+        let mut sources = Vec::with_capacity(block.runs());
+        for index in 0..block.runs() {
             let run = block.run(index)?;
             let key = RunKey::of(&run);
             let lane = run.origin().map(|origin| self.lanes.slot(&origin));
-            let is_split = !keys.insert(key);
-            Ok(Source { run, key, ticks: run.ticks(), merged: 0, lane, is_split })
-        };
-        (0..block.runs()).map(source).collect()
+            let (events, ticks) = (run.events().iter_range(0, run.count() as usize), run.ticks());
+            sources.push(Source { run, key, events, ticks, merged: 0, lane, latest: LatestRun::default() });
+        }
+        Ok(sources)
     }
 
     fn add_stretch(
@@ -228,7 +230,7 @@ impl<'f, 't> Merge<'f, 't> {
                 ticks,
                 ingest_us: stretch.ingest_us,
             };
-            self.push(&source.key, meta, event)?;
+            self.push(&source.key, &mut source.latest, &meta, event)?;
             source.merged += 1;
         }
         Ok(())
@@ -236,10 +238,7 @@ impl<'f, 't> Merge<'f, 't> {
 
     /// Ends the runs that the first event of `source` must not go on with.
     fn begin_source(&mut self, source: &Source<'_>) -> Result<(), AppendError> {
-        // The source was split for a reason, which may be seen no more.
-        if source.is_split {
-            self.block.close_run(&source.key);
-        }
+        self.block.begin_run_of_source(source.key.stream);
         if let Some((slot, origin)) = source.lane.zip(source.run.origin()) {
             let Origin { device, epoch, lane, first } = origin;
             let open = &mut self.lanes.lanes[slot];
@@ -252,15 +251,23 @@ impl<'f, 't> Merge<'f, 't> {
         Ok(())
     }
 
-    fn push(&mut self, key: &RunKey, meta: EventMeta, event: &[u8]) -> Result<(), AppendError> {
-        let mut pushed = self.block.push(key, &meta, event.len(), |out| copy(event, out));
-        if pushed == Err(PushError::Full) && self.block.len() > 0 {
+    fn push(
+        &mut self,
+        key: &RunKey,
+        latest: &mut LatestRun,
+        meta: &EventMeta,
+        event: &[u8],
+    ) -> Result<(), AppendError> {
+        let mut is_pushed = self.block.push_archived(key, latest, meta, event);
+        if !is_pushed && self.block.len() > 0 {
             self.write_block()?;
             self.block.begin(self.next, self.domain);
-            pushed = self.block.push(key, &meta, event.len(), |out| copy(event, out));
+            is_pushed = self.block.push_archived(key, latest, meta, event);
         }
-        let place = Place::Event(self.next);
-        pushed.map_err(|_| Damage { place, reason: "it is longer than an event may be" })?;
+        if !is_pushed {
+            let place = Place::Event(self.next);
+            return Err(Damage { place, reason: "it is longer than an event may be" }.into());
+        }
         self.next.0 += 1;
         Ok(())
     }
@@ -278,7 +285,7 @@ impl<'f, 't> Merge<'f, 't> {
 impl<'a> Source<'a> {
     /// The bytes of the next event, and its ticks or 0.
     fn next(&mut self) -> Option<(&'a [u8], u64)> {
-        let event = self.run.event(self.merged)?;
+        let event = self.events.next()?;
         let ticks = if self.run.is_timed() { self.ticks.next()? } else { 0 };
         Some((event, ticks))
     }
@@ -367,11 +374,6 @@ pub(in crate::store) fn table_of(tables: &Tables, number: TableNumber) -> Option
         14 => tables.consumer.as_ref(),
         _ => None,
     }
-}
-
-fn copy(event: &[u8], out: &mut [u8]) -> Result<usize, ArchiveError> {
-    out.get_mut(..event.len()).ok_or(ArchiveError::TooLarge)?.copy_from_slice(event);
-    Ok(event.len())
 }
 
 /// A block that the log ends with goes on where it is shorter. It is then written again, once more than it would be

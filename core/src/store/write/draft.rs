@@ -9,7 +9,7 @@ use crate::store::log::device::{DeviceGap, StreamBinding};
 use crate::store::write::append::{APPEND_BYTES_MAX, APPEND_OPERATIONS_MAX, Place};
 use crate::store::write::event_type::EventType;
 use crate::store::write::expected_version::ExpectedVersion;
-use crate::store::write::local_streams::{LocalStream, LocalStreams};
+use crate::store::write::local_streams::{LocalEvent, LocalStream, LocalStreams};
 use crate::store::write::transaction::{Destination, Transaction};
 use crate::{Batch, Channel, DescriptorHash, DeviceId, Epoch, Event, GlobalSequence, LayoutHash, StreamId};
 
@@ -77,15 +77,6 @@ pub(super) enum Operation {
         name: Range<usize>,
         next: GlobalSequence,
     },
-}
-
-/// A local event, whose bytes follow those of the one before.
-#[derive(Clone, Copy, Debug)]
-struct LocalEvent {
-    /// The number of its stream.
-    stream: u32,
-    /// How many bytes it has.
-    len: u32,
 }
 
 /// How much a draft held at a moment.
@@ -243,19 +234,18 @@ impl Draft {
         let mut destinations = Vec::with_capacity(self.streams.len());
         let mut next = 0;
         for operation in &self.operations {
-            let &Operation::Events { mut at, end } = operation else {
+            let &Operation::Events { at, end } = operation else {
                 self.apply_one(operation, transaction)?;
                 continue;
             };
-            for event in &self.events[next..end] {
+            let events = &self.events[next..end];
+            for event in events {
                 // Streams are numbered in the order of their first events.
                 if event.stream as usize == destinations.len() {
                     destinations.push(destination(self.streams.get_mut(event.stream), transaction)?);
                 }
-                let archived = &self.bytes[at..][..event.len as usize];
-                transaction.push_archived(&destinations[event.stream as usize], archived)?;
-                at += archived.len();
             }
+            transaction.push_archived(&destinations, events, &self.bytes[at..])?;
             next = end;
         }
         Ok(())
@@ -312,6 +302,7 @@ impl Draft {
     }
 }
 
+#[inline(always)]
 fn destination(
     stream: &mut LocalStream,
     transaction: &mut Transaction<'_>,

@@ -57,6 +57,7 @@ impl KnownStreams {
     }
 
     /// The place after the last event of a stream, if an earlier append found it.
+    #[inline]
     pub(in crate::store) fn end(&self, stream: u32) -> Option<StreamSequence> {
         let (known, end) = self.ends[place_of(stream)];
         (known == stream).then_some(end)
@@ -74,11 +75,13 @@ impl KnownStreams {
     }
 
     /// Where this append keeps the end of a stream, if it does.
+    #[inline]
     pub(in crate::store) fn slot(&self, stream: u32) -> Option<usize> {
         self.found.slot(stream)
     }
 
     /// Keeps the end of a stream, which had none yet, and returns where.
+    #[inline]
     pub(in crate::store) fn add(&mut self, stream: u32, end: StreamSequence) -> usize {
         self.found.add(stream, end)
     }
@@ -88,9 +91,10 @@ impl KnownStreams {
         self.found.ends[slot].end
     }
 
-    /// Moves that end.
-    pub(in crate::store) fn set_end_at(&mut self, slot: usize, end: StreamSequence) {
-        self.found.ends[slot].end = end;
+    /// That end, to be moved.
+    #[inline]
+    pub(in crate::store) fn end_mut(&mut self, slot: usize) -> &mut StreamSequence {
+        &mut self.found.ends[slot].end
     }
 
     /// Takes over what the append found, which is written. Where that is too much, it forgets what it knew before.
@@ -112,6 +116,7 @@ impl KnownStreams {
 }
 
 impl FoundStreams {
+    #[inline]
     fn slot(&self, stream: u32) -> Option<usize> {
         let place = place_of(stream);
         let mut slot = self.latest[place];
@@ -124,6 +129,7 @@ impl FoundStreams {
         }
     }
 
+    #[inline]
     fn add(&mut self, stream: u32, end: StreamSequence) -> usize {
         let slot = self.ends.len();
         let before = std::mem::replace(&mut self.latest[place_of(stream)], slot);
@@ -173,7 +179,7 @@ mod tests {
         for stream in streams {
             known.add_route("a", StreamId(stream.into()), HASH, Route { stream, descriptor: 2 });
             let slot = known.add(stream, StreamSequence(0));
-            known.set_end_at(slot, StreamSequence(end));
+            *known.end_mut(slot) = StreamSequence(end);
         }
         known.learn();
     }

@@ -13,7 +13,7 @@ use crate::store::error::{AppendError, ReadError};
 use crate::store::files::environment::Environment;
 use crate::store::files::environment::ReadTransaction;
 use crate::store::follow::consumer;
-use crate::store::log::block::{BlockWriter, EVENT_LEN_MAX, EventMeta, PushError, RunKey};
+use crate::store::log::block::{BlockWriter, EVENT_LEN_MAX, EventMeta, LatestRun, PushError, RunKey};
 use crate::store::log::block_rows;
 use crate::store::log::rows::Rows;
 use crate::store::log::tables::{Table, Tables};
@@ -23,6 +23,7 @@ use crate::store::upkeep::quota::Quota;
 use crate::store::write::append::Committed;
 use crate::store::write::delta::Delta;
 use crate::store::write::known_streams::KnownStreams;
+use crate::store::write::local_streams::LocalEvent;
 use crate::store::write::writer::Moment;
 use crate::{ArchiveError, DeviceSequence, Epoch, GlobalSequence, Lane, StreamSequence};
 use devices::OpenLane;
@@ -199,19 +200,47 @@ impl<'w> Transaction<'w> {
                 Err(error) => self.make_room(error, len_max)?,
             }
         }
-        self.known.set_end_at(destination.slot, stream_end);
+        *self.known.end_mut(destination.slot) = stream_end;
         Ok(())
     }
 
-    /// Adds a local event that is archived already.
-    #[inline]
+    /// Adds local events that are archived already, and that `bytes` begin with. Their streams are numbers of
+    /// `destinations`.
     pub(in crate::store) fn push_archived(
         &mut self,
-        destination: &Destination,
-        event: &[u8],
+        destinations: &[Destination],
+        mut events: &[LocalEvent],
+        mut bytes: &[u8],
     ) -> Result<(), AppendError> {
-        let meta = self.local_meta(destination, self.moment.now_us);
-        self.push(destination.slot, &destination.run, &meta, event)
+        let mut latest = vec![LatestRun::default(); destinations.len()];
+        successor(self.next.0, events.len(), "global sequence")?;
+        loop {
+            let Self { block, known, moment, .. } = self;
+            let mut added = 0;
+            for &LocalEvent { stream, len } in events {
+                let stream = stream as usize;
+                let Destination { run, slot } = &destinations[stream];
+                let end = known.end_mut(*slot);
+                let after = successor(end.0, 1, "stream sequence")?;
+                let meta = EventMeta {
+                    stream_seq: *end,
+                    device_seq: DeviceSequence(0),
+                    ticks: 0,
+                    ingest_us: moment.now_us,
+                };
+                let (event, rest) = bytes.split_at(len as usize);
+                if !block.push_archived(run, &mut latest[stream], &meta, event) {
+                    break;
+                }
+                *end = StreamSequence(after);
+                bytes = rest;
+                added += 1;
+            }
+            self.next.0 += added as u64;
+            events = &events[added..];
+            let Some(event) = events.first() else { return Ok(()) };
+            self.make_room(PushError::Full, event.len as usize)?;
+        }
     }
 
     /// The place of the next event of a destination's stream.
@@ -233,15 +262,22 @@ impl<'w> Transaction<'w> {
         }
     }
 
-    /// Adds an archived event to the stream of a slot.
+    /// Adds an archived event to the stream of a slot. `latest` is kept for the events of the key.
     #[inline]
-    fn push(&mut self, slot: usize, key: &RunKey, meta: &EventMeta, event: &[u8]) -> Result<(), AppendError> {
+    fn push(
+        &mut self,
+        slot: usize,
+        key: &RunKey,
+        latest: &mut LatestRun,
+        meta: &EventMeta,
+        event: &[u8],
+    ) -> Result<(), AppendError> {
         let stream_end = self.check_sequences(meta.stream_seq, 1)?;
-        while let Err(error) = self.block.push(key, meta, event.len(), |out| copy(event, out)) {
-            self.make_room(error, event.len())?;
+        while !self.block.push_archived(key, latest, meta, event) {
+            self.make_room(PushError::Full, event.len())?;
         }
         self.next.0 += 1;
-        self.known.set_end_at(slot, stream_end);
+        *self.known.end_mut(slot) = stream_end;
         Ok(())
     }
 
@@ -320,13 +356,9 @@ impl<'w> Written<'w> {
     }
 }
 
+#[inline]
 fn successor(sequence: u64, events: usize, space: &'static str) -> Result<u64, AppendError> {
     sequence.checked_add(events as u64).ok_or_else(|| AppendError::Exhausted { space })
-}
-
-fn copy(event: &[u8], out: &mut [u8]) -> Result<usize, ArchiveError> {
-    out.get_mut(..event.len()).ok_or(ArchiveError::TooLarge)?.copy_from_slice(event);
-    Ok(event.len())
 }
 
 const _: () = assert!(crate::BATCH_EXTENT_MAX <= EVENT_LEN_MAX);

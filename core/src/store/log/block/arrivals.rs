@@ -131,6 +131,12 @@ impl Arrivals {
     pub(super) fn put_order(&self, out: &mut [u8]) {
         let mut at = 0;
         for &Stretch { run, n, .. } in &self.stretches {
+            // As most are.
+            if let Some(pair) = out.get_mut(at..at + 2).filter(|_| u32::from(run) | n < 0x80) {
+                pair.copy_from_slice(&[run as u8, n as u8]);
+                at += 2;
+                continue;
+            }
             for value in [run.into(), n.into()] {
                 at += put_varint(value, &mut out[at..]);
             }

@@ -1,7 +1,5 @@
 //! A run: neighbours of one stream, with one descriptor and one origin, whose bytes stand together.
 
-use std::io::{self, Write};
-
 use super::columns::Ticks;
 #[cfg(any(test, feature = "encryption"))]
 use super::columns::check_ends;
@@ -247,15 +245,15 @@ pub(super) struct RunHeader {
 }
 
 impl RunHeader {
-    /// Writes the header behind `out`.
-    pub(super) fn emit(&self, out: &mut impl Write) -> io::Result<()> {
+    /// Writes the header.
+    #[inline]
+    pub(super) fn put(&self, header: &mut [u8; RUN_LEN]) {
         let lane = self.origin.map_or(Lane(0), |origin| origin.lane);
         let shape = shape(self.stride, lane, self.timed, self.sealed);
         let (device, epoch, first) = match self.origin {
             Some(origin) => (origin.device, origin.epoch.0, origin.first.0),
             None => (0, 0, 0),
         };
-        let mut header = [0; RUN_LEN];
         let mut put = |at: usize, field: &[u8]| header[at..at + field.len()].copy_from_slice(field);
         put(field::STREAM, &self.stream.to_le_bytes());
         put(field::DESCRIPTOR, &self.descriptor.to_le_bytes());
@@ -267,7 +265,6 @@ impl RunHeader {
         put(field::DEVICE, &device.to_le_bytes());
         put(field::EPOCH, &epoch.to_le_bytes());
         put(field::DEVICE_FIRST, &first.to_le_bytes());
-        out.write_all(&header)
     }
 }
 

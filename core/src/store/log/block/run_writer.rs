@@ -9,9 +9,9 @@ use super::run::shape;
 use super::run::{END_LEN, Origin, Run, RunHeader};
 #[cfg(any(test, feature = "encryption"))]
 use super::sealed_run::{SealedRun, UNIT_FRONT_LEN, UNIT_OVERHEAD};
+use super::writer::RunKey;
 #[cfg(any(test, feature = "encryption"))]
 use super::writer::wipe;
-use super::writer::{EventMeta, RunKey};
 use crate::{DeviceSequence, StreamSequence};
 
 /// The runs of a block in the making.
@@ -32,6 +32,8 @@ pub(super) struct RunWriter {
     pub(super) count: u32,
     /// Whether it may grow.
     pub(super) is_open: bool,
+    /// The merged block that the last event came from.
+    pub(super) source: u64,
     /// The length of the first event, and how many of the first ones have it.
     first_len: usize,
     strided: u32,
@@ -69,15 +71,22 @@ impl RunWriters {
     }
 
     /// Begins a run and returns its index.
-    pub(super) fn open(&mut self, key: RunKey, first: StreamSequence, device_first: DeviceSequence) -> usize {
+    pub(super) fn open(
+        &mut self,
+        key: &RunKey,
+        first: StreamSequence,
+        device_first: DeviceSequence,
+        source: u64,
+    ) -> usize {
         let index = self.runs.len() as u16;
         let before = std::mem::replace(&mut self.latest[place_of(key.stream)], index);
         self.runs.push(RunWriter {
-            key,
+            key: *key,
             first,
             device_first,
             count: 0,
             is_open: true,
+            source,
             first_len: 0,
             strided: 0,
             events_len: 0,
@@ -106,10 +115,16 @@ impl DerefMut for RunWriters {
 }
 
 impl RunWriter {
-    /// Whether it takes the event of `meta` as its next one.
+    /// Whether it takes the event of a key that has this place in its stream.
     #[inline]
-    pub(super) fn takes(&self, key: &RunKey, meta: &EventMeta) -> bool {
-        self.is_open && self.first.0 + u64::from(self.count) == meta.stream_seq.0 && self.key == *key
+    pub(super) fn takes(&self, key: &RunKey, stream_seq: StreamSequence) -> bool {
+        self.goes_on_at(stream_seq) && self.key == *key
+    }
+
+    /// Whether it takes an event of its key that has this place in the stream.
+    #[inline]
+    pub(super) fn goes_on_at(&self, stream_seq: StreamSequence) -> bool {
+        self.is_open && self.first.0 + u64::from(self.count) == stream_seq.0
     }
 
     /// Whether events of `len` bytes leave it with one length.
@@ -122,6 +137,23 @@ impl RunWriter {
     #[inline]
     pub(super) fn ends_owed(&self, len: usize) -> usize {
         if self.is_strided_with(len) || self.stride() == 0 { 0 } else { self.count as usize * END_LEN }
+    }
+
+    /// Adds an event, if it takes the one that has this place in its stream, and so far all have its length and no ticks:
+    /// then it grows by that length.
+    #[inline]
+    pub(super) fn add_alike(&mut self, stream_seq: StreamSequence, len: usize) -> bool {
+        let is_alike = self.goes_on_at(stream_seq)
+            && self.strided == self.count
+            && self.first_len == len
+            && len > 0
+            && !self.key.timed;
+        if is_alike {
+            self.strided += 1;
+            self.count += 1;
+            self.events_len += len;
+        }
+        is_alike
     }
 
     /// Adds `n` events of `len` bytes each, and returns by how many bytes it has grown.
@@ -285,7 +317,7 @@ mod tests {
                 let (epoch, lane) = (Epoch(0), Lane(0));
                 let key =
                     RunKey { stream, descriptor: 1, device: 0, epoch, lane, timed: false, sealed: false };
-                assert_eq!(runs.open(key, StreamSequence(0), DeviceSequence(0)), index);
+                assert_eq!(runs.open(&key, StreamSequence(0), DeviceSequence(0), 0), index);
             }
             assert_eq!(runs.latest(order[0] + 4 * places), None, "one of an earlier block leads nowhere");
         }

@@ -1,6 +1,9 @@
 //! Blocks against a list of events, against bytes worked out from FORMAT.md alone, and against damage.
 
+use std::collections::HashMap;
+
 use super::sealed_run::{SealedRun, UNIT_FRONT_LEN};
+use super::writer::put;
 use super::*;
 use crate::{ArchiveError, DeviceSequence, Epoch, Lane, StreamSequence};
 
@@ -42,16 +45,24 @@ fn push_all(writer: &mut BlockWriter, entries: &[Entry]) -> usize {
 }
 
 fn push(writer: &mut BlockWriter, entry: &Entry) -> Result<(), PushError> {
-    let meta = EventMeta {
+    writer.push(&entry.key, &meta(entry), entry.bytes.len(), |out| {
+        out.get_mut(..entry.bytes.len()).ok_or(ArchiveError::TooLarge)?.copy_from_slice(&entry.bytes);
+        Ok(entry.bytes.len())
+    })
+}
+
+fn push_archived(writer: &mut BlockWriter, latest: &mut HashMap<RunKey, LatestRun>, entry: &Entry) -> bool {
+    let latest = latest.entry(entry.key).or_default();
+    writer.push_archived(&entry.key, latest, &meta(entry), &entry.bytes)
+}
+
+fn meta(entry: &Entry) -> EventMeta {
+    EventMeta {
         stream_seq: StreamSequence(entry.stream_seq),
         device_seq: DeviceSequence(entry.device_seq),
         ticks: entry.ticks.unwrap_or(0),
         ingest_us: entry.ingest_us,
-    };
-    writer.push(&entry.key, &meta, entry.bytes.len(), |out| {
-        out.get_mut(..entry.bytes.len()).ok_or(ArchiveError::TooLarge)?.copy_from_slice(&entry.bytes);
-        Ok(entry.bytes.len())
-    })
+    }
 }
 
 /// Adds events of a run by [`BlockWriter::extend`] until the block is full, and returns how many went in.
@@ -253,6 +264,44 @@ fn events_that_go_in_together_make_the_block_that_they_make_one_by_one() {
 }
 
 #[test]
+fn archived_events_make_the_block_that_they_make_otherwise() {
+    for seed in 0..60 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut entries = match seed % 4 {
+            0 | 1 => random_entries(&mut random, 6_000),
+            _ => entries_of_one_run(&mut random, 6_000),
+        };
+        entries.iter_mut().for_each(|entry| entry.key.sealed = seed % 2 == 1);
+        entries.iter_mut().skip(random.usize(..300)).for_each(|entry| entry.stream_seq += 7);
+        let closing = random.usize(..2_000);
+        let written = [0, 1, 2].map(|way| {
+            let (mut writer, mut latest) = (BlockWriter::new(), HashMap::new());
+            let block = |entries: &[Entry]| {
+                writer.begin(GlobalSequence(5), 1);
+                let is_pushed = |&(index, entry): &(usize, &Entry)| {
+                    if index == closing {
+                        writer.close_runs(0, Epoch(0), Lane(0));
+                    }
+                    // Of the third way, some come to a run that others have made longer.
+                    if way == 1 || way == 2 && index % 3 > 0 {
+                        push_archived(&mut writer, &mut latest, entry)
+                    } else {
+                        push(&mut writer, entry).is_ok()
+                    }
+                };
+                let taken = entries.iter().enumerate().take_while(is_pushed).count();
+                writer.seal(seal).unwrap();
+                let mut bytes = Vec::new();
+                writer.finish(&mut bytes);
+                (taken, bytes)
+            };
+            entries.chunks(3_000).map(block).collect::<Vec<_>>()
+        });
+        assert!(written[0] == written[1] && written[0] == written[2], "seed {seed}");
+    }
+}
+
+#[test]
 fn an_event_of_the_largest_size_fits_an_empty_block_and_fills_it() {
     let entry = |stream_seq, len| Entry {
         key: local(1, 1),
@@ -296,7 +345,7 @@ fn a_closed_run_does_not_grow_where_its_stream_is_the_one_to_be_guessed() {
     let mut writer = BlockWriter::new();
     writer.begin(GlobalSequence(0), 1);
     push_all(&mut writer, &[entry(1, 0), entry(2, 0), entry(1, 1), entry(2, 1)]);
-    writer.close_run(&local(1, 1));
+    writer.begin_run_of_source(1);
     push_all(&mut writer, &[entry(1, 2), entry(2, 2), entry(1, 3), entry(2, 9)]);
     let runs: Vec<_> = writer.runs().map(|(stream, first, count)| (stream, first.0, count)).collect();
     assert_eq!(runs, [(1, 0, 2), (2, 0, 3), (1, 2, 2), (2, 9, 1)]);
@@ -315,6 +364,26 @@ fn every_flipped_bit_is_found() {
             "bit {bit}"
         );
     }
+}
+
+#[test]
+fn columns_that_a_run_has_to_have_or_must_not_have_are_told_by_its_header() {
+    let mut entries = entries_of_one_run(&mut fastrand::Rng::with_seed(7), 9);
+    entries.iter_mut().for_each(|entry| entry.bytes = vec![7; 3]);
+    let with = |columns_at: u32, block: &[u8]| {
+        let mut block = block.to_vec();
+        put(&mut block, field::RUNS + run::field::COLUMNS_AT, &columns_at.to_le_bytes());
+        writer::seal(&mut block);
+        Block::new_checked(GlobalSequence(5), &block).map(|_| ())
+    };
+    let bare = write(5, 1, &entries);
+    assert_eq!(with(0, &bare), Ok(()));
+    assert!(with(bare.len() as u32, &bare).is_err());
+    entries[8].bytes.push(7);
+    let with_ends = write(5, 1, &entries);
+    let ends_at = with_ends.len() - 2 * entries.len();
+    assert_eq!(with(ends_at as u32, &with_ends), Ok(()));
+    assert!(with(0, &with_ends[..ends_at]).is_err());
 }
 
 #[test]
@@ -398,9 +467,23 @@ fn random_entries(random: &mut fastrand::Rng, n: usize) -> Vec<Entry> {
     entries
 }
 
+/// Events of one length, and from some on of several.
+fn entries_of_one_run(random: &mut fastrand::Rng, n: u64) -> Vec<Entry> {
+    let (len, same) = ([0, 1, 19, 42, 300][random.usize(..5)], random.u64(..n));
+    let entry = |stream_seq| Entry {
+        key: local(1, 1),
+        stream_seq,
+        device_seq: 0,
+        ticks: None,
+        ingest_us: 7,
+        bytes: vec![stream_seq as u8; if stream_seq < same { len } else { len + random.usize(..3) }],
+    };
+    (0..n).map(entry).collect()
+}
+
 /// Names in each entry the place of the first of its run, as [`read`] does.
 fn rebase_device_sequences(entries: &mut [Entry]) {
-    let mut firsts = std::collections::HashMap::new();
+    let mut firsts = HashMap::new();
     for entry in entries {
         entry.device_seq = *firsts.entry(entry.key).or_insert(entry.device_seq);
     }
@@ -533,6 +616,28 @@ fn blocks_join_with_their_units_whole() {
     let bytes =
         |entries: Vec<Entry>| entries.into_iter().map(|entry| (entry.ticks, entry.bytes)).collect::<Vec<_>>();
     assert_eq!(bytes(open(&joined)), bytes(entries));
+}
+
+#[test]
+fn archived_events_have_the_room_that_a_joined_block_leaves() {
+    let sealed = write_sealed(1, &small_entries(12, 600));
+    let entry = |stream_seq| Entry {
+        key: local(9, 1),
+        stream_seq,
+        device_seq: 0,
+        ticks: None,
+        ingest_us: 7,
+        bytes: vec![7; 300],
+    };
+    let (mut writer, mut latest) = (BlockWriter::new(), HashMap::new());
+    writer.begin(GlobalSequence(0), 7);
+    assert!(push_archived(&mut writer, &mut latest, &entry(0)));
+    assert!(writer.join(&Block::new_checked(GlobalSequence(1), &sealed).unwrap()).unwrap());
+    let pushed = (1..).take_while(|&seq| push_archived(&mut writer, &mut latest, &entry(seq))).count();
+    assert_eq!(push(&mut writer, &entry(pushed as u64 + 1)), Err(PushError::Full));
+    let mut bytes = Vec::new();
+    writer.finish(&mut bytes);
+    assert!(pushed > 0 && bytes.len() > BLOCK_LEN_MAX - 400);
 }
 
 #[test]

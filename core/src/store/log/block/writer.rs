@@ -18,6 +18,10 @@ use crate::{ArchiveError, DeviceSequence, Epoch, GlobalSequence, Lane, StreamSeq
 /// A block in the making. Its buffers are used again for the next one.
 #[derive(Debug)]
 pub(crate) struct BlockWriter {
+    /// The number of the block, from 1.
+    number: u64,
+    /// The number of the block that is merged into this one.
+    source: u64,
     first: GlobalSequence,
     domain: u32,
     runs: RunWriters,
@@ -28,6 +32,8 @@ pub(crate) struct BlockWriter {
     /// The bytes of the header, the runs' headers, events and columns.
     runs_len: usize,
     ingest: IngestWriter,
+    /// So many bytes are left at least, as far as [`BlockWriter::push_archived`] knows. It counts anew where that is not enough.
+    left_min: usize,
 }
 
 /// What all events of a run share.
@@ -93,6 +99,14 @@ pub(crate) struct EventMeta {
     pub(crate) ingest_us: u64,
 }
 
+/// In which run of which block the last event of a key stands, if that is known.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct LatestRun {
+    /// The number of the block that is meant; 0: none.
+    block: u64,
+    run: u16,
+}
+
 /// Why an event did not enter the block, which is as it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PushError {
@@ -106,6 +120,8 @@ impl BlockWriter {
     /// A writer of nothing yet; [`BlockWriter::begin`] comes first.
     pub(crate) fn new() -> Self {
         Self {
+            number: 0,
+            source: 0,
             first: GlobalSequence(0),
             domain: 0,
             runs: RunWriters::new(),
@@ -114,11 +130,13 @@ impl BlockWriter {
             events: 0,
             runs_len: field::RUNS,
             ingest: IngestWriter::default(),
+            left_min: 0,
         }
     }
 
     /// Begins a block whose first event will have the global sequence `first`, forgetting what it held.
     pub(crate) fn begin(&mut self, first: GlobalSequence, domain: u32) {
+        self.number += 1;
         self.first = first;
         self.domain = domain;
         self.runs.clear();
@@ -150,11 +168,64 @@ impl BlockWriter {
         self.runs.iter_mut().filter(|run| is_of_lane(&run.key)).for_each(|run| run.is_open = false);
     }
 
-    /// Lets the run that an event of `key` would extend grow no further.
-    pub(crate) fn close_run(&mut self, key: &RunKey) {
-        if let Some(run) = self.runs.latest(key.stream) {
-            self.runs[run].is_open = false;
+    /// Tells that the runs which begin next are those of another block, which is merged into this one.
+    pub(crate) fn begin_source(&mut self) {
+        self.source += 1;
+    }
+
+    /// Tells that a run of that block begins with the next event of a stream. It goes on with what other blocks had. Where
+    /// its own had some, it was split for a reason, which may be seen no more: there it stays split.
+    pub(crate) fn begin_run_of_source(&mut self, stream: u32) {
+        if let Some(run) = self.runs.latest(stream) {
+            let run = &mut self.runs[run];
+            run.is_open &= run.source != self.source;
+            run.source = self.source;
         }
+    }
+
+    /// Adds an event that is archived already, and tells whether it had room. `latest` is the caller's, for the events of
+    /// this key.
+    #[inline(always)]
+    pub(crate) fn push_archived(
+        &mut self,
+        key: &RunKey,
+        latest: &mut LatestRun,
+        meta: &EventMeta,
+        event: &[u8],
+    ) -> bool {
+        let taken = COLUMNS_LEN_PER_EVENT_MAX + event.len();
+        // Most events are like the one before them.
+        if latest.block == self.number
+            && self.left_min >= taken
+            && self.runs[usize::from(latest.run)].add_alike(meta.stream_seq, event.len())
+        {
+            self.left_min -= taken;
+            self.runs_len += event.len();
+            self.arrivals.spare(event.len()).copy_from_slice(event);
+            self.place(latest.run.into(), 1, event.len(), meta.ingest_us);
+            return true;
+        }
+        self.push_unlike(key, latest, meta, event)
+    }
+
+    /// As [`BlockWriter::push_archived`], whatever event it is.
+    fn push_unlike(&mut self, key: &RunKey, latest: &mut LatestRun, meta: &EventMeta, event: &[u8]) -> bool {
+        let run = self.run_of(key, meta.stream_seq);
+        let head_len = head_len(key, run);
+        let ends_owed = run.map_or(0, |run| self.runs[run].ends_owed(event.len()));
+        let taken = head_len + ends_owed + COLUMNS_LEN_PER_EVENT_MAX + event.len();
+        if self.left_min < taken {
+            self.left_min = BLOCK_LEN_MAX.saturating_sub(self.len_bound());
+        }
+        let Some(left_min) = self.left_min.checked_sub(taken) else { return false };
+        self.left_min = left_min;
+        let run = run.unwrap_or_else(|| self.open(key, meta));
+        *latest = LatestRun { block: self.number, run: run as u16 };
+        self.runs_len += head_len;
+        self.arrivals.spare(event.len()).copy_from_slice(event);
+        self.add(run, event.len(), meta.ticks);
+        self.place(run, 1, event.len(), meta.ingest_us);
+        true
     }
 
     /// Adds an event that `archive` writes to the front of the slice it is given, returning how many bytes it
@@ -167,12 +238,8 @@ impl BlockWriter {
         len_max: usize,
         archive: impl FnOnce(&mut [u8]) -> Result<usize, ArchiveError>,
     ) -> Result<(), PushError> {
-        let latest = self.runs.latest(key.stream).filter(|&latest| self.runs[latest].takes(key, meta));
-        let head_len = match latest {
-            Some(_) => 0,
-            None if key.sealed => RUN_LEN + UNIT_OVERHEAD,
-            None => RUN_LEN,
-        };
+        let latest = self.run_of(key, meta.stream_seq);
+        let head_len = head_len(key, latest);
         let taken = self.len_bound() + head_len + COLUMNS_LEN_PER_EVENT_MAX;
         let left = BLOCK_LEN_MAX.checked_sub(taken).ok_or(PushError::Full)?;
         let room = left.min(len_max);
@@ -184,7 +251,8 @@ impl BlockWriter {
         if latest.is_some_and(|latest| self.runs[latest].ends_owed(len) + len > left) {
             return Err(PushError::Full);
         }
-        let run = latest.unwrap_or_else(|| self.runs.open(*key, meta.stream_seq, meta.device_seq));
+        let run = latest.unwrap_or_else(|| self.open(key, meta));
+        self.left_min = 0;
         self.runs_len += head_len;
         self.add(run, len, meta.ticks);
         self.place(run, 1, len, meta.ingest_us);
@@ -250,6 +318,7 @@ impl BlockWriter {
     /// Takes over the runs of a block that follows, each whole and closed, the sealed ones sealed; `false` where they do
     /// not fit, and nothing has changed.
     pub(crate) fn join(&mut self, block: &Block<'_>) -> Result<bool, Damage> {
+        self.left_min = 0;
         let taken = self.len_bound() + joined_len_max(block)?;
         // A block alone has the length that it had.
         if self.events > 0 && taken > BLOCK_LEN_MAX {
@@ -287,14 +356,26 @@ impl BlockWriter {
     /// As [`BlockWriter::extent`].
     pub(crate) fn finish(&self, out: &mut Vec<u8>) {
         let (start, extent) = (out.len(), self.extent());
-        self.emit(&extent, out).expect("memory takes it");
+        match self.bare_run() {
+            Some(run) => self.emit_bare(run, &extent, out).expect("memory takes it"),
+            None => {
+                out.resize(start + extent.len, 0);
+                self.emit(&extent, &mut out[start..]).expect("a block has the length that was counted");
+            }
+        }
         assert_eq!(out.len() - start, extent.len, "a block has the length that was counted");
         seal(&mut out[start..]);
     }
 
     /// Writes the block to a place of as many bytes as `extent` tells.
     pub(crate) fn fill(&self, extent: &Extent, place: &mut ReservedSpace<'_>) -> io::Result<()> {
-        self.emit(extent, place)?;
+        match self.bare_run() {
+            Some(run) => self.emit_bare(run, extent, place)?,
+            None => {
+                place.fill_zeroes();
+                self.emit(extent, place.written_mut())?;
+            }
+        }
         seal(place.written_mut());
         Ok(())
     }
@@ -351,6 +432,16 @@ impl BlockWriter {
         added as usize
     }
 
+    /// The run that takes the event of a key that has this place in its stream, if one does.
+    #[inline]
+    fn run_of(&self, key: &RunKey, stream_seq: StreamSequence) -> Option<usize> {
+        self.runs.latest(key.stream).filter(|&run| self.runs[run].takes(key, stream_seq))
+    }
+
+    fn open(&mut self, key: &RunKey, meta: &EventMeta) -> usize {
+        self.runs.open(key, meta.stream_seq, meta.device_seq, self.source)
+    }
+
     /// Adds an event of `len` bytes to its run.
     #[inline(always)]
     fn add(&mut self, run: usize, len: usize, ticks: u64) {
@@ -377,7 +468,7 @@ impl BlockWriter {
     /// their events.
     fn open_joined(&mut self, run: &Run<'_>) -> usize {
         let device_first = run.origin().map_or(DeviceSequence(0), |origin| origin.first);
-        let index = self.runs.open(RunKey::of(run), run.first(), device_first);
+        let index = self.runs.open(&RunKey::of(run), run.first(), device_first, self.source);
         self.runs_len += RUN_LEN;
         if run.is_sealed() {
             self.runs_len += run.body().len();
@@ -400,14 +491,48 @@ impl BlockWriter {
         if self.runs.len() > 1 { self.arrivals.order_len() } else { 0 }
     }
 
-    /// Writes all but the length and the checksum.
-    fn emit(&self, extent: &Extent, out: &mut impl Write) -> io::Result<()> {
-        out.write_all(&self.head(extent))?;
-        self.emit_runs(out)?;
-        if extent.ingest_at > 0 {
-            self.ingest.emit(extent.ingest_min, out)?;
+    /// The only run, where it has nothing but its events, as they came.
+    fn bare_run(&self) -> Option<&RunWriter> {
+        match &self.runs[..] {
+            [run] if run.is_bare() => Some(run),
+            _ => None,
         }
-        Ok(())
+    }
+
+    /// Writes all but the length and the checksum of a block of a bare run.
+    fn emit_bare(&self, run: &RunWriter, extent: &Extent, out: &mut impl Write) -> io::Result<()> {
+        out.write_all(&self.head(extent))?;
+        let mut header = [0; RUN_LEN];
+        run.header(field::RUNS + RUN_LEN, 0).put(&mut header);
+        out.write_all(&header)?;
+        out.write_all(self.arrivals.bytes())?;
+        self.emit_ingest(extent, out)
+    }
+
+    /// Writes all but the length and the checksum to zeros.
+    fn emit(&self, extent: &Extent, out: &mut [u8]) -> io::Result<()> {
+        let body_at = field::RUNS + self.runs.len() * RUN_LEN;
+        let (front, body) = out.split_at_mut(body_at);
+        let (head, headers) = front.split_at_mut(field::RUNS);
+        head.copy_from_slice(&self.head(extent));
+        let mut rooms = Vec::with_capacity(self.runs.len());
+        let (mut events_at, mut columns_at) = (0, self.runs.iter().map(RunWriter::body_len).sum::<usize>());
+        for (run, header) in self.runs.iter().zip(headers.as_chunks_mut().0) {
+            run.header(body_at + events_at, body_at + columns_at).put(header);
+            put(body, events_at, &self.units[run.unit.clone()]);
+            rooms.push(run.room(!run.key.sealed, events_at, columns_at, columns_at + run.ends_len()));
+            events_at += run.body_len();
+            columns_at += run.columns_len();
+        }
+        self.arrivals.distribute(&mut rooms, body);
+        if self.runs.len() > 1 {
+            self.arrivals.put_order(&mut body[columns_at..]);
+        }
+        self.emit_ingest(extent, &mut &mut out[self.runs_len + self.order_len()..])
+    }
+
+    fn emit_ingest(&self, extent: &Extent, out: &mut impl Write) -> io::Result<()> {
+        if extent.ingest_at > 0 { self.ingest.emit(extent.ingest_min, out) } else { Ok(()) }
     }
 
     fn head(&self, extent: &Extent) -> [u8; field::RUNS] {
@@ -425,32 +550,14 @@ impl BlockWriter {
         put(&mut head, field::INGEST_AT, &(extent.ingest_at as u32).to_le_bytes());
         head
     }
+}
 
-    /// Writes the runs, and the order column behind them.
-    fn emit_runs(&self, out: &mut impl Write) -> io::Result<()> {
-        let body_at = field::RUNS + self.runs.len() * RUN_LEN;
-        if let [run] = &self.runs[..]
-            && run.is_bare()
-        {
-            // It has nothing but its events, as they came.
-            run.header(body_at, 0).emit(out)?;
-            return out.write_all(self.arrivals.bytes());
-        }
-        let mut body = vec![0; self.runs_len + self.order_len() - body_at];
-        let mut rooms = Vec::with_capacity(self.runs.len());
-        let (mut events_at, mut columns_at) = (0, self.runs.iter().map(RunWriter::body_len).sum::<usize>());
-        for run in self.runs.iter() {
-            run.header(body_at + events_at, body_at + columns_at).emit(out)?;
-            put(&mut body, events_at, &self.units[run.unit.clone()]);
-            rooms.push(run.room(!run.key.sealed, events_at, columns_at, columns_at + run.ends_len()));
-            events_at += run.body_len();
-            columns_at += run.columns_len();
-        }
-        self.arrivals.distribute(&mut rooms, &mut body);
-        if self.runs.len() > 1 {
-            self.arrivals.put_order(&mut body[columns_at..]);
-        }
-        out.write_all(&body)
+/// What an event adds for the header of its run: nothing where it has one.
+fn head_len(key: &RunKey, run: Option<usize>) -> usize {
+    match run {
+        Some(_) => 0,
+        None if key.sealed => RUN_LEN + UNIT_OVERHEAD,
+        None => RUN_LEN,
     }
 }
 

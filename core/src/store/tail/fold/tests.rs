@@ -129,22 +129,28 @@ fn a_gap_ends_all_runs_of_its_lane() {
 fn a_run_that_was_ended_without_a_trace_stays_ended() {
     let mut log = LogWriter::new();
     let lane = device(1, 7);
-    log.push(lane, 0, Some(10), b"a");
-    log.block.close_runs(lane.device, lane.epoch, lane.lane);
-    log.push(lane, 1, Some(20), b"b");
-    log.commit();
-    log.push(lane, 2, Some(30), b"c");
-    log.commit();
-    let mut store = Store::new();
-    for commit in 0..2 {
-        let folded = Folded { generation: 1, commit: commit + 1 };
-        store.fold(&log.log.records[commit as usize..][..1], folded).unwrap();
-        store.check_index(0);
+    for (seq, bytes) in [b"a", b"b", b"c", b"d", b"e"].into_iter().enumerate() {
+        match seq {
+            1 | 3 => log.block.close_runs(lane.device, lane.epoch, lane.lane),
+            2 | 4 => log.commit(),
+            _ => {}
+        }
+        log.push(lane, seq as u64, Some(10 * seq as u64), bytes);
     }
-    assert_eq!(store.entries(), log.log.entries);
-    let block = &store.blocks()[0].1;
-    let counts: Vec<_> = (0..2).map(|run| parse(block).run(run).unwrap().count()).collect();
-    assert_eq!(counts, [1, 2]);
+    log.commit();
+    // One after the other, and at once.
+    for together in [1, 3] {
+        let mut store = Store::new();
+        for (index, records) in log.log.records.chunks(together).enumerate() {
+            let commit = ((index + 1) * together) as u64;
+            store.fold(records, Folded { generation: 1, commit }).unwrap();
+            store.check_index(0);
+        }
+        assert_eq!(store.entries(), log.log.entries);
+        let block = &store.blocks()[0].1;
+        let counts: Vec<_> = (0..3).map(|run| parse(block).run(run).unwrap().count()).collect();
+        assert_eq!(counts, [1, 2, 2], "{together}");
+    }
 }
 
 #[test]
@@ -237,7 +243,7 @@ fn a_last_block_beyond_the_number_space_is_an_error() {
     past.begin(GlobalSequence(u64::MAX), 1);
     let meta =
         EventMeta { stream_seq: StreamSequence(0), device_seq: DeviceSequence(0), ticks: 0, ingest_us: 0 };
-    past.push(&local(1), &meta, 5, |out| copy(b"event", out)).unwrap();
+    assert!(past.push_archived(&local(1), &mut LatestRun::default(), &meta, b"event"));
     let mut block = Vec::new();
     past.finish(&mut block);
     let mut txn = store.environment.write().unwrap();
@@ -420,11 +426,10 @@ impl LogWriter {
             ticks: ticks.unwrap_or(0),
             ingest_us: self.ingest_us,
         };
-        let archive = |out: &mut [u8]| copy(bytes, out);
-        if self.block.push(&key, &meta, bytes.len(), archive) == Err(PushError::Full) {
+        if !self.block.push_archived(&key, &mut LatestRun::default(), &meta, bytes) {
             self.record.block(|out| self.block.finish(out));
             self.block.begin(self.next, self.domain);
-            self.block.push(&key, &meta, bytes.len(), archive).unwrap();
+            assert!(self.block.push_archived(&key, &mut LatestRun::default(), &meta, bytes));
         }
         self.next.0 += 1;
         self.log.entries.push(Entry {

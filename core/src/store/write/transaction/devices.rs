@@ -2,7 +2,7 @@
 
 use super::{Destination, Transaction};
 use crate::store::error::AppendError;
-use crate::store::log::block::{EventMeta, RunKey};
+use crate::store::log::block::{EventMeta, LatestRun, RunKey};
 use crate::store::log::clock::{ClockMapping, StoredMapping, mapped_from, mapping_key};
 use crate::store::log::device::{
     DeviceGap, LaneMark, LaneRecord, Refused, RefusedReason, cursor_key, device_row, read_device_row,
@@ -69,7 +69,7 @@ impl Transaction<'_> {
             Some(event) if event.ticks.is_some() => self.mapping_turns(place, device, batch.len() as u64)?,
             _ => Vec::new(),
         };
-        let mut device_seq = place.first;
+        let (mut device_seq, mut latest) = (place.first, [LatestRun::default(); CHANNELS_MAX]);
         for event in batch.events() {
             if turns.pop_if(|turn| *turn == device_seq).is_some() {
                 self.block.close_runs(device, place.epoch, place.lane);
@@ -79,7 +79,7 @@ impl Transaction<'_> {
             let key = RunKey { device, epoch, lane, timed, ..target.run };
             let (stream_seq, ticks) = (self.stream_next(&target), event.ticks.unwrap_or(0));
             let meta = EventMeta { stream_seq, device_seq, ticks, ingest_us };
-            self.push(target.slot, &key, &meta, event.bytes)?;
+            self.push(target.slot, &key, &mut latest[usize::from(event.channel.0)], &meta, event.bytes)?;
             device_seq.0 += 1;
         }
         let lane = self.lane(place, device)?;
@@ -163,7 +163,7 @@ impl Transaction<'_> {
         let mut bytes = [0; size_of::<GapEvent>()];
         let len = crate::archive_into(gap, &mut bytes);
         let len = len.map_err(|error| AppendError::of_archive(error, bytes.len()))?;
-        self.push(target.slot, &target.run, &meta, &bytes[..len])
+        self.push(target.slot, &target.run, &mut LatestRun::default(), &meta, &bytes[..len])
     }
 
     pub(super) fn write_lanes(&mut self) -> Result<(), AppendError> {
