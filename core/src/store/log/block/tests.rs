@@ -305,6 +305,36 @@ fn archived_events_make_the_block_that_they_make_otherwise() {
 }
 
 #[test]
+fn a_run_whose_lengths_begin_to_differ_has_room_for_all_its_ends_or_goes_no_further() {
+    for (len, same) in [19, 42]
+        .into_iter()
+        .flat_map(|len| (40_000 / len..66_000 / len).step_by(41).map(move |same| (len, same)))
+    {
+        let entry = |index: usize| Entry {
+            key: local(1, 1),
+            stream_seq: index as u64,
+            device_seq: 0,
+            ticks: None,
+            ingest_us: 7,
+            bytes: vec![7; if index < same { len } else { len + 1 }],
+        };
+        let written = [false, true].map(|is_archived| {
+            let (mut writer, mut latest) = (BlockWriter::new(), HashMap::new());
+            writer.begin(GlobalSequence(5), 1);
+            let is_pushed = |entry: &Entry| match is_archived {
+                true => push_archived(&mut writer, &mut latest, entry),
+                false => push(&mut writer, entry).is_ok(),
+            };
+            let taken = (0..).map(entry).take_while(is_pushed).count();
+            let mut bytes = Vec::new();
+            writer.finish(&mut bytes);
+            (taken, bytes)
+        });
+        assert!(written[0] == written[1], "{same} events of {len} bytes");
+    }
+}
+
+#[test]
 fn an_event_of_the_largest_size_fits_an_empty_block_and_fills_it() {
     let entry = |stream_seq, len| Entry {
         key: local(1, 1),
