@@ -16,7 +16,8 @@ pub struct Config {
     /// What a commit promises when it returns.
     pub durability: Durability,
     /// How many snapshots may be open at once, over all processes. Each takes 64 bytes of `lock.mdb`. An append needs one
-    /// for a moment, unless all its events are for streams that the process has appended to before. The default is 1,022.
+    /// for a moment, unless it holds nothing but plain events of this host, for streams that the process has lately
+    /// appended to. The default is 1,022.
     pub readers_max: u32,
     /// How long a snapshot may be read. Past it its reads fail with
     /// [`ReadError::PinnedTooLong`](crate::ReadError::PinnedTooLong), so that whoever holds on to it lets go; what it has

@@ -219,7 +219,7 @@ impl<'f, 't> Merge<'f, 't> {
         stretch: Stretch,
     ) -> Result<(), AppendError> {
         if source.merged == 0 {
-            self.begin_source(source)?;
+            self.begin_run(source)?;
         }
         for _ in 0..stretch.len {
             let (event, ticks) =
@@ -237,7 +237,7 @@ impl<'f, 't> Merge<'f, 't> {
     }
 
     /// Ends the runs that the first event of `source` must not go on with.
-    fn begin_source(&mut self, source: &Source<'_>) -> Result<(), AppendError> {
+    fn begin_run(&mut self, source: &Source<'_>) -> Result<(), AppendError> {
         self.block.begin_run_of_source(source.key.stream);
         if let Some((slot, origin)) = source.lane.zip(source.run.origin()) {
             let Origin { device, epoch, lane, first } = origin;

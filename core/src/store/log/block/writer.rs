@@ -252,6 +252,7 @@ impl BlockWriter {
             return Err(PushError::Full);
         }
         let run = latest.unwrap_or_else(|| self.open(key, meta));
+        // What `push_archived` knows of the room left does not count this event, nor those that follow it by `extend`.
         self.left_min = 0;
         self.runs_len += head_len;
         self.add(run, len, meta.ticks);
