@@ -32,7 +32,9 @@ pub(in crate::store) use sealed_run::{SealedRun, UNIT_FRONT_LEN, UNIT_OVERHEAD};
 pub(in crate::store) use stretch::{Stretch, Stretches};
 #[cfg(feature = "fuzzing")]
 pub(in crate::store) use writer::seal;
-pub(in crate::store) use writer::{BlockWriter, EventMeta, LatestRun, PushError, RunKey};
+pub(in crate::store) use writer::{
+    BlockWriter, EventMeta, LatestRun, LocalEvent, LocalRun, PushError, RunKey,
+};
 
 use crate::GlobalSequence;
 use crate::store::error::{Damage, Place};
@@ -81,13 +83,19 @@ pub(in crate::store) struct Position {
 impl<'a> Block<'a> {
     /// Checks the checksum and the whole structure of `bytes`, which stand at the key `first`.
     pub(in crate::store) fn new_checked(first: GlobalSequence, bytes: &'a [u8]) -> Result<Self, Damage> {
-        let damage = |reason| Damage { place: Place::Block(first), reason };
-        let block = Self::new_trusted(first, bytes)?;
-        if block.crc() != crc32c::crc32c(&bytes[field::LEN..]) {
-            return Err(damage("its checksum is wrong"));
-        }
-        block.check_structure().map_err(damage)?;
+        let block = Self::new_intact(first, bytes)?;
+        block.check_structure().map_err(|reason| block.damage(reason))?;
         Ok(block)
+    }
+
+    /// Takes up a block whose structure was checked before, or that was made here, and checks that it is as it was.
+    pub(in crate::store) fn new_intact(first: GlobalSequence, bytes: &'a [u8]) -> Result<Self, Damage> {
+        let block = Self::new_trusted(first, bytes)?;
+        if block.crc() == crc32c::crc32c(&bytes[field::LEN..]) {
+            Ok(block)
+        } else {
+            Err(block.damage("its checksum is wrong"))
+        }
     }
 
     /// Takes up a block that was checked before: reads its header alone.

@@ -18,8 +18,7 @@ use heed::RwTxn;
 use super::record::{Chunk, NUMBER_MAX, Record, TableNumber};
 use crate::store::error::{AppendError, Damage, Place};
 use crate::store::log::block::{
-    BLOCK_LEN_MAX, Block, BlockWriter, EventMeta, LatestRun, Origin, Run, RunEventsIter, RunKey, Stretch,
-    Ticks,
+    BLOCK_LEN_MAX, Block, BlockWriter, EventMeta, LatestRun, Origin, RunEventsIter, RunKey, Stretch, Ticks,
 };
 use crate::store::log::block_rows;
 use crate::store::log::clock::mapping_key;
@@ -113,15 +112,16 @@ struct Merge<'f, 't> {
 
 /// A run of a block that is merged.
 struct Source<'a> {
-    run: Run<'a>,
     key: RunKey,
+    /// The place in the stream of the next event to be merged.
+    next: StreamSequence,
     /// Those that are yet to be merged, and their ticks.
     events: RunEventsIter<'a>,
     ticks: Ticks<'a>,
-    /// How many of its events are merged.
-    merged: usize,
-    /// Where in [`Lanes`] its lane stands.
-    lane: Option<usize>,
+    /// Whether any is merged.
+    is_begun: bool,
+    /// Where in [`Lanes`] its lane stands, and where in that the run begins.
+    lane: Option<(usize, DeviceSequence)>,
     /// Where its events go.
     latest: LatestRun,
 }
@@ -170,7 +170,7 @@ impl<'f, 't> Merge<'f, 't> {
 
     /// Adds the events of a block, which follow those before.
     fn add(&mut self, bytes: &[u8]) -> Result<(), AppendError> {
-        let block = Block::new_checked(self.next, bytes)?;
+        let block = Block::new_intact(self.next, bytes)?;
         block.end()?;
         if block.domain() != self.domain {
             self.write_block()?;
@@ -205,9 +205,10 @@ impl<'f, 't> Merge<'f, 't> {
         for index in 0..block.runs() {
             let run = block.run(index)?;
             let key = RunKey::of(&run);
-            let lane = run.origin().map(|origin| self.lanes.slot(&origin));
+            let lane = run.origin().map(|origin| (self.lanes.slot(&origin), origin.first));
             let (events, ticks) = (run.events().iter_range(0, run.count() as usize), run.ticks());
-            sources.push(Source { run, key, events, ticks, merged: 0, lane, latest: LatestRun::default() });
+            let (next, latest) = (run.first(), LatestRun::default());
+            sources.push(Source { key, next, events, ticks, is_begun: false, lane, latest });
         }
         Ok(sources)
     }
@@ -218,36 +219,59 @@ impl<'f, 't> Merge<'f, 't> {
         source: &mut Source<'_>,
         stretch: Stretch,
     ) -> Result<(), AppendError> {
-        if source.merged == 0 {
+        if !source.is_begun {
+            source.is_begun = true;
             self.begin_run(source)?;
         }
-        for _ in 0..stretch.len {
-            let (event, ticks) =
-                source.next().ok_or_else(|| block.damage("its order column overdraws a run"))?;
-            let meta = EventMeta {
-                stream_seq: StreamSequence(source.run.first().0 + source.merged as u64),
-                device_seq: source.lane.map_or(DeviceSequence(0), |lane| self.lanes.advance(lane)),
-                ticks,
-                ingest_us: stretch.ingest_us,
-            };
-            self.push(&source.key, &mut source.latest, &meta, event)?;
-            source.merged += 1;
+        let mut left = stretch.len;
+        while left > 0 {
+            let alike = self.push_alike(source, left, stretch.ingest_us);
+            left -= alike;
+            if left > 0 {
+                self.push_next(block, source, stretch.ingest_us)?;
+                left -= 1;
+            }
         }
         Ok(())
     }
 
     /// Ends the runs that the first event of `source` must not go on with.
     fn begin_run(&mut self, source: &Source<'_>) -> Result<(), AppendError> {
-        self.block.begin_run_of_source(source.key.stream);
-        if let Some((slot, origin)) = source.lane.zip(source.run.origin()) {
-            let Origin { device, epoch, lane, first } = origin;
+        let RunKey { stream, device, epoch, lane, .. } = source.key;
+        self.block.begin_run_of_source(stream);
+        if let Some((slot, first)) = source.lane {
             let open = &mut self.lanes.lanes[slot];
             if open.next != Some(first) || !open.clock.contains(&first.0) {
                 self.block.close_runs(device, epoch, lane);
-                open.clock = clock_range(self.tables, self.txn, &origin)?;
+                open.clock = clock_range(self.tables, self.txn, &Origin { device, epoch, lane, first })?;
             }
             open.next = Some(first);
         }
+        Ok(())
+    }
+
+    /// Adds up to `n` events of `source` at once, where they are of this host and go on with what is there.
+    fn push_alike(&mut self, source: &mut Source<'_>, n: u32, ingest_us: u64) -> u32 {
+        let Some((len, bytes)) = source.events.alike().filter(|_| source.lane.is_none()) else { return 0 };
+        let pushed = self.block.push_alike(&source.latest, source.next, len, n, bytes, ingest_us);
+        source.events.skip_alike(pushed as usize);
+        source.next.0 += u64::from(pushed);
+        self.next.0 += u64::from(pushed);
+        pushed
+    }
+
+    /// Adds the next event of `source`.
+    fn push_next(
+        &mut self,
+        block: &Block<'_>,
+        source: &mut Source<'_>,
+        ingest_us: u64,
+    ) -> Result<(), AppendError> {
+        let (event, ticks) = source.next().ok_or_else(|| block.damage("its order column overdraws a run"))?;
+        let device_seq = source.lane.map_or(DeviceSequence(0), |(lane, _)| self.lanes.advance(lane));
+        let meta = EventMeta { stream_seq: source.next, device_seq, ticks, ingest_us };
+        self.push(&source.key, &mut source.latest, &meta, event)?;
+        source.next.0 += 1;
         Ok(())
     }
 
@@ -286,7 +310,7 @@ impl<'a> Source<'a> {
     /// The bytes of the next event, and its ticks or 0.
     fn next(&mut self) -> Option<(&'a [u8], u64)> {
         let event = self.events.next()?;
-        let ticks = if self.run.is_timed() { self.ticks.next()? } else { 0 };
+        let ticks = if self.key.timed { self.ticks.next()? } else { 0 };
         Some((event, ticks))
     }
 }

@@ -4,13 +4,14 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::store::error::AppendError;
+use crate::store::log::block::{LocalEvent, LocalRun};
 use crate::store::log::clock::ClockMapping;
 use crate::store::log::device::{DeviceGap, StreamBinding};
 use crate::store::write::append::{APPEND_BYTES_MAX, APPEND_OPERATIONS_MAX, Place};
 use crate::store::write::event_type::EventType;
 use crate::store::write::expected_version::ExpectedVersion;
-use crate::store::write::local_streams::{LocalEvent, LocalStream, LocalStreams};
-use crate::store::write::transaction::{Destination, Transaction};
+use crate::store::write::local_streams::{LocalStream, LocalStreams};
+use crate::store::write::transaction::Transaction;
 use crate::{Batch, Channel, DescriptorHash, DeviceId, Epoch, Event, GlobalSequence, LayoutHash, StreamId};
 
 /// Operations in the order in which they came. One that was cleared keeps its memory.
@@ -231,7 +232,7 @@ impl Draft {
 
     /// Does everything in a transaction.
     pub(super) fn apply(&mut self, transaction: &mut Transaction<'_>) -> Result<(), AppendError> {
-        let mut destinations = Vec::with_capacity(self.streams.len());
+        let mut streams = Vec::with_capacity(self.streams.len());
         let mut next = 0;
         for operation in &self.operations {
             let &Operation::Events { at, end } = operation else {
@@ -241,11 +242,11 @@ impl Draft {
             let events = &self.events[next..end];
             for event in events {
                 // Streams are numbered in the order of their first events.
-                if event.stream as usize == destinations.len() {
-                    destinations.push(destination(self.streams.get_mut(event.stream), transaction)?);
+                if event.stream as usize == streams.len() {
+                    streams.push(local_run(self.streams.get_mut(event.stream), transaction)?);
                 }
             }
-            transaction.push_archived(&destinations, events, &self.bytes[at..])?;
+            transaction.push_archived(&mut streams, events, &self.bytes[at..])?;
             next = end;
         }
         Ok(())
@@ -303,10 +304,7 @@ impl Draft {
 }
 
 #[inline(always)]
-fn destination(
-    stream: &mut LocalStream,
-    transaction: &mut Transaction<'_>,
-) -> Result<Destination, AppendError> {
+fn local_run(stream: &mut LocalStream, transaction: &mut Transaction<'_>) -> Result<LocalRun, AppendError> {
     let LocalStream { name, id, event_type, route, .. } = stream;
-    transaction.routed_target(name, *id, event_type, route)
+    transaction.local_run(name, *id, event_type, route)
 }

@@ -18,17 +18,18 @@ pub(in crate::store) struct KnownStreams {
 struct FoundStreams {
     /// Those that were not known.
     routes: Vec<(Box<str>, StreamId, DescriptorHash, Route)>,
-    ends: Vec<FoundEnd>,
-    /// Where in `ends` the last stream of a number modulo [`KNOWN_STREAMS_MAX`] stands: one of an earlier append, where
+    /// The ends of streams as the append leaves them.
+    ends: Vec<StreamSequence>,
+    /// The streams that have them.
+    streams: Vec<FoundStream>,
+    /// Where in `streams` the last one of a number modulo [`KNOWN_STREAMS_MAX`] stands: one of an earlier append, where
     /// that is no stream of such a number.
     latest: Box<[usize]>,
 }
 
-/// The end of a stream as an append leaves it.
 #[derive(Clone, Copy, Debug)]
-struct FoundEnd {
+struct FoundStream {
     stream: u32,
-    end: StreamSequence,
     /// What `latest` told before.
     before: usize,
 }
@@ -88,13 +89,18 @@ impl KnownStreams {
 
     /// The end of a stream as this append leaves it.
     pub(in crate::store) fn end_at(&self, slot: usize) -> StreamSequence {
-        self.found.ends[slot].end
+        self.found.ends[slot]
     }
 
     /// That end, to be moved.
     #[inline]
     pub(in crate::store) fn end_mut(&mut self, slot: usize) -> &mut StreamSequence {
-        &mut self.found.ends[slot].end
+        &mut self.found.ends[slot]
+    }
+
+    /// All those ends by their slots, to be moved.
+    pub(in crate::store) fn ends_mut(&mut self) -> &mut [StreamSequence] {
+        &mut self.found.ends
     }
 
     /// Takes over what the append found, which is written. Where that is too much, it forgets what it knew before.
@@ -108,7 +114,7 @@ impl KnownStreams {
                 known.insert(&name, id, descriptor, route);
             }
         }
-        for &FoundEnd { stream, end, .. } in &found.ends {
+        for (&FoundStream { stream, .. }, &end) in found.streams.iter().zip(&found.ends) {
             ends[place_of(stream)] = (stream, end);
         }
         found.clear();
@@ -121,7 +127,7 @@ impl FoundStreams {
         let place = place_of(stream);
         let mut slot = self.latest[place];
         loop {
-            let found = self.ends.get(slot).filter(|found| place_of(found.stream) == place)?;
+            let found = self.streams.get(slot).filter(|found| place_of(found.stream) == place)?;
             if found.stream == stream {
                 return Some(slot);
             }
@@ -135,7 +141,8 @@ impl FoundStreams {
         let before = std::mem::replace(&mut self.latest[place_of(stream)], slot);
         // One of an earlier append may be the number of a later slot of this one, which is not before it.
         let before = if before < slot { before } else { NO_SLOT };
-        self.ends.push(FoundEnd { stream, end, before });
+        self.ends.push(end);
+        self.streams.push(FoundStream { stream, before });
         slot
     }
 
@@ -143,8 +150,10 @@ impl FoundStreams {
     fn clear(&mut self) {
         self.routes.clear();
         self.ends.clear();
+        self.streams.clear();
         self.routes.shrink_to(KNOWN_STREAMS_MAX);
         self.ends.shrink_to(KNOWN_STREAMS_MAX);
+        self.streams.shrink_to(KNOWN_STREAMS_MAX);
     }
 }
 
@@ -152,7 +161,7 @@ impl Default for KnownStreams {
     fn default() -> Self {
         let ends = vec![(0, StreamSequence(0)); KNOWN_STREAMS_MAX].into();
         let latest = vec![NO_SLOT; KNOWN_STREAMS_MAX].into();
-        let found = FoundStreams { routes: Vec::new(), ends: Vec::new(), latest };
+        let found = FoundStreams { routes: Vec::new(), ends: Vec::new(), streams: Vec::new(), latest };
         Self { routes: Routes::default(), ends, found }
     }
 }
@@ -242,6 +251,7 @@ mod tests {
         learn(&mut known, [7], 1);
         learn(&mut known, 1..=2 * KNOWN_STREAMS_MAX as u32, 2);
         assert_eq!(known.end(7), None, "another took its place");
-        assert!(known.found.ends.capacity() <= KNOWN_STREAMS_MAX, "the memory is given back");
+        let capacity = known.found.ends.capacity().max(known.found.streams.capacity());
+        assert!(capacity <= KNOWN_STREAMS_MAX, "the memory is given back");
     }
 }

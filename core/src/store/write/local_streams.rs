@@ -22,15 +22,6 @@ pub(in crate::store) struct LocalStreams {
     names_len: usize,
 }
 
-/// A local event, whose bytes follow those of the one before.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::store) struct LocalEvent {
-    /// The number of its stream.
-    pub(in crate::store) stream: u32,
-    /// How many bytes it has.
-    pub(in crate::store) len: u32,
-}
-
 /// Events of one type in the stream `id` of a name.
 #[derive(Debug)]
 pub(in crate::store) struct LocalStream {

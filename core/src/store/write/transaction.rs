@@ -13,7 +13,9 @@ use crate::store::error::{AppendError, ReadError};
 use crate::store::files::environment::Environment;
 use crate::store::files::environment::ReadTransaction;
 use crate::store::follow::consumer;
-use crate::store::log::block::{BlockWriter, EVENT_LEN_MAX, EventMeta, LatestRun, PushError, RunKey};
+use crate::store::log::block::{
+    BlockWriter, EVENT_LEN_MAX, EventMeta, LatestRun, LocalEvent, LocalRun, PushError, RunKey,
+};
 use crate::store::log::block_rows;
 use crate::store::log::rows::Rows;
 use crate::store::log::tables::{Table, Tables};
@@ -23,7 +25,6 @@ use crate::store::upkeep::quota::Quota;
 use crate::store::write::append::Committed;
 use crate::store::write::delta::Delta;
 use crate::store::write::known_streams::KnownStreams;
-use crate::store::write::local_streams::LocalEvent;
 use crate::store::write::writer::Moment;
 use crate::{ArchiveError, DeviceSequence, Epoch, GlobalSequence, Lane, StreamSequence};
 use devices::OpenLane;
@@ -204,40 +205,19 @@ impl<'w> Transaction<'w> {
         Ok(())
     }
 
-    /// Adds local events that are archived already, and that `bytes` begin with. Their streams are numbers of
-    /// `destinations`.
+    /// Adds local events that are archived already, and that `bytes` begin with. Their streams are numbers of `streams`.
     pub(in crate::store) fn push_archived(
         &mut self,
-        destinations: &[Destination],
+        streams: &mut [LocalRun],
         mut events: &[LocalEvent],
         mut bytes: &[u8],
     ) -> Result<(), AppendError> {
-        let mut latest = vec![LatestRun::default(); destinations.len()];
         successor(self.next.0, events.len(), "global sequence")?;
         loop {
-            let Self { block, known, moment, .. } = self;
-            let mut added = 0;
-            for &LocalEvent { stream, len } in events {
-                let stream = stream as usize;
-                let Destination { run, slot } = &destinations[stream];
-                let end = known.end_mut(*slot);
-                let after = successor(end.0, 1, "stream sequence")?;
-                let meta = EventMeta {
-                    stream_seq: *end,
-                    device_seq: DeviceSequence(0),
-                    ticks: 0,
-                    ingest_us: moment.now_us,
-                };
-                let (event, rest) = bytes.split_at(len as usize);
-                if !block.push_archived(run, &mut latest[stream], &meta, event) {
-                    break;
-                }
-                *end = StreamSequence(after);
-                bytes = rest;
-                added += 1;
-            }
-            self.next.0 += added as u64;
-            events = &events[added..];
+            let (ends, ingest_us) = (self.known.ends_mut(), self.moment.now_us);
+            let (pushed, len) = self.block.push_local(streams, ends, events, bytes, ingest_us);
+            self.next.0 += pushed as u64;
+            (events, bytes) = (&events[pushed..], &bytes[len..]);
             let Some(event) = events.first() else { return Ok(()) };
             self.make_room(PushError::Full, event.len as usize)?;
         }

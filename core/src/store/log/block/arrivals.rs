@@ -76,6 +76,11 @@ impl Arrivals {
         &self.bytes[..self.len]
     }
 
+    /// The events, to be filled in.
+    pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[..self.len]
+    }
+
     /// The run that took the last event; any, where there is none.
     pub(super) fn latest_run(&self) -> usize {
         self.stretches.last().map_or(0, |stretch| stretch.run.into())
@@ -140,6 +145,18 @@ impl Arrivals {
             for value in [run.into(), n.into()] {
                 at += put_varint(value, &mut out[at..]);
             }
+        }
+    }
+
+    /// Writes the events of each run to `out`, from its place among `places` on.
+    pub(super) fn distribute_events(&self, places: &mut [u16], out: &mut [u8]) {
+        let mut rest = self.bytes();
+        for &Stretch { run, len, .. } in &self.stretches {
+            let place = &mut places[usize::from(run)];
+            let (events, after) = rest.split_at(len as usize);
+            out[usize::from(*place)..][..events.len()].copy_from_slice(events);
+            *place += len as u16;
+            rest = after;
         }
     }
 

@@ -78,6 +78,7 @@ impl<'a> IngestTimes<'a> {
 impl Iterator for IngestTimes<'_> {
     type Item = (u64, u32);
 
+    #[inline]
     fn next(&mut self) -> Option<(u64, u32)> {
         let (difference, n) = self.pairs.next()?;
         self.time = self.time.wrapping_add_signed(unzigzag(difference));

@@ -85,6 +85,20 @@ impl<'a> RunEvents<'a> {
     }
 }
 
+impl<'a> RunEventsIter<'a> {
+    /// The length that all have, and the bytes of those to come; `None` where lengths differ.
+    #[inline]
+    pub(crate) fn alike(&self) -> Option<(usize, &'a [u8])> {
+        (self.stride > 0).then_some((self.stride, self.bytes))
+    }
+
+    /// Passes over the next `n` events, where all have one length.
+    #[inline]
+    pub(crate) fn skip_alike(&mut self, n: usize) {
+        self.bytes = &self.bytes[n * self.stride..];
+    }
+}
+
 impl<'a> Iterator for RunEventsIter<'a> {
     type Item = &'a [u8];
 

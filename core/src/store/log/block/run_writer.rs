@@ -139,19 +139,19 @@ impl RunWriter {
         if self.is_strided_with(len) || self.stride() == 0 { 0 } else { self.count as usize * END_LEN }
     }
 
-    /// Adds an event, if it takes the one that has this place in its stream, and so far all have its length and no ticks:
-    /// then it grows by that length.
+    /// Adds `n` events of `len` bytes each, if it takes the one that has this place in its stream, and so far all have that
+    /// length and no ticks: then it grows by their bytes alone.
     #[inline]
-    pub(super) fn add_alike(&mut self, stream_seq: StreamSequence, len: usize) -> bool {
+    pub(super) fn add_alike(&mut self, stream_seq: StreamSequence, len: usize, n: u32) -> bool {
         let is_alike = self.goes_on_at(stream_seq)
             && self.strided == self.count
             && self.first_len == len
             && len > 0
             && !self.key.timed;
         if is_alike {
-            self.strided += 1;
-            self.count += 1;
-            self.events_len += len;
+            self.strided += n;
+            self.count += n;
+            self.events_len += len * n as usize;
         }
         is_alike
     }

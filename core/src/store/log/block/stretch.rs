@@ -39,6 +39,7 @@ impl<'a> Stretches<'a> {
         }
     }
 
+    #[inline]
     fn advance(&mut self) -> Result<Stretch, Damage> {
         if self.turn.1 == 0 {
             self.turn = self.block.next_pair(&mut self.order)?;
@@ -56,6 +57,7 @@ impl<'a> Stretches<'a> {
 impl Iterator for Stretches<'_> {
     type Item = Result<Stretch, Damage>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         if self.left == 0 {
             return None;

@@ -107,6 +107,24 @@ pub(crate) struct LatestRun {
     run: u16,
 }
 
+/// A local event, whose bytes follow those of the one before.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LocalEvent {
+    /// The number of its stream, among those that an append names.
+    pub(crate) stream: u32,
+    /// How many bytes it has.
+    pub(crate) len: u32,
+}
+
+/// Where the local events of a stream go that an append names.
+#[derive(Clone, Debug)]
+pub(crate) struct LocalRun {
+    key: RunKey,
+    /// Where among the ends of the append's streams its own stands.
+    end: usize,
+    latest: LatestRun,
+}
+
 /// Why an event did not enter the block, which is as it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PushError {
@@ -193,24 +211,57 @@ impl BlockWriter {
         meta: &EventMeta,
         event: &[u8],
     ) -> bool {
-        let taken = COLUMNS_LEN_PER_EVENT_MAX + event.len();
-        // Most events are like the one before them.
-        if latest.block == self.number
-            && self.left_min >= taken
-            && self.runs[usize::from(latest.run)].add_alike(meta.stream_seq, event.len())
-        {
-            self.left_min -= taken;
-            self.runs_len += event.len();
-            self.arrivals.spare(event.len()).copy_from_slice(event);
-            self.place(latest.run.into(), 1, event.len(), meta.ingest_us);
-            return true;
+        self.push_alike(latest, meta.stream_seq, event.len(), 1, event, meta.ingest_us) > 0
+            || self.push_unlike(key, latest, meta, event)
+    }
+
+    /// Adds events that follow each other in a stream, `n` of `len` bytes each that `bytes` begin with: as many as go on with
+    /// the latest run of their key and change none of its columns. Returns how many: perhaps none, which tells nothing.
+    #[inline(always)]
+    pub(crate) fn push_alike(
+        &mut self,
+        latest: &LatestRun,
+        first: StreamSequence,
+        len: usize,
+        n: u32,
+        bytes: &[u8],
+        ingest_us: u64,
+    ) -> u32 {
+        let taken = COLUMNS_LEN_PER_EVENT_MAX + len;
+        let n = if self.left_min < taken * n as usize { (self.left_min / taken) as u32 } else { n };
+        let Some(events) = bytes.get(..len * n as usize) else { return 0 };
+        if n == 0 || !self.goes_on(latest, first, len, n) {
+            return 0;
         }
-        self.push_unlike(key, latest, meta, event)
+        self.arrivals.spare(events.len()).copy_from_slice(events);
+        self.place(latest.run.into(), n, events.len(), ingest_us);
+        n
+    }
+
+    /// Tells the latest run of a key of `n` events of `len` bytes each, where it is known, has room, and takes them without a
+    /// change to its columns. What is left to do is to bring their bytes, and to give them places.
+    #[inline(always)]
+    fn goes_on(&mut self, latest: &LatestRun, first: StreamSequence, len: usize, n: u32) -> bool {
+        let taken = (COLUMNS_LEN_PER_EVENT_MAX + len) * n as usize;
+        let goes_on = latest.block == self.number
+            && self.left_min >= taken
+            && self.runs[usize::from(latest.run)].add_alike(first, len, n);
+        if goes_on {
+            self.left_min -= taken;
+            self.runs_len += len * n as usize;
+        }
+        goes_on
     }
 
     /// As [`BlockWriter::push_archived`], whatever event it is.
     fn push_unlike(&mut self, key: &RunKey, latest: &mut LatestRun, meta: &EventMeta, event: &[u8]) -> bool {
         let run = self.run_of(key, meta.stream_seq);
+        if let Some(run) = run.filter(|_| latest.block != self.number) {
+            *latest = LatestRun { block: self.number, run: run as u16 };
+            if self.push_alike(latest, meta.stream_seq, event.len(), 1, event, meta.ingest_us) > 0 {
+                return true;
+            }
+        }
         let head_len = head_len(key, run);
         let ends_owed = run.map_or(0, |run| self.runs[run].ends_owed(event.len()));
         let taken = head_len + ends_owed + COLUMNS_LEN_PER_EVENT_MAX + event.len();
@@ -226,6 +277,42 @@ impl BlockWriter {
         self.add(run, event.len(), meta.ticks);
         self.place(run, 1, event.len(), meta.ingest_us);
         true
+    }
+
+    /// Adds local events that are archived already, and that `bytes` begin with. Their streams are numbers of `streams`,
+    /// whose `ends` are moved. Returns how many had room, and how many bytes those have.
+    pub(crate) fn push_local(
+        &mut self,
+        streams: &mut [LocalRun],
+        ends: &mut [StreamSequence],
+        events: &[LocalEvent],
+        bytes: &[u8],
+        ingest_us: u64,
+    ) -> (usize, usize) {
+        let (begin, mut at) = (self.arrivals.bytes().len(), 0);
+        let (mut pushed, mut alike) = (0, 0);
+        for &LocalEvent { stream, len } in events {
+            let (LocalRun { key, end, latest }, len) = (&mut streams[stream as usize], len as usize);
+            let end = &mut ends[*end];
+            if self.goes_on(latest, *end, len, 1) {
+                self.arrivals.add(latest.run.into(), 1, len);
+                alike += 1;
+            } else {
+                let meta = EventMeta { stream_seq: *end, device_seq: DeviceSequence(0), ticks: 0, ingest_us };
+                if !self.push_unlike(key, latest, &meta, &bytes[at..][..len]) {
+                    break;
+                }
+            }
+            end.0 += 1;
+            at += len;
+            pushed += 1;
+        }
+        if alike > 0 {
+            self.ingest.add(ingest_us, alike);
+            self.events += alike;
+        }
+        self.arrivals.bytes_mut()[begin..].copy_from_slice(&bytes[..at]);
+        (pushed, at)
     }
 
     /// Adds an event that `archive` writes to the front of the slice it is given, returning how many bytes it
@@ -516,9 +603,34 @@ impl BlockWriter {
         let (front, body) = out.split_at_mut(body_at);
         let (head, headers) = front.split_at_mut(field::RUNS);
         head.copy_from_slice(&self.head(extent));
+        let headers = headers.as_chunks_mut().0;
+        let columns_end = match self.runs.iter().all(RunWriter::is_bare) {
+            true => self.emit_bare_runs(body_at, headers, body),
+            false => self.emit_runs(body_at, headers, body),
+        };
+        if self.runs.len() > 1 {
+            self.arrivals.put_order(&mut body[columns_end..]);
+        }
+        self.emit_ingest(extent, &mut &mut out[self.runs_len + self.order_len()..])
+    }
+
+    /// Writes runs that have nothing but their events, and returns where in the body they end.
+    fn emit_bare_runs(&self, body_at: usize, headers: &mut [[u8; RUN_LEN]], body: &mut [u8]) -> usize {
+        let (mut places, mut at) = (Vec::with_capacity(self.runs.len()), 0);
+        for (run, header) in self.runs.iter().zip(headers) {
+            run.header(body_at + at, 0).put(header);
+            places.push(at as u16);
+            at += run.body_len();
+        }
+        self.arrivals.distribute_events(&mut places, body);
+        at
+    }
+
+    /// Writes runs of any kind, and returns where in the body their columns end.
+    fn emit_runs(&self, body_at: usize, headers: &mut [[u8; RUN_LEN]], body: &mut [u8]) -> usize {
         let mut rooms = Vec::with_capacity(self.runs.len());
         let (mut events_at, mut columns_at) = (0, self.runs.iter().map(RunWriter::body_len).sum::<usize>());
-        for (run, header) in self.runs.iter().zip(headers.as_chunks_mut().0) {
+        for (run, header) in self.runs.iter().zip(headers) {
             run.header(body_at + events_at, body_at + columns_at).put(header);
             put(body, events_at, &self.units[run.unit.clone()]);
             rooms.push(run.room(!run.key.sealed, events_at, columns_at, columns_at + run.ends_len()));
@@ -526,10 +638,7 @@ impl BlockWriter {
             columns_at += run.columns_len();
         }
         self.arrivals.distribute(&mut rooms, body);
-        if self.runs.len() > 1 {
-            self.arrivals.put_order(&mut body[columns_at..]);
-        }
-        self.emit_ingest(extent, &mut &mut out[self.runs_len + self.order_len()..])
+        columns_at
     }
 
     fn emit_ingest(&self, extent: &Extent, out: &mut impl Write) -> io::Result<()> {
@@ -550,6 +659,13 @@ impl BlockWriter {
         put(&mut head, field::ORDER_AT, &(extent.order_at as u32).to_le_bytes());
         put(&mut head, field::INGEST_AT, &(extent.ingest_at as u32).to_le_bytes());
         head
+    }
+}
+
+impl LocalRun {
+    /// A run of that key, of a stream whose end is the one at `end`.
+    pub(crate) fn new(key: RunKey, end: usize) -> Self {
+        Self { key, end, latest: LatestRun::default() }
     }
 }
 

@@ -7,7 +7,7 @@ use super::*;
 use crate::store::config::{Config, Durability};
 use crate::store::files::environment::Environment;
 use crate::store::files::owner_lock::OwnerLock;
-use crate::store::log::block::quarantined;
+use crate::store::log::block::{Run, quarantined};
 use crate::store::log::clock::StoredMapping;
 use crate::store::log::run_index::RunIndex;
 use crate::store::tail::record::{RecordHead, RecordSeed, RecordWriter};

@@ -2,14 +2,15 @@
 
 use super::{Destination, Transaction};
 use crate::store::error::AppendError;
-use crate::store::log::block::RunKey;
+use crate::store::log::block::{LocalRun, RunKey};
 use crate::store::log::catalog::{self, DescriptorRow, StreamRow};
 use crate::store::log::run_index;
 use crate::store::log::tables::{key12, number};
+use crate::store::write::append::APPEND_OPERATIONS_MAX;
 use crate::store::write::event_type::EventType;
 use crate::store::write::expected_version::ExpectedVersion;
 use crate::store::write::known_streams::Route;
-use crate::{DescriptorHash, Epoch, Lane, LayoutHash, StreamId, StreamSequence};
+use crate::{BATCH_EVENTS_MAX, DescriptorHash, Epoch, Lane, LayoutHash, StreamId, StreamSequence};
 
 impl Transaction<'_> {
     /// Refuses to go on where a stream has another version than `expected`. It adds nothing: not even the name.
@@ -57,9 +58,24 @@ impl Transaction<'_> {
         self.routed_target(name, id, event_type, &mut None)
     }
 
-    /// As [`Transaction::local_target`], where an earlier append perhaps left its route. It leaves that which is stored.
+    /// Where the local events of a type go that are archived already. An earlier append perhaps left the route; this one
+    /// leaves that which is stored.
     #[inline(always)]
-    pub(in crate::store) fn routed_target(
+    pub(in crate::store) fn local_run(
+        &mut self,
+        name: &str,
+        id: StreamId,
+        event_type: &EventType,
+        stored: &mut Option<Route>,
+    ) -> Result<LocalRun, AppendError> {
+        let Destination { run, slot } = self.routed_target(name, id, event_type, stored)?;
+        super::successor(self.known.end_at(slot).0, APPEND_EVENTS_MAX, "stream sequence")?;
+        Ok(LocalRun::new(run, slot))
+    }
+
+    /// As [`Transaction::local_target`], with the route that is stored, if one is. It leaves that which will be.
+    #[inline(always)]
+    fn routed_target(
         &mut self,
         name: &str,
         id: StreamId,
@@ -200,3 +216,6 @@ impl Transaction<'_> {
         Ok(())
     }
 }
+
+/// More events than one append has: a stream that lacks the places for so many takes no more local ones.
+const APPEND_EVENTS_MAX: usize = APPEND_OPERATIONS_MAX * BATCH_EVENTS_MAX;
