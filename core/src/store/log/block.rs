@@ -284,6 +284,14 @@ impl<'a> Block<'a> {
         Stretches::new(*self)
     }
 
+    /// How many pairs its order and its ingest times have at most.
+    pub(in crate::store) fn pairs_max(&self) -> (usize, usize) {
+        let Header { order_at, ingest_at, .. } = self.header;
+        let end = self.bytes.len();
+        let pairs = |at: usize, end: usize| if at == 0 { 1 } else { end.saturating_sub(at) / 2 };
+        (pairs(order_at, if ingest_at == 0 { end } else { ingest_at }), pairs(ingest_at, end))
+    }
+
     /// Damage to this block.
     pub(in crate::store) fn damage(&self, reason: &'static str) -> Damage {
         Damage { place: Place::Block(self.header.first), reason }

@@ -177,8 +177,12 @@ impl<'f, 't> Merge<'f, 't> {
             self.domain = block.domain();
             self.block.begin(self.next, self.domain);
         }
-        let mut sources = self.sources(&block)?;
         self.block.begin_source();
+        if self.block.merge(&block)? {
+            self.next.0 += u64::from(block.len());
+            return Ok(());
+        }
+        let mut sources = self.sources(&block)?;
         if sources.iter().any(|source| source.key.sealed) {
             return self.join(&block);
         }
@@ -236,9 +240,9 @@ impl<'f, 't> Merge<'f, 't> {
     }
 
     /// Ends the runs that the first event of `source` must not go on with.
-    fn begin_run(&mut self, source: &Source<'_>) -> Result<(), AppendError> {
-        let RunKey { stream, device, epoch, lane, .. } = source.key;
-        self.block.begin_run_of_source(stream);
+    fn begin_run(&mut self, source: &mut Source<'_>) -> Result<(), AppendError> {
+        let RunKey { device, epoch, lane, .. } = source.key;
+        source.latest = self.block.begin_run_of_source(&source.key);
         if let Some((slot, first)) = source.lane {
             let open = &mut self.lanes.lanes[slot];
             if open.next != Some(first) || !open.clock.contains(&first.0) {

@@ -418,7 +418,7 @@ const SPARE_DRAFT_LEN_MAX: usize = 1024 * 1024;
 mod tests {
     use super::*;
     use crate::store::tail::PublishedFile;
-    use crate::{StreamId, Varve};
+    use crate::{Event, StreamId, StreamSequence, Varve};
 
     #[test]
     fn a_clock_that_was_set_is_noted_once_it_is_time_to_look() {
@@ -457,6 +457,35 @@ mod tests {
             HostClock.now_us() - writer.lock().unwrap().upkeep_us < UPKEEP_INTERVAL_US,
             "not at each commit"
         );
+    }
+
+    #[test]
+    fn events_past_the_last_place_of_a_stream_or_of_the_log_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut varve = Varve::new(dir.path()).unwrap();
+        let numbers = varve.stream::<u16, 2>("numbers").unwrap();
+        let append = |id| {
+            let mut append = varve.begin();
+            append.event(&numbers, StreamId(id), &1).unwrap();
+            append.commit()
+        };
+        append(7).unwrap();
+        let writer = varve.writer.clone();
+        {
+            let known = &mut writer.lock().unwrap().known;
+            let route = known.route("numbers", StreamId(7), u16::DESCRIPTOR_HASH).unwrap();
+            known.begin();
+            known.add(route.stream, StreamSequence(u64::MAX - 5));
+            known.learn();
+        }
+        let space = |result| match result {
+            Err(AppendError::Exhausted { space }) => space,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(space(append(7)), "stream sequence");
+        append(8).unwrap();
+        writer.tail.skip_to(GlobalSequence(u64::MAX));
+        assert_eq!(space(append(8)), "global sequence");
     }
 
     #[test]

@@ -1,4 +1,10 @@
 //! The events of a block in the making, as they came: side by side, whichever runs they are of.
+//!
+//! ```text
+//! bytes   │ event of run 0 │ event of run 1 │ … │ events of run 0, of a block that was merged │ those of its run 1 │ …
+//! pieces  │ run 0, 1 event │ run 1, 1 event │ … │ run 0, 3 events                             │ run 1, 2 events    │ …
+//! turns   │ run 0, 1 event │ run 1, 1 event │ … │ run 0, 1 │ run 1, 1 │ run 0, 2 │ run 1, 1   │ …    the global order
+//! ```
 
 use std::slice::Iter;
 
@@ -18,18 +24,26 @@ pub(super) struct Arrivals {
     lens: Vec<u16>,
     /// The ticks of those that have any.
     ticks: Vec<u64>,
-    stretches: Vec<Stretch>,
-    /// What the order column takes for the stretches before the last.
+    pieces: Vec<Piece>,
+    turns: Vec<Turn>,
+    /// What the order column takes for the turns before the last.
     settled_len: usize,
 }
 
-/// Neighbours in the log that are of one run.
+/// Events of one run whose bytes stand together.
 #[derive(Clone, Copy, Debug)]
-struct Stretch {
+struct Piece {
     run: u16,
     n: u32,
     /// How many bytes they have.
     len: u32,
+}
+
+/// Neighbours in the log that are of one run.
+#[derive(Clone, Copy, Debug)]
+struct Turn {
+    run: u16,
+    n: u32,
 }
 
 /// Where a run's events and columns go, each when its turn comes.
@@ -59,7 +73,8 @@ impl Arrivals {
             len: 0,
             lens: Vec::new(),
             ticks: Vec::new(),
-            stretches: Vec::new(),
+            pieces: Vec::new(),
+            turns: Vec::new(),
             settled_len: 0,
         }
     }
@@ -68,7 +83,8 @@ impl Arrivals {
         (self.len, self.settled_len) = (0, 0);
         self.lens.clear();
         self.ticks.clear();
-        self.stretches.clear();
+        self.pieces.clear();
+        self.turns.clear();
     }
 
     /// The events, as they came.
@@ -83,7 +99,7 @@ impl Arrivals {
 
     /// The run that took the last event; any, where there is none.
     pub(super) fn latest_run(&self) -> usize {
-        self.stretches.last().map_or(0, |stretch| stretch.run.into())
+        self.turns.last().map_or(0, |turn| turn.run.into())
     }
 
     /// Room for `room` bytes behind the events there are.
@@ -95,18 +111,31 @@ impl Arrivals {
     /// Adds `n` events of a run, of `len` bytes together, which were written to the front of the room.
     #[inline]
     pub(super) fn add(&mut self, run: usize, n: u32, len: usize) {
+        self.add_piece(run, n, len);
+        self.add_turn(run, n);
+    }
+
+    /// Adds the bytes of such events alone. They get their places in the log by turns that follow.
+    #[inline]
+    pub(super) fn add_piece(&mut self, run: usize, n: u32, len: usize) {
         self.len += len;
         let len = len as u32;
-        match self.stretches.last_mut() {
-            Some(last) if usize::from(last.run) == run => {
-                last.n += n;
-                last.len += len;
-            }
+        match self.pieces.last_mut() {
+            Some(last) if usize::from(last.run) == run => (last.n, last.len) = (last.n + n, last.len + len),
+            _ => self.pieces.push(Piece { run: run as u16, n, len }),
+        }
+    }
+
+    /// Gives the next `n` events of a run their places in the log.
+    #[inline]
+    pub(super) fn add_turn(&mut self, run: usize, n: u32) {
+        match self.turns.last_mut() {
+            Some(last) if usize::from(last.run) == run => last.n += n,
             last => {
                 if let Some(last) = last {
                     self.settled_len += last.pair_len();
                 }
-                self.stretches.push(Stretch { run: run as u16, n, len });
+                self.turns.push(Turn { run: run as u16, n });
             }
         }
     }
@@ -129,13 +158,13 @@ impl Arrivals {
 
     /// What the order column takes.
     pub(super) fn order_len(&self) -> usize {
-        self.settled_len + self.stretches.last().map_or(0, Stretch::pair_len)
+        self.settled_len + self.turns.last().map_or(0, Turn::pair_len)
     }
 
     /// Writes the order column to the front of `out`.
     pub(super) fn put_order(&self, out: &mut [u8]) {
         let mut at = 0;
-        for &Stretch { run, n, .. } in &self.stretches {
+        for &Turn { run, n } in &self.turns {
             // As most are.
             if let Some(pair) = out.get_mut(at..at + 2).filter(|_| u32::from(run) | n < 0x80) {
                 pair.copy_from_slice(&[run as u8, n as u8]);
@@ -151,7 +180,7 @@ impl Arrivals {
     /// Writes the events of each run to `out`, from its place among `places` on.
     pub(super) fn distribute_events(&self, places: &mut [u16], out: &mut [u8]) {
         let mut rest = self.bytes();
-        for &Stretch { run, len, .. } in &self.stretches {
+        for &Piece { run, len, .. } in &self.pieces {
             let place = &mut places[usize::from(run)];
             let (events, after) = rest.split_at(len as usize);
             out[usize::from(*place)..][..events.len()].copy_from_slice(events);
@@ -163,7 +192,7 @@ impl Arrivals {
     /// Writes the events and columns of each run to its room in `out`.
     pub(super) fn distribute(&self, rooms: &mut [RunRoom], out: &mut [u8]) {
         let (mut at, mut lens, mut ticks) = (0, self.lens.iter(), self.ticks.iter());
-        for &Stretch { run, n, len } in &self.stretches {
+        for &Piece { run, n, len } in &self.pieces {
             let room = &mut rooms[usize::from(run)];
             let len = len as usize;
             if room.is_wanted {
@@ -184,7 +213,7 @@ impl Arrivals {
     #[cfg(any(test, feature = "encryption"))]
     pub(super) fn wipe(&mut self, rooms: &[RunRoom]) {
         let mut at = 0;
-        for &Stretch { run, len, .. } in &self.stretches {
+        for &Piece { run, len, .. } in &self.pieces {
             if rooms[usize::from(run)].is_wanted {
                 self.bytes[at..][..len as usize].fill(0);
             }
@@ -193,7 +222,7 @@ impl Arrivals {
     }
 }
 
-impl Stretch {
+impl Turn {
     /// What its pair in the order column takes.
     #[inline]
     fn pair_len(&self) -> usize {
@@ -242,6 +271,6 @@ fn put_varint(value: u64, out: &mut [u8]) -> usize {
 }
 
 /// A pair of a run, of which a block has fewer than 2¹⁶, and a count of events.
-const PAIR_LEN_MAX: usize = 3 + COUNT_LEN_MAX;
+pub(super) const PAIR_LEN_MAX: usize = 3 + COUNT_LEN_MAX;
 
 const _: () = assert!(BLOCK_LEN_MAX <= u16::MAX as usize);

@@ -43,6 +43,11 @@ impl Iterator for Pairs<'_> {
 
     #[inline]
     fn next(&mut self) -> Option<(u64, u32)> {
+        // As most are.
+        if let Some(&[value @ 0..0x80, n @ 1..0x80]) = self.bytes.get(self.at..self.at + 2) {
+            self.at += 2;
+            return Some((value.into(), n.into()));
+        }
         if let Some(only) = self.only.take() {
             return Some(only);
         }

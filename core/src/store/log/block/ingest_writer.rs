@@ -35,7 +35,7 @@ impl IngestWriter {
         self.len_max += match self.times.last() {
             Some(&(last, n)) => varint_len(n.into()) + varint_len(difference(last, time)),
             // It is told against the least of all, which is not known yet.
-            None => crate::VARINT_LEN_MAX + COUNT_LEN_MAX,
+            None => TIME_LEN_MAX,
         };
         self.times.push((time, n));
     }
@@ -74,3 +74,6 @@ impl IngestWriter {
 fn difference(before: u64, time: u64) -> u64 {
     zigzag(time.wrapping_sub(before) as i64)
 }
+
+/// A time, and a count of events.
+pub(super) const TIME_LEN_MAX: usize = crate::VARINT_LEN_MAX + COUNT_LEN_MAX;

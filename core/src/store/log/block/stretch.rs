@@ -39,7 +39,7 @@ impl<'a> Stretches<'a> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn advance(&mut self) -> Result<Stretch, Damage> {
         if self.turn.1 == 0 {
             self.turn = self.block.next_pair(&mut self.order)?;

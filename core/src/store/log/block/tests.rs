@@ -1,5 +1,7 @@
 //! Blocks against a list of events, against bytes worked out from FORMAT.md alone, and against damage.
 
+mod in_bulk;
+
 use std::collections::HashMap;
 
 use super::sealed_run::{SealedRun, UNIT_FRONT_LEN};
@@ -378,7 +380,7 @@ fn a_closed_run_does_not_grow_where_its_stream_is_the_one_to_be_guessed() {
     let mut writer = BlockWriter::new();
     writer.begin(GlobalSequence(0), 1);
     push_all(&mut writer, &[entry(1, 0), entry(2, 0), entry(1, 1), entry(2, 1)]);
-    writer.begin_run_of_source(1);
+    writer.begin_run_of_source(&local(1, 1));
     push_all(&mut writer, &[entry(1, 2), entry(2, 2), entry(1, 3), entry(2, 9)]);
     let runs: Vec<_> = writer.runs().map(|(stream, first, count)| (stream, first.0, count)).collect();
     assert_eq!(runs, [(1, 0, 2), (2, 0, 3), (1, 2, 2), (2, 9, 1)]);

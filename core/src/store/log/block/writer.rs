@@ -1,5 +1,7 @@
 //! Makes blocks: takes events in global order, and groups them by run.
 
+mod merging;
+
 use std::hash::{Hash, Hasher};
 use std::io::{self, Write};
 
@@ -12,7 +14,7 @@ use super::run_writer::{RunWriter, RunWriters};
 #[cfg(any(test, feature = "encryption"))]
 use super::sealed_run::SealedRun;
 use super::sealed_run::UNIT_OVERHEAD;
-use super::{BLOCK_LEN_MAX, Block, CODEC_PLAIN, Damage, MAGIC, Stretch, VERSION, field};
+use super::{BLOCK_LEN_MAX, CODEC_PLAIN, MAGIC, VERSION, field};
 use crate::{ArchiveError, DeviceSequence, Epoch, GlobalSequence, Lane, StreamSequence};
 
 /// A block in the making. Its buffers are used again for the next one.
@@ -186,21 +188,6 @@ impl BlockWriter {
         self.runs.iter_mut().filter(|run| is_of_lane(&run.key)).for_each(|run| run.is_open = false);
     }
 
-    /// Tells that the runs which begin next are those of another block, which is merged into this one.
-    pub(crate) fn begin_source(&mut self) {
-        self.source += 1;
-    }
-
-    /// Tells that a run of that block begins with the next event of a stream. It goes on with what other blocks had. Where
-    /// its own had some, it was split for a reason, which may be seen no more: there it stays split.
-    pub(crate) fn begin_run_of_source(&mut self, stream: u32) {
-        if let Some(run) = self.runs.latest(stream) {
-            let run = &mut self.runs[run];
-            run.is_open &= run.source != self.source;
-            run.source = self.source;
-        }
-    }
-
     /// Adds an event that is archived already, and tells whether it had room. `latest` is the caller's, for the events of
     /// this key.
     #[inline(always)]
@@ -256,12 +243,6 @@ impl BlockWriter {
     /// As [`BlockWriter::push_archived`], whatever event it is.
     fn push_unlike(&mut self, key: &RunKey, latest: &mut LatestRun, meta: &EventMeta, event: &[u8]) -> bool {
         let run = self.run_of(key, meta.stream_seq);
-        if let Some(run) = run.filter(|_| latest.block != self.number) {
-            *latest = LatestRun { block: self.number, run: run as u16 };
-            if self.push_alike(latest, meta.stream_seq, event.len(), 1, event, meta.ingest_us) > 0 {
-                return true;
-            }
-        }
         let head_len = head_len(key, run);
         let ends_owed = run.map_or(0, |run| self.runs[run].ends_owed(event.len()));
         let taken = head_len + ends_owed + COLUMNS_LEN_PER_EVENT_MAX + event.len();
@@ -403,40 +384,6 @@ impl BlockWriter {
         sealed
     }
 
-    /// Takes over the runs of a block that follows, each whole and closed, the sealed ones sealed; `false` where they do
-    /// not fit, and nothing has changed.
-    pub(crate) fn join(&mut self, block: &Block<'_>) -> Result<bool, Damage> {
-        self.left_min = 0;
-        let taken = self.len_bound() + joined_len_max(block)?;
-        // A block alone has the length that it had.
-        if self.events > 0 && taken > BLOCK_LEN_MAX {
-            return Ok(false);
-        }
-        let runs: Vec<_> = (0..block.runs()).map(|index| block.run(index)).collect::<Result<_, _>>()?;
-        let mut sources: Vec<_> = runs
-            .iter()
-            .map(|run| (self.open_joined(run), run.events().iter_range(0, run.count() as usize), run.ticks()))
-            .collect();
-        for stretch in block.stretches() {
-            let Stretch { run, len, ingest_us } = stretch?;
-            let (run, events, ticks) = &mut sources[run];
-            let RunKey { timed, sealed, .. } = self.runs[*run].key;
-            if sealed {
-                self.place(*run, len, 0, ingest_us);
-                continue;
-            }
-            for _ in 0..len {
-                let event = events.next().ok_or_else(|| block.damage("it lacks an event"))?;
-                let ticks = if timed { ticks.next() } else { Some(0) };
-                self.arrivals.spare(event.len()).copy_from_slice(event);
-                self.add(*run, event.len(), ticks.ok_or_else(|| block.damage("it lacks ticks"))?);
-                self.place(*run, 1, event.len(), ingest_us);
-            }
-        }
-        self.close_all_runs();
-        Ok(true)
-    }
-
     /// Writes the block behind what `out` holds.
     ///
     /// # Panics
@@ -552,19 +499,6 @@ impl BlockWriter {
         self.events += n;
     }
 
-    /// Begins a run that takes over one of another block. Of a sealed one it has the unit, all others are yet to get
-    /// their events.
-    fn open_joined(&mut self, run: &Run<'_>) -> usize {
-        let device_first = run.origin().map_or(DeviceSequence(0), |origin| origin.first);
-        let index = self.runs.open(&RunKey::of(run), run.first(), device_first, self.source);
-        self.runs_len += RUN_LEN;
-        if run.is_sealed() {
-            self.runs_len += run.body().len();
-            self.runs[index].take_unit(run, &mut self.units);
-        }
-        index
-    }
-
     fn close_all_runs(&mut self) {
         self.runs.iter_mut().for_each(|run| run.is_open = false);
     }
@@ -676,21 +610,6 @@ fn head_len(key: &RunKey, run: Option<usize>) -> usize {
         None if key.sealed => RUN_LEN + UNIT_OVERHEAD,
         None => RUN_LEN,
     }
-}
-
-/// What the runs of a block add to another at most.
-fn joined_len_max(block: &Block<'_>) -> Result<usize, Damage> {
-    let mut len = 0;
-    for index in 0..block.runs() {
-        let run = block.run(index)?;
-        let ticks = run.ticks_column().map_err(|reason| block.damage(reason))?;
-        len += RUN_LEN + run.body().len() + run.ends().len() + ticks.len();
-    }
-    for stretch in block.stretches() {
-        stretch?;
-        len += PAIRS_LEN_PER_STRETCH_MAX;
-    }
-    Ok(len)
 }
 
 pub(super) fn put(head: &mut [u8], at: usize, bytes: &[u8]) {
