@@ -228,13 +228,9 @@ impl<'f, 't> Merge<'f, 't> {
             self.begin_run(source)?;
         }
         let mut left = stretch.len;
-        while left > 0 {
-            let alike = self.push_alike(source, left, stretch.ingest_us);
-            left -= alike;
-            if left > 0 {
-                self.push_next(block, source, stretch.ingest_us)?;
-                left -= 1;
-            }
+        while left > 0 && !self.push_alike(source, left, stretch.ingest_us) {
+            self.push_next(block, source, stretch.ingest_us)?;
+            left -= 1;
         }
         Ok(())
     }
@@ -254,14 +250,17 @@ impl<'f, 't> Merge<'f, 't> {
         Ok(())
     }
 
-    /// Adds up to `n` events of `source` at once, where they are of this host and go on with what is there.
-    fn push_alike(&mut self, source: &mut Source<'_>, n: u32, ingest_us: u64) -> u32 {
-        let Some((len, bytes)) = source.events.alike().filter(|_| source.lane.is_none()) else { return 0 };
-        let pushed = self.block.push_alike(&source.latest, source.next, len, n, bytes, ingest_us);
-        source.events.skip_alike(pushed as usize);
-        source.next.0 += u64::from(pushed);
-        self.next.0 += u64::from(pushed);
-        pushed
+    /// Adds the next `n` events of `source` at once, where they are of this host and go on with what is there.
+    fn push_alike(&mut self, source: &mut Source<'_>, n: u32, ingest_us: u64) -> bool {
+        let Source { next, events, lane: None, latest, .. } = source else { return false };
+        let Some((len, bytes)) = events.alike() else { return false };
+        let is_pushed = self.block.push_alike(latest, *next, len, n, bytes, ingest_us);
+        if is_pushed {
+            events.skip_alike(n as usize);
+            next.0 += u64::from(n);
+            self.next.0 += u64::from(n);
+        }
+        is_pushed
     }
 
     /// Adds the next event of `source`.

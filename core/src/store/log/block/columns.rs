@@ -189,3 +189,17 @@ pub(super) const fn varint_len(value: u64) -> usize {
     let bits = u64::BITS - (value | 1).leading_zeros();
     bits.div_ceil(7) as usize
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pair_for_no_events_ends_the_pairs_however_long_it_is() {
+        let pairs = |bytes: &[u8]| Pairs::new(bytes).collect::<Vec<_>>();
+        assert_eq!(pairs(&[3, 1, 4, 0, 5, 1]), [(3, 1)]);
+        assert_eq!(pairs(&[0x83, 1, 0x81, 1, 0x84, 1, 0, 5, 1]), [(0x83, 0x81)]);
+        assert_eq!(pairs(&[3, 1, 4]), [(3, 1)]);
+        assert_eq!(Pairs::one(3, 7).collect::<Vec<_>>(), [(3, 7)]);
+    }
+}

@@ -198,12 +198,12 @@ impl BlockWriter {
         meta: &EventMeta,
         event: &[u8],
     ) -> bool {
-        self.push_alike(latest, meta.stream_seq, event.len(), 1, event, meta.ingest_us) > 0
+        self.push_alike(latest, meta.stream_seq, event.len(), 1, event, meta.ingest_us)
             || self.push_unlike(key, latest, meta, event)
     }
 
-    /// Adds events that follow each other in a stream, `n` of `len` bytes each that `bytes` begin with: as many as go on with
-    /// the latest run of their key and change none of its columns. Returns how many: perhaps none, which tells nothing.
+    /// Adds events that follow each other in a stream, `n` of `len` bytes each that `bytes` begin with, where they go on with
+    /// the latest run of their key and change none of its columns. `false` tells nothing: one by one they may find room.
     #[inline(always)]
     pub(crate) fn push_alike(
         &mut self,
@@ -213,23 +213,21 @@ impl BlockWriter {
         n: u32,
         bytes: &[u8],
         ingest_us: u64,
-    ) -> u32 {
-        let taken = COLUMNS_LEN_PER_EVENT_MAX + len;
-        let n = if self.left_min < taken * n as usize { (self.left_min / taken) as u32 } else { n };
-        let Some(events) = bytes.get(..len * n as usize) else { return 0 };
-        if n == 0 || !self.goes_on(latest, first, len, n) {
-            return 0;
+    ) -> bool {
+        let Some(events) = bytes.get(..len * n as usize) else { return false };
+        let goes_on = self.goes_on(latest, first, len, n);
+        if goes_on {
+            self.arrivals.spare(events.len()).copy_from_slice(events);
+            self.place(latest.run.into(), n, events.len(), ingest_us);
         }
-        self.arrivals.spare(events.len()).copy_from_slice(events);
-        self.place(latest.run.into(), n, events.len(), ingest_us);
-        n
+        goes_on
     }
 
     /// Tells the latest run of a key of `n` events of `len` bytes each, where it is known, has room, and takes them without a
     /// change to its columns. What is left to do is to bring their bytes, and to give them places.
     #[inline(always)]
     fn goes_on(&mut self, latest: &LatestRun, first: StreamSequence, len: usize, n: u32) -> bool {
-        let taken = (COLUMNS_LEN_PER_EVENT_MAX + len) * n as usize;
+        let taken = COLUMNS_LEN_PER_EVENT_MAX + len * n as usize;
         let goes_on = latest.block == self.number
             && self.left_min >= taken
             && self.runs[usize::from(latest.run)].add_alike(first, len, n);
@@ -631,7 +629,8 @@ pub(crate) fn seal(block: &mut [u8]) {
     put(block, field::CRC, &crc.to_le_bytes());
 }
 
-/// What an event can add beside its bytes: an end, ticks, a pair of the order and one of the ingest times.
+/// What an event can add beside its bytes: an end, ticks, a pair of the order and one of the ingest times. Neighbours that
+/// are alike add no more together.
 const COLUMNS_LEN_PER_EVENT_MAX: usize = END_LEN + 3 * crate::VARINT_LEN_MAX + 2 * COUNT_LEN_MAX;
 
 /// What a stretch can add: a pair of the order and one of the ingest times.

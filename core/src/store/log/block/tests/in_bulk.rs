@@ -208,38 +208,40 @@ fn blocks_are_taken_over_whole_as_they_are_event_by_event() {
 }
 
 #[test]
-fn a_block_is_taken_over_whole_as_long_as_there_is_room_and_what_has_none_changes_nothing() {
-    for seed in 0..40 {
-        let mut random = fastrand::Rng::with_seed(seed);
-        let mut entries = mergeable_entries(&mut random, 12_000);
-        // So that the order and the times take as much as they can.
+fn a_block_is_taken_over_whole_where_it_has_room_and_changes_nothing_where_it_has_none() {
+    let mut taken_over = [0; 2];
+    for (case, filled) in (BLOCK_LEN_MAX - 6_000..BLOCK_LEN_MAX - 300).step_by(13).enumerate() {
+        let mut random = fastrand::Rng::with_seed(case as u64);
+        // The order and the times take a part of it that cannot be left out.
+        let mut entries = mergeable_entries(&mut random, 120);
         entries.iter_mut().for_each(|entry| {
             entry.key.descriptor = 0;
-            entry.ingest_us = if seed % 2 == 0 { random.u64(..) } else { 7 };
-            entry.bytes.resize(if seed % 4 < 2 { 4 } else { 19 }, 7);
+            entry.ingest_us = if case % 2 == 0 { random.u64(..) } else { 7 };
+            entry.bytes.resize(4, 7);
         });
-        let (mut writer, mut first) = (BlockWriter::new(), 0);
-        writer.begin(GlobalSequence(0), 1);
-        let bytes = loop {
-            let len = random.usize(1..120);
-            let source = write(first as u64, 1, &entries[first..first + len]);
-            let mut before = Vec::new();
-            if first > 0 {
-                writer.finish(&mut before);
-            }
-            writer.begin_source();
-            if !writer.merge(&Block::new_checked(GlobalSequence(first as u64), &source).unwrap()).unwrap() {
-                let mut after = Vec::new();
-                writer.finish(&mut after);
-                assert!(before == after, "seed {seed}");
-                break after;
-            }
-            first += len;
+        let source = write(2, 1, &entries);
+        let filler = |stream_seq, len| Entry {
+            key: local(100 + stream_seq as u32, 1),
+            stream_seq,
+            device_seq: 0,
+            ticks: None,
+            ingest_us: 7,
+            bytes: vec![7; len],
         };
-        assert!(bytes.len() > BLOCK_LEN_MAX * 3 / 4, "seed {seed}: {} bytes", bytes.len());
-        let block = Block::new_checked(GlobalSequence(0), &bytes).unwrap();
-        assert!(read(&block).unwrap() == entries[..first], "seed {seed}");
+        let (mut writer, mut bytes) = (BlockWriter::new(), Vec::new());
+        writer.begin(GlobalSequence(0), 1);
+        let fillers = [filler(0, filled / 2), filler(1, filled - filled / 2)];
+        assert_eq!(push_all(&mut writer, &fillers), 2);
+        writer.begin_source();
+        let block = Block::new_checked(GlobalSequence(2), &source).unwrap();
+        let is_taken_over = writer.merge(&block).unwrap();
+        taken_over[usize::from(is_taken_over)] += 1;
+        writer.finish(&mut bytes);
+        let held = Block::new_checked(GlobalSequence(0), &bytes).unwrap();
+        let taken = if is_taken_over { &entries[..] } else { &[] };
+        assert!(read(&held).unwrap() == [&fillers, taken].concat(), "filled with {filled} bytes");
     }
+    assert!(taken_over.iter().all(|&cases| cases > 100), "{taken_over:?}");
 }
 
 #[test]
@@ -253,13 +255,17 @@ fn what_is_to_be_decided_event_by_event_is_not_taken_over_whole() {
         bytes: vec![7; len],
     };
     let untimed = RunKey { device: 1, ..local(1, 1) };
+    let timed = Entry { key: RunKey { timed: true, ..local(1, 1) }, ticks: Some(3), ..plain(5, 5) };
+    let sealed = Entry { key: RunKey { sealed: true, ..local(1, 1) }, ..plain(5, 5) };
     let cases = [
         ("local events of one length", vec![plain(1, 5), plain(2, 5)], true),
         ("events of another length", vec![plain(1, 6)], false),
         ("events of another length, in a run of their own", vec![plain(5, 6)], true),
         ("events of two lengths", vec![plain(1, 5), plain(2, 6)], false),
         ("an event of no length", vec![plain(5, 0)], false),
-        ("events with ticks", vec![device_entry(0, 7)], false),
+        ("events of a device with ticks", vec![device_entry(0, 7)], false),
+        ("events with ticks", vec![timed], false),
+        ("events that are sealed", vec![sealed], false),
         ("events of a device", vec![Entry { key: untimed, ..plain(5, 5) }], false),
         ("one of them among others", vec![plain(1, 5), device_entry(0, 7)], false),
     ];
@@ -267,7 +273,12 @@ fn what_is_to_be_decided_event_by_event_is_not_taken_over_whole() {
         let mut writer = BlockWriter::new();
         writer.begin(GlobalSequence(0), 1);
         push(&mut writer, &plain(0, 5)).unwrap();
-        let source = write(1, 1, &entries);
+        let mut source = Vec::new();
+        let mut source_writer = BlockWriter::new();
+        source_writer.begin(GlobalSequence(1), 1);
+        push_all(&mut source_writer, &entries);
+        source_writer.seal(seal).unwrap();
+        source_writer.finish(&mut source);
         writer.begin_source();
         let block = Block::new_checked(GlobalSequence(1), &source).unwrap();
         assert_eq!(writer.merge(&block).unwrap(), is_taken_over, "{name}");
