@@ -20,7 +20,13 @@ impl Locals {
     /// Eight runs of six streams: two streams have events of two types.
     fn new(random: &mut fastrand::Rng, sealed: bool) -> Self {
         let key = |run: usize| {
-            (RunKey { sealed: sealed && run % 3 == 0, ..local(run as u32 % 6 + 1, run as u32 / 6) }, run % 6)
+            (
+                RunKey {
+                    sealed: sealed && run.is_multiple_of(3),
+                    ..local(run as u32 % 6 + 1, run as u32 / 6)
+                },
+                run % 6,
+            )
         };
         Self {
             ends: vec![StreamSequence(0); 6],
