@@ -66,8 +66,8 @@ impl Folded {
     }
 }
 
-/// Puts `records`, which follow what LMDB holds, into `txn`, which then holds the tail up to `folded`. The block's buffers
-/// are the caller's, to be used again.
+/// Puts `records`, which follow what LMDB holds, into `txn`, which then holds the tail up to `folded`. They were made by
+/// this process, or [checked](Record::check). The block's buffers are the caller's, to be used again.
 ///
 /// # Errors
 ///

@@ -90,7 +90,7 @@ impl Generation {
     ///
     /// As [`Generation::push`].
     pub(in crate::store) fn push_checked(&self, record: Record) -> Result<(), Damage> {
-        check_blocks(&record)?;
+        record.check()?;
         self.push(record)
     }
 
@@ -322,19 +322,6 @@ fn latest(versions: &[ChunkAt], visible: usize) -> Option<ChunkAt> {
 
 /// How many records share a piece of memory.
 const SHELF_LEN: usize = 64;
-
-/// Checks every block of a record, and its runs; each begins where the one before it ends.
-fn check_blocks(record: &Record) -> Result<(), Damage> {
-    let mut next = record.head().first;
-    for chunk in 0..record.chunks() {
-        if let Chunk::Block(bytes) = record.chunk(chunk) {
-            let block = Block::new_checked(next, bytes)?;
-            (0..block.runs()).try_for_each(|number| block.run(number).map(drop))?;
-            next = block.end()?;
-        }
-    }
-    Ok(())
-}
 
 #[cfg(test)]
 mod tests {

@@ -14,6 +14,7 @@
 use std::fmt;
 
 use crate::GlobalSequence;
+use crate::store::error::Damage;
 use crate::store::log::block::Block;
 use crate::store::log::tables::{KEY_LEN_MAX, array};
 
@@ -185,6 +186,19 @@ impl Record {
         Ok(record)
     }
 
+    /// Checks what stands in every block: nobody else does before it is taken for what a commit wrote.
+    pub(in crate::store) fn check(&self) -> Result<(), Damage> {
+        let mut next = self.head.first;
+        for index in 0..self.chunks() {
+            if let Chunk::Block(bytes) = self.chunk(index) {
+                let block = Block::new_checked(next, bytes)?;
+                (0..block.runs()).try_for_each(|number| block.run(number).map(drop))?;
+                next = block.end()?;
+            }
+        }
+        Ok(())
+    }
+
     /// What it says of itself.
     pub(in crate::store) fn head(&self) -> &RecordHead {
         &self.head
@@ -216,7 +230,7 @@ impl Record {
         }
     }
 
-    /// The blocks must hold the record's events, without gaps. What stands in them is for their own check.
+    /// The blocks must hold the record's events, without gaps. What stands in them is for [`Record::check`].
     fn check_blocks(&self) -> Result<(), &'static str> {
         let mut next = self.head.first;
         for index in 0..self.chunks() {

@@ -115,6 +115,7 @@ fn try_fold_all(
     records: &[Record],
     folded: Folded,
 ) -> Result<OpenDomain, AppendError> {
+    records.iter().try_for_each(Record::check)?;
     let tables = environment.tables();
     let mut txn = environment.write()?;
     let mut block = BlockWriter::new();
@@ -137,4 +138,44 @@ fn open_domain(tables: &Tables, txn: &mut heed::RwTxn<'_>) -> Result<OpenDomain,
     };
     tables.domain.put(txn, &number.to_be_bytes(), &mapping.to_row())?;
     Ok(OpenDomain { number, mapping })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::tail::{Chunk, RecordWriter};
+    use crate::{StreamId, Varve};
+
+    #[test]
+    fn a_record_that_is_whole_and_holds_what_no_commit_writes_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut varve = Varve::new(dir.path()).unwrap();
+        varve.stream::<u16, 2>("numbers").unwrap().append_batch(StreamId(7), &[1, 2, 3]).unwrap();
+        let generation = varve.writer.tail().generation();
+        drop(varve);
+        let journal = Journal::open(dir.path(), Durability::Durable).unwrap().unwrap();
+        let (record, _) = journal.read_behind(generation, 0).unwrap().unwrap();
+        let mut changed = RecordWriter::new();
+        for index in 0..record.chunks() {
+            match record.chunk(index) {
+                Chunk::Row { table, key, value } => changed.row(table, key, value),
+                Chunk::Block(bytes) => {
+                    let mut bytes = bytes.to_vec();
+                    // One event less in its only run, and the checksum as it should be.
+                    bytes[64 + 16] -= 1;
+                    let crc = crc32c::crc32c(&bytes[12..]);
+                    bytes[8..12].copy_from_slice(&crc.to_le_bytes());
+                    changed.block(|out| out.extend_from_slice(&bytes));
+                }
+            }
+        }
+        changed.finish(*record.head(), journal.seed(generation));
+        journal.write(generation, 0, changed.padded(0)).unwrap();
+        match Varve::new(dir.path()) {
+            Err(OpenError::Corrupt(damage)) => {
+                assert_eq!(damage.reason, "its runs hold another number of events than it names");
+            }
+            other => panic!("{:?}", other.map(drop)),
+        }
+    }
 }
