@@ -286,8 +286,10 @@ impl<'a> Block<'a> {
 
     /// How many pairs its order and its ingest times have at most.
     pub(in crate::store) fn pairs_max(&self) -> (usize, usize) {
-        let pairs_from = |at: usize| if at == 0 { 1 } else { self.bytes.len().saturating_sub(at) / 2 };
-        (pairs_from(self.header.order_at), pairs_from(self.header.ingest_at))
+        let Header { order_at, ingest_at, .. } = self.header;
+        let end = self.bytes.len();
+        let pairs = |at: usize, end: usize| if at == 0 { 1 } else { end.saturating_sub(at) / 2 };
+        (pairs(order_at, if ingest_at == 0 { end } else { ingest_at }), pairs(ingest_at, end))
     }
 
     /// Damage to this block.
