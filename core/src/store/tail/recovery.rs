@@ -101,6 +101,7 @@ fn fold_all(
     sealing: &Sealing,
     recovered: &Recovered,
 ) -> Result<OpenDomain, OpenError> {
+    recovered.records.iter().try_for_each(Record::check)?;
     loop {
         match try_fold_all(environment, sealing, &recovered.records, recovered.folded) {
             Err(AppendError::Storage(error)) if is_map_full(&error.0) => environment.grow()?,
@@ -115,7 +116,6 @@ fn try_fold_all(
     records: &[Record],
     folded: Folded,
 ) -> Result<OpenDomain, AppendError> {
-    records.iter().try_for_each(Record::check)?;
     let tables = environment.tables();
     let mut txn = environment.write()?;
     let mut block = BlockWriter::new();
