@@ -5,8 +5,11 @@
 //! stands where it would stand if it were always there, so that it can be read, and is ignored where it means nothing.
 #![allow(unsafe_code)]
 
+mod listing;
 mod names;
 mod sharing;
+mod telling;
+mod threads;
 
 use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
 use std::ops::Range;
@@ -101,6 +104,26 @@ unsafe extern "C" fn pread(fd: c_int, out: *mut c_void, len: usize, at: i64) -> 
 unsafe extern "C" fn pread64(fd: c_int, out: *mut c_void, len: usize, at: i64) -> isize {
     // SAFETY: both have the same contract.
     unsafe { pread(fd, out, len, at) }
+}
+
+/// # Safety
+///
+/// As the C library's call of this name.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn lseek(fd: c_int, to: i64, whence: c_int) -> i64 {
+    match refused(Call::Seek, fd) {
+        Some(error) => system::fail(error).into(),
+        None => system::lseek(fd, to, whence),
+    }
+}
+
+/// # Safety
+///
+/// As the C library's call of this name.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn lseek64(fd: c_int, to: i64, whence: c_int) -> i64 {
+    // SAFETY: both have the same contract.
+    unsafe { lseek(fd, to, whence) }
 }
 
 /// # Safety
@@ -224,19 +247,16 @@ unsafe extern "C" fn fdatasync(fd: c_int) -> c_int {
 /// As the C library's `openat`.
 unsafe fn watched_open(at: c_int, path: *const c_char, flags: c_int, mode: c_int) -> c_int {
     // SAFETY: the caller upholds the contract: it is a string that ends with 0.
-    let path_given = unsafe { as_path(path) };
+    let located = unsafe { located_at(at, path) };
     // SAFETY: as above.
     let open = || unsafe { system::openat(at, path, flags, mode) };
-    if !watch::is_watching() || (at != libc::AT_FDCWD && path_given.is_relative()) {
-        return open();
-    }
-    let Some((directory, name)) = watch::locate(path_given) else { return open() };
+    let Some((directory, name)) = located else { return open() };
     let mut state = directory.lock();
     if let Some(failure) = state.strike(Call::Open, &name) {
         return system::fail(error_of(Call::Open, failure));
     }
     // SAFETY: as above.
-    let before = unsafe { system::metadata(path) };
+    let before = unsafe { system::metadata(at, path) };
     let fd = open();
     if fd < 0 {
         return fd;
@@ -259,6 +279,18 @@ unsafe fn watched_open(at: c_int, path: *const c_char, flags: c_int, mode: c_int
 fn refused(call: Call, fd: c_int) -> Option<c_int> {
     let descriptor = watch::descriptor(fd)?;
     let failure = descriptor.directory.lock().strike_node(call, &descriptor.node)?;
+    Some(error_of(call, failure))
+}
+
+/// How a call on a name is to fail, if it is.
+///
+/// # Safety
+///
+/// `path` is a string that ends with 0.
+unsafe fn refused_name(call: Call, at: c_int, path: *const c_char) -> Option<c_int> {
+    // SAFETY: the caller upholds it.
+    let (directory, name) = unsafe { located_at(at, path) }?;
+    let failure = directory.lock().strike(call, &name)?;
     Some(error_of(call, failure))
 }
 
@@ -356,25 +388,24 @@ fn error_of(call: Call, failure: Failure) -> c_int {
         (Failure::Full, _) => libc::ENOSPC,
         (Failure::Exhausted, Call::Open) => libc::EMFILE,
         (Failure::Exhausted, Call::Lock) => libc::ENOLCK,
+        (Failure::Exhausted, Call::Spawn) => libc::EAGAIN,
         (Failure::Exhausted, _) => libc::ENOMEM,
         (Failure::Denied, _) => libc::EACCES,
     }
 }
 
+/// The watched directory that `path`, which may begin in the directory `at`, is in, and its name there.
+///
 /// # Safety
 ///
-/// `path` is a string that ends with 0 and outlives the result.
-unsafe fn located(path: *const c_char) -> Option<(Arc<Directory>, PathBuf)> {
+/// `path` is a string that ends with 0.
+unsafe fn located_at(at: c_int, path: *const c_char) -> Option<(Arc<Directory>, PathBuf)> {
+    if !watch::is_watching() {
+        return None;
+    }
     // SAFETY: the caller upholds it.
-    if watch::is_watching() { watch::locate(unsafe { as_path(path) }) } else { None }
-}
-
-/// # Safety
-///
-/// `path` is a string that ends with 0 and outlives the result.
-unsafe fn as_path<'a>(path: *const c_char) -> &'a Path {
-    // SAFETY: the caller upholds it.
-    Path::new(OsStr::from_bytes(unsafe { CStr::from_ptr(path) }.to_bytes()))
+    let path = Path::new(OsStr::from_bytes(unsafe { CStr::from_ptr(path) }.to_bytes()));
+    if at == libc::AT_FDCWD || path.is_absolute() { watch::locate(path) } else { watch::locate_in(at, path) }
 }
 
 /// # Safety

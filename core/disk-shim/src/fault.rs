@@ -5,28 +5,36 @@ use std::path::Path;
 /// The kinds of calls that can fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
-    /// `open`, `openat`, of a file or of a directory.
+    /// `open`, `openat`, `opendir`, of a file or of a directory.
     Open,
     /// `read`, `pread`.
     Read,
+    /// `lseek`.
+    Seek,
     /// `write`, `pwrite`, `writev`, `pwritev`.
     Write,
     /// `ftruncate`.
     Truncate,
     /// `fsync`, `fdatasync`, of a file or of a directory.
     Flush,
-    /// `rename`.
+    /// `rename`, `renameat2`.
     Rename,
-    /// `unlink`, `rmdir`.
+    /// `unlink`, `unlinkat`, `rmdir`.
     Remove,
     /// `mkdir`.
     MakeDirectory,
-    /// `stat`, `fstat`, `statx`, of a file or of a directory.
+    /// `readdir`: the next name in a directory.
+    List,
+    /// `statx`, which Rust makes for `stat` and `fstat` too, of a file or of a directory.
     Stat,
+    /// `statfs`, `fstatfs`, `fstatvfs`: what the file system says of itself.
+    FileSystem,
     /// `mmap` of a file.
     Map,
     /// `flock`, and the locks of `fcntl`; never one that lets go.
     Lock,
+    /// `pthread_create` by the thread that began the watch, whatever the new one is for. It has no file's name.
+    Spawn,
 }
 
 /// A call that fails.
@@ -53,7 +61,8 @@ pub enum Failure {
     Full,
     /// A write takes half of the bytes and says so; any other call fails as with [`Failure::Device`].
     Short,
-    /// The process has as much as it may: of open files, `EMFILE`; of locks, `ENOLCK`; of memory, for any other call, `ENOMEM`.
+    /// The process has as much as it may: of open files, `EMFILE`; of locks, `ENOLCK`; of threads, `EAGAIN`; of memory,
+    /// for any other call, `ENOMEM`.
     Exhausted,
     /// The process may not: `EACCES`.
     Denied,

@@ -12,19 +12,19 @@
 //! Of every file, a flush can be made to take some time ([`set_flush_time`]).
 //!
 //! What does not go through the C library is not seen: writes to a mapped file, and system calls that a program makes by
-//! itself. A test should check that [`Disk`] rebuilds its files. Files that were open before the watch began are not
-//! seen either, nor is a duplicate of a descriptor.
+//! itself (as `rustix` does, unless it is built with its feature `use-libc`). A test should check that [`Disk`] rebuilds
+//! its files. Files that were open before the watch began are not seen either, nor is a duplicate of a descriptor.
 //!
-//! It works where Linux has 64-bit words ([`IS_SUPPORTED`]); elsewhere nothing is seen.
+//! It works on Linux with the GNU C library and 64-bit words ([`IS_SUPPORTED`]); elsewhere nothing is seen.
 
-#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+#[cfg(all(target_os = "linux", target_env = "gnu", target_pointer_width = "64"))]
 mod calls;
 mod counts;
 mod disk;
 mod fault;
 mod flush_time;
 mod operation;
-#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+#[cfg(all(target_os = "linux", target_env = "gnu", target_pointer_width = "64"))]
 mod system;
 mod watch;
 
@@ -36,7 +36,8 @@ pub use operation::{FileId, Operation};
 pub use watch::Watch;
 
 /// Whether calls are seen on this target.
-pub const IS_SUPPORTED: bool = cfg!(all(target_os = "linux", target_pointer_width = "64"));
+pub const IS_SUPPORTED: bool =
+    cfg!(all(target_os = "linux", target_env = "gnu", target_pointer_width = "64"));
 
 /// The unit in which a disk keeps or loses what was not flushed, in bytes.
 pub const SECTOR_LEN: usize = 512;

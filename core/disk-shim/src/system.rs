@@ -1,12 +1,26 @@
 //! The system's own calls, which the C library's of the same names would make.
 #![allow(unsafe_code)]
 
-use std::ffi::{c_char, c_int, c_uint, c_ulong, c_void};
+use std::ffi::{CStr, c_char, c_int, c_uint, c_ulong, c_void};
 use std::mem;
 
 use libc::{SYS_close, SYS_fcntl, SYS_fdatasync, SYS_flock, SYS_fsync, SYS_ftruncate, SYS_lseek};
 use libc::{SYS_mkdirat, SYS_mmap, SYS_openat, SYS_pread64, SYS_pwrite64, SYS_read, SYS_renameat2};
 use libc::{SYS_statx, SYS_unlinkat, SYS_write};
+
+/// The C library's function of this name, where it is more than a system call.
+///
+/// # Safety
+///
+/// `F` is the type of a pointer to that function.
+pub(crate) unsafe fn next<F: Copy>(name: &CStr) -> F {
+    const { assert!(size_of::<F>() == size_of::<*mut c_void>()) };
+    // SAFETY: the name ends with 0.
+    let function = unsafe { libc::dlsym(libc::RTLD_NEXT, name.as_ptr()) };
+    assert!(!function.is_null(), "the C library has {name:?}");
+    // SAFETY: the caller upholds it; both are pointers.
+    unsafe { mem::transmute_copy(&function) }
+}
 
 /// What a path stands for.
 #[derive(Clone, Copy, Debug)]
@@ -65,26 +79,24 @@ pub(crate) unsafe fn pwrite(fd: c_int, bytes: *const c_void, len: usize, at: i64
 
 /// # Safety
 ///
-/// As the C library's `rename`: both are strings that end with 0.
-pub(crate) unsafe fn rename(from: *const c_char, to: *const c_char) -> c_int {
+/// As the C library's `renameat2`: both paths are strings that end with 0.
+pub(crate) unsafe fn renameat2(
+    from_at: c_int,
+    from: *const c_char,
+    to_at: c_int,
+    to: *const c_char,
+    flags: c_uint,
+) -> c_int {
     // SAFETY: the caller upholds it; the kernel copies the paths.
-    unsafe { libc::syscall(SYS_renameat2, libc::AT_FDCWD, from, libc::AT_FDCWD, to, 0) as c_int }
+    unsafe { libc::syscall(SYS_renameat2, from_at, from, to_at, to, flags) as c_int }
 }
 
 /// # Safety
 ///
-/// As the C library's `unlink`: `path` is a string that ends with 0.
-pub(crate) unsafe fn unlink(path: *const c_char) -> c_int {
+/// As the C library's `unlinkat`: `path` is a string that ends with 0.
+pub(crate) unsafe fn unlinkat(at: c_int, path: *const c_char, flags: c_int) -> c_int {
     // SAFETY: the caller upholds it; the kernel copies the path.
-    unsafe { libc::syscall(SYS_unlinkat, libc::AT_FDCWD, path, 0) as c_int }
-}
-
-/// # Safety
-///
-/// As the C library's `rmdir`: `path` is a string that ends with 0.
-pub(crate) unsafe fn rmdir(path: *const c_char) -> c_int {
-    // SAFETY: the caller upholds it; the kernel copies the path.
-    unsafe { libc::syscall(SYS_unlinkat, libc::AT_FDCWD, path, libc::AT_REMOVEDIR) as c_int }
+    unsafe { libc::syscall(SYS_unlinkat, at, path, flags) as c_int }
 }
 
 /// # Safety
@@ -114,12 +126,11 @@ pub(crate) unsafe fn statx(
 /// # Safety
 ///
 /// `path` is a string that ends with 0.
-pub(crate) unsafe fn metadata(path: *const c_char) -> Option<Metadata> {
+pub(crate) unsafe fn metadata(at: c_int, path: *const c_char) -> Option<Metadata> {
     // SAFETY: zeros are a value of this structure of numbers.
     let mut told: libc::statx = unsafe { mem::zeroed() };
     // SAFETY: the caller upholds it for the path; `told` is writable.
-    let returned =
-        unsafe { statx(libc::AT_FDCWD, path, 0, libc::STATX_TYPE | libc::STATX_SIZE, &raw mut told) };
+    let returned = unsafe { statx(at, path, 0, libc::STATX_TYPE | libc::STATX_SIZE, &raw mut told) };
     let is_dir = u32::from(told.stx_mode) & libc::S_IFMT == libc::S_IFDIR;
     (returned == 0).then_some(Metadata { is_dir, len: told.stx_size })
 }
@@ -152,6 +163,11 @@ pub(crate) fn flock(fd: c_int, operation: c_int) -> c_int {
     unsafe { libc::syscall(SYS_flock, fd, operation) as c_int }
 }
 
+pub(crate) fn lseek(fd: c_int, to: i64, whence: c_int) -> i64 {
+    // SAFETY: the call takes numbers alone.
+    unsafe { libc::syscall(SYS_lseek, fd, to, whence) as i64 }
+}
+
 pub(crate) fn ftruncate(fd: c_int, len: i64) -> c_int {
     // SAFETY: the call takes numbers alone, and touches no memory of the process.
     unsafe { libc::syscall(SYS_ftruncate, fd, len) as c_int }
@@ -169,11 +185,9 @@ pub(crate) fn fdatasync(fd: c_int) -> c_int {
 
 /// Where the next byte that is written without naming a place goes.
 pub(crate) fn position(fd: c_int) -> i64 {
-    // SAFETY: both calls take numbers alone.
-    unsafe {
-        let appends = libc::fcntl(fd, libc::F_GETFL) & libc::O_APPEND != 0;
-        libc::syscall(SYS_lseek, fd, 0, if appends { libc::SEEK_END } else { libc::SEEK_CUR }) as i64
-    }
+    // SAFETY: the call takes numbers alone.
+    let appends = unsafe { libc::fcntl(fd, libc::F_GETFL) } & libc::O_APPEND != 0;
+    lseek(fd, 0, if appends { libc::SEEK_END } else { libc::SEEK_CUR })
 }
 
 /// Whether the descriptor flushes what is written through it.

@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use crate::counts::{Counts, FileCounts};
@@ -26,6 +27,8 @@ pub struct Watch {
 #[derive(Debug)]
 pub(crate) struct Directory {
     path: PathBuf,
+    /// The thread that began the watch.
+    thread: ThreadId,
     state: Mutex<State>,
 }
 
@@ -76,7 +79,11 @@ impl Watch {
     ///
     /// Where the directory has no canonical path.
     pub fn new(dir: &Path) -> io::Result<Self> {
-        let directory = Arc::new(Directory { path: dir.canonicalize()?, state: Mutex::default() });
+        let directory = Arc::new(Directory {
+            path: dir.canonicalize()?,
+            thread: thread::current().id(),
+            state: Mutex::default(),
+        });
         write(&DIRECTORIES).push(directory.clone());
         WATCHED.fetch_add(1, Ordering::SeqCst);
         Ok(Self { directory })
@@ -311,6 +318,23 @@ pub(crate) fn locate(path: &Path) -> Option<(Arc<Directory>, PathBuf)> {
         let name = canonical.strip_prefix(&directory.path).ok()?;
         Some((directory.clone(), name.to_path_buf()))
     })
+}
+
+/// The watched directory of a name that begins in the directory `at`, and its name there; `None` where that is not watched.
+pub(crate) fn locate_in(at: c_int, name: &Path) -> Option<(Arc<Directory>, PathBuf)> {
+    let Descriptor { directory, node: Node::Directory(parent) } = descriptor(at)? else { return None };
+    Some((directory, parent.join(name)))
+}
+
+/// How the start of a thread by this one is to fail, if it is.
+pub(crate) fn strike_spawn() -> Option<Failure> {
+    if !is_watching() {
+        return None;
+    }
+    let this = thread::current().id();
+    let directories = read(&DIRECTORIES);
+    let mut own = directories.iter().filter(|directory| directory.thread == this);
+    own.find_map(|directory| directory.lock().strike(Call::Spawn, Path::new("")))
 }
 
 /// What a descriptor stands for; `None` where it is not watched.

@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 use varve_disk_shim::{Call, Disk, Failure, Fault, IS_SUPPORTED, Lasting, Operation, Watch};
 
 /// Whether the tests can run here; says so where they cannot, past the test harness.
@@ -160,7 +161,10 @@ fn every_kind_of_call_can_fail() {
         attempt().unwrap();
     };
     fails(Call::Open, &mut || File::open(&a).map(drop));
+    fails(Call::Open, &mut || fs::read_dir(dir.path()).map(drop));
+    fails(Call::List, &mut || fs::read_dir(dir.path())?.try_for_each(|entry| entry.map(drop)));
     fails(Call::Read, &mut || file.read(&mut [0; 4]).map(drop));
+    fails(Call::Seek, &mut || file.stream_position().map(drop));
     fails(Call::Write, &mut || file.write_all_at(b"1", 0));
     fails(Call::Truncate, &mut || file.set_len(9));
     fails(Call::Flush, &mut || file.sync_all());
@@ -172,6 +176,79 @@ fn every_kind_of_call_can_fail() {
     fails(Call::Remove, &mut || fs::remove_file(&b));
     fails(Call::MakeDirectory, &mut || fs::create_dir(&b));
     fails(Call::Remove, &mut || fs::remove_dir(&b));
+    fails(Call::FileSystem, &mut || Ok(rustix::fs::statfs(dir.path()).map(|_| ())?));
+    fails(Call::FileSystem, &mut || Ok(rustix::fs::fstatfs(&file).map(|_| ())?));
+    fails(Call::FileSystem, &mut || Ok(rustix::fs::fstatvfs(&file).map(|_| ())?));
+    fails(Call::Spawn, &mut || thread::Builder::new().spawn(|| ()).map(drop));
+}
+
+/// Whoever empties a directory takes each name from where its parent is open.
+#[test]
+fn names_within_an_open_directory_are_seen() {
+    if !is_supported() {
+        return;
+    }
+    let dir = new_dir();
+    let watch = Watch::recording(dir.path()).unwrap();
+    let full = dir.path().join("full");
+    fs::create_dir(&full).unwrap();
+    fs::write(full.join("a"), "a").unwrap();
+    let remove = Fault {
+        call: Some(Call::Remove),
+        file: Some("full/a"),
+        after: 0,
+        failure: Failure::Device,
+        lasting: Lasting::Once,
+    };
+    watch.fail(remove);
+    assert_eq!(fs::remove_dir_all(&full).unwrap_err().raw_os_error(), Some(5));
+    fs::remove_dir_all(&full).unwrap();
+    let mut disk = Disk::new();
+    replay(&mut disk, &watch);
+    assert_eq!(disk.files().count(), 0);
+    // A file elsewhere gets the number that the directory had.
+    let other = new_dir();
+    let mut file = writable(&other.path().join("b"));
+    watch.fail(Fault { call: None, file: None, lasting: Lasting::FromThenOn, ..remove });
+    file.rewind().unwrap();
+    assert_eq!(watch.met(), 0);
+}
+
+#[test]
+fn a_move_to_where_nothing_is_is_seen() {
+    if !is_supported() {
+        return;
+    }
+    let dir = new_dir();
+    let watch = Watch::recording(dir.path()).unwrap();
+    let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+    fs::write(&from, "bytes").unwrap();
+    renameat_with(CWD, &from, CWD, &to, RenameFlags::NOREPLACE).unwrap();
+    let mut disk = Disk::new();
+    replay(&mut disk, &watch);
+    assert_same_files(&disk, dir.path());
+}
+
+/// The threads that a test harness starts are not for one of its tests to fail.
+#[test]
+fn another_thread_starts_threads_as_ever() {
+    if !is_supported() {
+        return;
+    }
+    let dir = new_dir();
+    let watch = Watch::new(dir.path()).unwrap();
+    let refuse = Fault {
+        call: Some(Call::Spawn),
+        file: None,
+        after: 1,
+        failure: Failure::Exhausted,
+        lasting: Lasting::FromThenOn,
+    };
+    watch.fail(refuse);
+    let spawn = || thread::Builder::new().spawn(|| thread::spawn(|| ()).join());
+    spawn().unwrap().join().unwrap().unwrap();
+    assert_eq!(spawn().unwrap_err().kind(), ErrorKind::WouldBlock);
+    assert_eq!((watch.met(), watch.struck()), (2, 1));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! A disk of which the n-th call fails, whatever call that is.
 
+mod opening;
+
 use std::path::Path;
 
 use fastrand::Rng;
@@ -15,13 +17,33 @@ fn no_failing_call_costs_what_was_acknowledged() {
     if !is_supported() {
         return;
     }
-    for (call, failures) in CALLS {
-        for &failure in failures {
-            for lasting in [Lasting::Once, Lasting::FromThenOn] {
-                fail_one_after_the_other(Fault { call: Some(call), file: None, after: 0, failure, lasting });
-            }
-        }
+    let trials_max = if is_whole() { u64::MAX } else { TRIALS * scale() };
+    let never_made = fail_each_call("commits", trials_max, |fault| Trial::new(fault).run());
+    assert_eq!(never_made, [Call::List]);
+}
+
+/// An owner folds by itself what no thread can be had for.
+#[test]
+fn a_store_that_gets_no_thread_takes_as_much_as_ever() {
+    if !is_supported() {
+        return;
     }
+    let dir = new_dir();
+    let watch = Watch::new(dir.path()).unwrap();
+    let (call, failure) = (Some(Call::Spawn), Failure::Exhausted);
+    watch.fail(Fault { call, file: None, after: 1, failure, lasting: Lasting::FromThenOn });
+    let mut varve = Varve::with_config(dir.path(), config(0, false)).unwrap();
+    let (mut random, mut contents) = (Rng::with_seed(0), Contents::default());
+    while watch.struck() < FOLDS {
+        let commit = Commit::draw(&mut random, &contents);
+        commit.perform(&mut varve).unwrap();
+        contents.apply(&commit);
+    }
+    contents.check(&Contents::read(&varve, 0).unwrap()).unwrap();
+    drop(varve);
+    contents
+        .check(&Contents::read(&Varve::with_config(dir.path(), config(0, false)).unwrap(), 0).unwrap())
+        .unwrap();
 }
 
 /// LMDB lets go of its map before it maps more. Where the system then gives it none, nothing can be read, and nobody may try.
@@ -59,17 +81,31 @@ fn a_map_that_cannot_grow_ends_no_process() {
     assert!(failures >= MAP_FAILURES_MIN, "the map was to grow {failures} times");
 }
 
-/// Fails the calls of the kind, each in a trial of its own: some of them, or at the whole scale all.
-fn fail_one_after_the_other(fault: Fault) {
-    let calls = Trial::new(Fault { after: u64::MAX, ..fault }).run().expect("nothing fails");
-    assert!(calls > 0, "{fault:?} meets no call");
-    let step = if is_whole() { 1 } else { calls.div_ceil(TRIALS * scale()) };
-    for after in (0..calls).step_by(step as usize) {
-        let fault = Fault { after, ..fault };
-        if let Err(reason) = Trial::new(fault).run() {
-            panic!("{fault:?}: {reason}");
+/// Fails the calls that a trial makes, each in a trial of its own: of the calls of a kind as many as `trials_max`, evenly
+/// spread. A trial tells how many calls it made that could have failed. Returns the kinds of calls that it never makes.
+fn fail_each_call(what: &str, trials_max: u64, trial: impl Fn(Fault) -> Result<u64, String>) -> Vec<Call> {
+    let mut never_made = Vec::new();
+    for (call, failures) in CALLS {
+        let mut calls_met = 0;
+        for (&failure, lasting) in
+            failures.iter().flat_map(|failure| LASTINGS.map(|lasting| (failure, lasting)))
+        {
+            let run = |after| {
+                let fault = Fault { call: Some(call), file: None, after, failure, lasting };
+                trial(fault).unwrap_or_else(|reason| panic!("{what}: {fault:?}: {reason}"))
+            };
+            let calls = run(u64::MAX);
+            calls_met = calls_met.max(calls);
+            let step = calls.div_ceil(trials_max).max(1);
+            (0..calls).step_by(step as usize).for_each(|after| {
+                run(after);
+            });
+        }
+        if calls_met == 0 {
+            never_made.push(call);
         }
     }
+    never_made
 }
 
 /// A workload on a disk that fails.
@@ -213,25 +249,33 @@ impl Trial {
 }
 
 /// The calls that fail, and how.
-const CALLS: [(Call, &[Failure]); 11] = [
+const CALLS: [(Call, &[Failure]); 14] = [
     (Call::Open, &[Failure::Device, Failure::Full, Failure::Exhausted, Failure::Denied]),
     (Call::Read, &[Failure::Device, Failure::Full]),
+    (Call::Seek, &[Failure::Device]),
     (Call::Write, &[Failure::Device, Failure::Full, Failure::Short]),
     (Call::Truncate, &[Failure::Device, Failure::Full]),
     (Call::Flush, &[Failure::Device, Failure::Full]),
     (Call::Rename, &[Failure::Device, Failure::Full]),
     (Call::Remove, &[Failure::Device, Failure::Full]),
     (Call::MakeDirectory, &[Failure::Device, Failure::Full, Failure::Denied]),
+    (Call::List, &[Failure::Device]),
     (Call::Stat, &[Failure::Device, Failure::Denied]),
+    (Call::FileSystem, &[Failure::Device, Failure::Denied]),
     (Call::Map, &[Failure::Exhausted, Failure::Denied]),
     (Call::Lock, &[Failure::Device, Failure::Exhausted]),
 ];
+
+const LASTINGS: [Lasting; 2] = [Lasting::Once, Lasting::FromThenOn];
 
 /// How many appends that do not fit the tail make the smallest map grow.
 const BULKS: usize = 20;
 
 /// How often it is kept from growing at least: each time it was twice as large.
 const MAP_FAILURES_MIN: usize = 3;
+
+/// How many folds get no thread.
+const FOLDS: u64 = 3;
 
 /// How many trials a plain run makes of each fault.
 const TRIALS: u64 = 12;

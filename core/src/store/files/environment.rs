@@ -101,7 +101,8 @@ impl Environment {
 
     /// Opens the environment in `dir` for reading beside its owner.
     pub(in crate::store) fn open_read_only(dir: &Path, config: &Config) -> Result<Self, OpenError> {
-        if !dir.join(DATA_FILE).exists() {
+        let path = dir.join(DATA_FILE);
+        if !path.try_exists().map_err(|error| OpenError::Io { path, error })? {
             return Err(OpenError::NotAStore { path: dir.to_path_buf(), reason: "it has no data file" });
         }
         refuse_network(dir)?;
@@ -470,10 +471,7 @@ pub(in crate::store) fn sync_directory(dir: &Path) -> Result<(), OpenError> {
             .map_err(|error| OpenError::Io { path: path.to_path_buf(), error })
     };
     sync(dir)?;
-    match fs::canonicalize(dir).ok().as_deref().and_then(Path::parent) {
-        Some(parent) => sync(parent),
-        None => Ok(()),
-    }
+    sync(&dir.join(".."))
 }
 
 pub(in crate::store) const DATA_FILE: &str = "data.mdb";

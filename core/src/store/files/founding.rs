@@ -19,7 +19,7 @@ pub(in crate::store) fn found(dir: &Path, config: &Config) -> Result<(), OpenErr
     let io = |error| OpenError::Io { path: dir.to_path_buf(), error };
     let making = dir.join(MAKING);
     clear(&making).map_err(io)?;
-    if fs::metadata(dir.join(DATA_FILE)).is_ok_and(|metadata| metadata.len() > 0) {
+    if is_founded(dir).map_err(io)? {
         return Ok(());
     }
     fs::create_dir(&making).map_err(io)?;
@@ -32,6 +32,15 @@ pub(in crate::store) fn found(dir: &Path, config: &Config) -> Result<(), OpenErr
     match config.durability {
         Durability::Durable => sync_directory(dir),
         Durability::Relaxed => Ok(()),
+    }
+}
+
+/// Whether there is a data file that holds anything. What the disk cannot tell is no reason to put another in its place.
+fn is_founded(dir: &Path) -> io::Result<bool> {
+    match fs::metadata(dir.join(DATA_FILE)) {
+        Ok(metadata) => Ok(metadata.len() > 0),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

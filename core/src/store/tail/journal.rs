@@ -105,8 +105,8 @@ impl Journal {
     }
 
     /// Whether there is a tail in `dir`, damaged or not.
-    pub(in crate::store) fn is_in(dir: &Path) -> bool {
-        dir.join(FILE_NAME).exists()
+    pub(in crate::store) fn is_in(dir: &Path) -> io::Result<bool> {
+        dir.join(FILE_NAME).try_exists()
     }
 
     /// What it means that there is no tail where there was one.

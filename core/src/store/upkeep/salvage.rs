@@ -67,7 +67,7 @@ pub use report::{SalvageError, SalvageReport};
 pub fn salvage(path: impl AsRef<Path>, new_path: impl AsRef<Path>) -> Result<SalvageReport, SalvageError> {
     let path = path.as_ref();
     // Nothing is made where nothing is: not even the owner's lock.
-    if !path.join(DATA_FILE).exists() && !Journal::is_in(path) {
+    if !path.join(DATA_FILE).try_exists()? && !Journal::is_in(path)? {
         return Err(SalvageError::Nothing);
     }
     let Some(_unowned) = OwnerLock::keep_free(path)? else {

@@ -1,0 +1,154 @@
+//! A store that is opened while the disk fails: it opens, or it does not, and holds what it held.
+
+use fastrand::Rng;
+use varve_disk_shim::{Call, Disk, Failure, Fault, Lasting, Watch};
+
+use super::fail_each_call;
+use crate::boot::start_anew;
+use crate::history::{Commit, History, Progress};
+use crate::{is_supported, is_whole, new_dir, power_cuts, scale};
+
+#[test]
+fn no_call_that_fails_costs_what_an_owner_left_that_closed_the_store() {
+    fail_each_call_while_opening(End::Closed);
+}
+
+#[test]
+fn no_call_that_fails_costs_what_an_owner_left_that_was_killed() {
+    fail_each_call_while_opening(End::Killed);
+}
+
+#[test]
+fn no_call_that_fails_costs_what_a_power_cut_left() {
+    fail_each_call_while_opening(End::PowerCut);
+}
+
+/// What cannot be looked at may be there.
+#[test]
+fn no_file_that_cannot_be_told_of_is_made_anew() {
+    if !is_supported() {
+        return;
+    }
+    let left = Left::make(End::Closed);
+    for file in FILES {
+        for call in [Call::Stat, Call::Open] {
+            let (failure, lasting) = (Failure::Device, Lasting::Once);
+            let run = |after| {
+                let fault = Fault { call: Some(call), file: Some(file), after, failure, lasting };
+                left.open_failing(fault).unwrap_or_else(|reason| panic!("{fault:?}: {reason}"))
+            };
+            (0..run(u64::MAX)).for_each(|after| {
+                run(after);
+            });
+        }
+    }
+}
+
+fn fail_each_call_while_opening(end: End) {
+    if !is_supported() {
+        return;
+    }
+    let left = Left::make(end);
+    let trials_max = if is_whole() { TRIALS_WHOLE } else { TRIALS * scale() };
+    let never_made = fail_each_call(&format!("{end:?}"), trials_max, |fault| left.open_failing(fault));
+    assert!(never_made.iter().all(|call| RARE.contains(call)), "{end:?}: {never_made:?}");
+}
+
+/// How the last owner of a store ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Closed,
+    Killed,
+    PowerCut,
+}
+
+/// What an owner left.
+struct Left {
+    disk: Disk,
+    history: History,
+}
+
+impl Left {
+    /// A store of which a part is folded and a part is not.
+    fn make(end: End) -> Self {
+        let (dir, mut random) = (new_dir(), Rng::with_seed(end as u64));
+        let watch = Watch::recording(dir.path()).unwrap();
+        let mut history = History::new(end == End::Killed);
+        let mut varve = history.open(dir.path(), Progress::default()).unwrap();
+        for at in 0..COMMITS {
+            let commit = match at {
+                FOLD_AFTER => Commit::draw_upkeep(&mut random, history.contents(), dir.path()),
+                _ => Commit::draw(&mut random, history.contents()),
+            };
+            let first = history.begin(commit).perform(&mut varve).unwrap();
+            first.into_iter().for_each(|first| history.learn_first(first));
+        }
+        let killed = watch.take_operations();
+        drop(varve);
+        let closing = watch.take_operations();
+        let mut disk = Disk::new();
+        killed.iter().for_each(|operation| disk.apply(operation));
+        match end {
+            End::Closed => closing.iter().for_each(|operation| disk.apply(operation)),
+            End::Killed => {}
+            End::PowerCut => {
+                disk = disk.power_cut(&mut random);
+                start_anew(&mut disk);
+            }
+        }
+        Self { disk, history }
+    }
+
+    /// Opens it while a call fails, and afterwards. Tells how many calls there were that could have failed.
+    fn open_failing(&self, fault: Fault) -> Result<u64, String> {
+        let dir = new_dir();
+        self.disk.restore(dir.path()).map_err(|error| error.to_string())?;
+        let watch = Watch::recording(dir.path()).map_err(|error| error.to_string())?;
+        let (mut history, progress) = (self.history.clone(), Progress::settled(self.history.len()));
+        watch.fail(fault);
+        if let Err(reason) = history.look(dir.path(), progress)
+            && watch.struck() == 0
+        {
+            return Err(reason);
+        }
+        if let Err(reason) = history.clone().open(dir.path(), progress)
+            && watch.struck() == 0
+        {
+            return Err(reason);
+        }
+        let met = watch.met();
+        watch.heal();
+        history.open(dir.path(), progress)?;
+        if !fault.call.is_some_and(changes_the_disk) {
+            return Ok(met);
+        }
+        let mut disk = self.disk.clone();
+        disk.begin_recording();
+        watch.take_operations().iter().for_each(|operation| disk.apply(operation));
+        let mut random = Rng::with_seed(fault.after);
+        let progress = Progress::settled(history.len());
+        power_cuts::check(&disk.power_cut(&mut random), &history, progress, &mut random)?;
+        Ok(met)
+    }
+}
+
+/// Whether a disk on which such a call failed may hold something else than one on which none did.
+fn changes_the_disk(call: Call) -> bool {
+    matches!(call, Call::Write | Call::Truncate | Call::Flush | Call::Rename | Call::Remove)
+}
+
+/// The files of a store that hold what it is.
+const FILES: [&str; 2] = ["data.mdb", "tail"];
+
+/// Calls that not every opening makes.
+const RARE: [Call; 4] = [Call::Truncate, Call::Rename, Call::Remove, Call::List];
+
+/// How many trials a plain run makes of each fault, and a whole one: that is every call, but for those that read.
+const TRIALS: u64 = 3;
+const TRIALS_WHOLE: u64 = 250;
+
+/// How many commits the store has.
+const COMMITS: usize = 40;
+
+/// After how many of them it is looked after.
+const FOLD_AFTER: usize = 25;
