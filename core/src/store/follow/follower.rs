@@ -1,5 +1,6 @@
 //! Follows the commits of an owner in another process, so that watchers of this one wake.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -10,13 +11,21 @@ use crate::store::follow::watcher::Watermark;
 use crate::store::log::rows::Rows;
 use crate::store::tail::Mirror;
 
-/// A thread that moves a store's watermark. It ends before this is gone, and with it its hold on the environment: who
-/// drops the last handle of a store may open it again at once.
+/// A thread that moves a store's watermark, and sleeps until somebody wants it to: once a store is open, whoever is to be
+/// woken can rely on it. It ends before this is gone, and with it its hold on the environment: who drops the last handle of a
+/// store may open it again at once.
 #[derive(Debug)]
 pub(in crate::store) struct Follower {
-    is_done: Arc<AtomicBool>,
+    orders: Arc<Orders>,
     /// `None` once it is joined.
     thread: Option<JoinHandle<()>>,
+}
+
+/// What the thread is to do.
+#[derive(Debug, Default)]
+struct Orders {
+    is_wanted: AtomicBool,
+    is_done: AtomicBool,
 }
 
 /// What the thread looks at, and what it moves.
@@ -24,32 +33,41 @@ struct Watch {
     mirror: Arc<Mirror>,
     environment: Arc<Environment>,
     watermark: Arc<Watermark>,
-    is_done: Arc<AtomicBool>,
+    orders: Arc<Orders>,
 }
 
 impl Follower {
     /// Starts the thread.
     ///
-    /// # Panics
+    /// # Errors
     ///
     /// Where the system refuses a thread.
     pub(in crate::store) fn new(
         mirror: Arc<Mirror>,
         environment: Arc<Environment>,
         watermark: Arc<Watermark>,
-    ) -> Self {
-        let is_done = Arc::new(AtomicBool::new(false));
-        let watch = Watch { mirror, environment, watermark, is_done: is_done.clone() };
+    ) -> io::Result<Self> {
+        let orders = Arc::new(Orders::default());
+        let watch = Watch { mirror, environment, watermark, orders: orders.clone() };
         let thread = thread::Builder::new().name("varve-follower".into());
-        let thread = thread.spawn(move || watch.run()).expect("the system grants a thread");
-        Self { is_done, thread: Some(thread) }
+        let thread = thread.spawn(move || watch.run())?;
+        Ok(Self { orders, thread: Some(thread) })
+    }
+
+    /// Has the thread follow from now on.
+    pub(in crate::store) fn follow(&self) {
+        if !self.orders.is_wanted.swap(true, Ordering::AcqRel)
+            && let Some(thread) = &self.thread
+        {
+            thread.thread().unpark();
+        }
     }
 }
 
 impl Drop for Follower {
     /// Waits for the thread: for a moment, or for as long as it tries to read beside a busy owner, a second.
     fn drop(&mut self) {
-        self.is_done.store(true, Ordering::Release);
+        self.orders.is_done.store(true, Ordering::Release);
         let Some(thread) = self.thread.take() else { return };
         thread.thread().unpark();
         // Whom it wakes may drop the last handle on the thread itself, which then ends by itself.
@@ -63,7 +81,11 @@ impl Drop for Follower {
 impl Watch {
     fn run(&self) {
         let mut seen = None;
-        while !self.is_done.load(Ordering::Acquire) {
+        while !self.orders.is_done.load(Ordering::Acquire) {
+            if !self.orders.is_wanted.load(Ordering::Acquire) {
+                thread::park();
+                continue;
+            }
             let last_commit = Some(self.mirror.last_commit().unwrap_or(u64::MAX));
             if seen != last_commit && self.advance() {
                 self.watermark.wake();
@@ -127,7 +149,7 @@ mod tests {
         let mut wait = pin!(watcher.wait_for_global_seq(GlobalSequence(0)));
         assert!(wait.as_mut().poll(&mut Context::from_waker(&dropper.clone().into())).is_pending());
         let mut follower = dropper.follower.lock().unwrap();
-        *follower = Some(Follower::new(mirror, environment, watermark));
+        follower.insert(Follower::new(mirror, environment, watermark).unwrap()).follow();
         drop(follower);
         told.recv_timeout(Duration::from_secs(20)).expect("the thread drops what holds it");
     }

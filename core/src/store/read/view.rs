@@ -2,8 +2,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-#[cfg(feature = "notify")]
-use std::sync::OnceLock;
 
 use crate::descriptor::Schema;
 use crate::store::config::Config;
@@ -57,7 +55,7 @@ pub(in crate::store) struct Store {
     pub(in crate::store) watermark: Arc<Watermark>,
     /// What moves the watermark where another process owns the store, once somebody waits for it.
     #[cfg(feature = "notify")]
-    follower: OnceLock<Follower>,
+    follower: Option<Follower>,
 }
 
 /// Where a store's tail is told from.
@@ -80,6 +78,14 @@ impl Store {
             TailSource::Owned(tail) => tail.watermark().clone(),
             TailSource::Mirrored(_) => Arc::new(Watermark::new(GlobalSequence(0))),
         };
+        #[cfg(feature = "notify")]
+        let follower = match &tail {
+            TailSource::Owned(_) => None,
+            TailSource::Mirrored(mirror) => {
+                let follower = Follower::new(mirror.clone(), environment.clone(), watermark.clone());
+                Some(follower.map_err(heed::Error::Io)?)
+            }
+        };
         Ok(Self {
             incarnation: environment.incarnation()?,
             environment,
@@ -91,7 +97,7 @@ impl Store {
             #[cfg(feature = "notify")]
             watermark,
             #[cfg(feature = "notify")]
-            follower: OnceLock::new(),
+            follower,
         })
     }
 
@@ -114,10 +120,7 @@ impl Store {
     /// Waits for commits to the store.
     #[cfg(feature = "notify")]
     pub(in crate::store) fn watcher(&self) -> WriteWatcher {
-        if let TailSource::Mirrored(mirror) = &self.tail {
-            let follow = || Follower::new(mirror.clone(), self.environment.clone(), self.watermark.clone());
-            self.follower.get_or_init(follow);
-        }
+        self.follower.iter().for_each(Follower::follow);
         WriteWatcher::new(self.watermark.clone())
     }
 }
@@ -344,22 +347,14 @@ impl VarveView {
         self.snapshot()?.schema(hash)
     }
 
-    /// Waits for commits to the store, of whichever process. Beside an owner in another process, the first call
-    /// starts a thread that looks for them every 10 ms, until the last handle is dropped, which waits for it to end.
-    ///
-    /// # Panics
-    ///
-    /// Where the system refuses that thread.
+    /// Waits for commits to the store, of whichever process. Beside an owner in another process, a thread looks for them
+    /// every 10 ms from the first call on, until the last handle is dropped, which waits for it to end.
     #[cfg(feature = "notify")]
     pub fn watcher(&self) -> WriteWatcher {
         self.store.watcher()
     }
 
     /// Follows the log from `from` on: what is stored, then what is committed, by whichever process.
-    ///
-    /// # Panics
-    ///
-    /// As [`VarveView::watcher`].
     #[cfg(feature = "notify")]
     pub fn subscribe(&self, from: GlobalSequence) -> Subscription {
         Subscription::new(self.store.clone(), from)

@@ -141,7 +141,7 @@ fn changes_the_disk(call: Call) -> bool {
 const FILES: [&str; 2] = ["data.mdb", "tail"];
 
 /// Calls that not every opening makes.
-const RARE: [Call; 4] = [Call::Truncate, Call::Rename, Call::Remove, Call::List];
+const RARE: [Call; 5] = [Call::Truncate, Call::Rename, Call::Remove, Call::List, Call::Spawn];
 
 /// How many trials a plain run makes of each fault, and a whole one: that is every call, but for those that read.
 const TRIALS: u64 = 3;
