@@ -7,5 +7,6 @@ pub(super) mod founding;
 pub(super) mod full_disk;
 pub(super) mod owner_lock;
 pub(super) mod preallocation;
+pub(super) mod presence;
 pub(super) mod random;
 pub(super) mod reader_table;

@@ -1,5 +1,7 @@
 //! A disk of which the n-th call fails, whatever call that is.
 
+mod left;
+mod making;
 mod opening;
 
 use std::path::Path;

@@ -22,6 +22,7 @@ use crate::store::files::founding;
 use crate::store::files::full_disk::why_unwritten;
 use crate::store::files::owner_lock::OwnerLock;
 use crate::store::files::preallocation::preallocate;
+use crate::store::files::presence::is_there;
 use crate::store::files::reader_table;
 use crate::store::log::format;
 use crate::store::log::rows::Rows;
@@ -102,7 +103,7 @@ impl Environment {
     /// Opens the environment in `dir` for reading beside its owner.
     pub(in crate::store) fn open_read_only(dir: &Path, config: &Config) -> Result<Self, OpenError> {
         let path = dir.join(DATA_FILE);
-        if !path.try_exists().map_err(|error| OpenError::Io { path, error })? {
+        if !is_there(&path).map_err(|error| OpenError::Io { path, error })? {
             return Err(OpenError::NotAStore { path: dir.to_path_buf(), reason: "it has no data file" });
         }
         refuse_network(dir)?;

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::store::error::OpenError;
+use crate::store::files::presence::is_at;
 
 /// Held by the owner of a store for as long as it may write.
 ///
@@ -21,20 +22,18 @@ impl OwnerLock {
     /// Becomes the owner of `dir`, or tells that another one is.
     pub(in crate::store) fn acquire(dir: &Path) -> Result<Self, OpenError> {
         let path = dir.join(FILE_NAME);
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .map_err(|error| OpenError::Io { path: path.clone(), error })?;
+        let io = |error| OpenError::Io { path: path.clone(), error };
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(io)?;
         let (mut owned, mut read) = (0, 0);
         while owned < OWNED_ATTEMPTS_MAX && read < READ_ATTEMPTS_MAX {
             let tried = file.try_lock().map(|()| None).or_else(|error| match error {
                 TryLockError::WouldBlock => is_owned(&file).map(Some),
                 TryLockError::Error(error) => Err(error),
             });
-            match tried.map_err(|error| OpenError::Io { path: path.clone(), error })? {
-                None => return Ok(Self { file }),
+            match tried.map_err(io)? {
+                None if is_at(&file, &path).map_err(io)? => return Ok(Self { file }),
+                // Whoever owned it was making what is removed again, and the lock with it.
+                None => break,
                 Some(true) => owned += 1,
                 Some(false) => read += 1,
             }
@@ -126,6 +125,20 @@ mod tests {
             drop(reader);
             owner.join().unwrap().unwrap();
         });
+    }
+
+    #[test]
+    fn a_lock_that_was_removed_makes_nobody_an_owner() {
+        let dir = tempfile::tempdir().unwrap();
+        let owner = OwnerLock::acquire(dir.path()).unwrap();
+        thread::scope(|scope| {
+            let late = scope.spawn(|| OwnerLock::acquire(dir.path()));
+            thread::sleep(ATTEMPT_INTERVAL * 10);
+            std::fs::remove_file(dir.path().join(FILE_NAME)).unwrap();
+            drop(owner);
+            assert!(matches!(late.join().unwrap(), Err(OpenError::Owned { .. })));
+        });
+        OwnerLock::acquire(dir.path()).unwrap();
     }
 
     #[test]

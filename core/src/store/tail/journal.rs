@@ -27,6 +27,7 @@ use super::record::{HEADER_LEN, Header, RECORD_BODY_LEN_MAX, Record, RecordSeed,
 use crate::store::config::Durability;
 use crate::store::error::{Damage, OpenError, Place, is_unreadable};
 use crate::store::files::environment::sync_directory;
+use crate::store::files::presence::is_there;
 use crate::store::log::clock::HostClock;
 pub(in crate::store) use header::FileHeader;
 pub(in crate::store) use note::Note;
@@ -106,7 +107,7 @@ impl Journal {
 
     /// Whether there is a tail in `dir`, damaged or not.
     pub(in crate::store) fn is_in(dir: &Path) -> io::Result<bool> {
-        dir.join(FILE_NAME).try_exists()
+        is_there(&dir.join(FILE_NAME))
     }
 
     /// What it means that there is no tail where there was one.

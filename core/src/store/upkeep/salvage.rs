@@ -15,6 +15,7 @@ use crate::store::error::OpenError;
 use crate::store::files::data_file::{DataTree, ValueAt, refuse_other_word_size};
 use crate::store::files::environment::DATA_FILE;
 use crate::store::files::owner_lock::OwnerLock;
+use crate::store::files::presence::is_there;
 use crate::store::log::block::Block;
 use crate::store::log::format::{FOLDED_KEY, INCARNATION_KEY, RESTORED_FROM_KEY, is_of_this_store};
 use crate::store::log::run_index::RunIndex;
@@ -67,7 +68,7 @@ pub use report::{SalvageError, SalvageReport};
 pub fn salvage(path: impl AsRef<Path>, new_path: impl AsRef<Path>) -> Result<SalvageReport, SalvageError> {
     let path = path.as_ref();
     // Nothing is made where nothing is: not even the owner's lock.
-    if !path.join(DATA_FILE).try_exists()? && !Journal::is_in(path)? {
+    if !is_there(&path.join(DATA_FILE))? && !Journal::is_in(path)? {
         return Err(SalvageError::Nothing);
     }
     let Some(_unowned) = OwnerLock::keep_free(path)? else {

@@ -22,7 +22,7 @@ use partial_directory::PartialDirectory;
 /// dropped before, it leaves nothing.
 pub(in crate::store) struct StoreBuilder {
     /// The first field, since it is to be closed before its directory is removed.
-    environment: Option<Environment>,
+    environment: Environment,
     partial: PartialDirectory,
     dir: PathBuf,
     batch: Batch,
@@ -48,12 +48,12 @@ impl StoreBuilder {
         refuse_filled(&dir)?;
         let (partial, owner) = PartialDirectory::make(&dir)?;
         let environment = Environment::open(partial.path(), &Config::default(), owner)?;
-        Ok(Self { environment: Some(environment), partial, dir, batch: Batch::default() })
+        Ok(Self { environment, partial, dir, batch: Batch::default() })
     }
 
     /// The new store's tables.
     pub(in crate::store) fn tables(&self) -> &Tables {
-        self.environment().tables()
+        self.environment.tables()
     }
 
     /// Puts a row.
@@ -76,20 +76,17 @@ impl StoreBuilder {
         body: impl FnOnce(&Tables, &RoTxn<'_>) -> heed::Result<R>,
     ) -> Result<R, OpenError> {
         self.write()?;
-        let txn = self.environment().write()?;
+        let txn = self.environment.write()?;
         Ok(body(self.tables(), &txn)?)
     }
 
     /// Writes what is left, and moves the store to its place. Returns its incarnation.
     pub(in crate::store) fn finish(mut self) -> Result<u64, OpenError> {
         self.write()?;
-        let environment = self.environment();
-        let txn = environment.write()?;
-        let incarnation = read_incarnation(environment.tables(), &txn)?;
+        let txn = self.environment.write()?;
+        let incarnation = read_incarnation(self.environment.tables(), &txn)?;
         drop(txn);
-        environment.flush().map_err(io_error(self.partial.path()))?;
-        self.partial.unmark()?;
-        self.environment = None;
+        self.environment.flush().map_err(io_error(self.partial.path()))?;
         refuse_filled(&self.dir)?;
         self.partial.move_to(&self.dir)?;
         Ok(incarnation)
@@ -103,7 +100,7 @@ impl StoreBuilder {
     fn write(&mut self) -> Result<(), OpenError> {
         let batch = std::mem::take(&mut self.batch);
         let tables = self.tables();
-        let mut txn = self.environment().write()?;
+        let mut txn = self.environment.write()?;
         for (table, key, value) in &batch.rows {
             table.put(&mut txn, key, value)?;
         }
@@ -111,18 +108,7 @@ impl StoreBuilder {
             tables.block.put(&mut txn, &first.0.to_be_bytes(), bytes)?;
             time_index::put(tables, &mut txn, *first)?;
         }
-        Ok(self.environment().commit(txn)?)
-    }
-
-    fn environment(&self) -> &Environment {
-        self.environment.as_ref().expect("it is closed when the store is finished")
-    }
-}
-
-impl Drop for StoreBuilder {
-    fn drop(&mut self) {
-        // While it is still owned: nobody may take over what is about to be removed.
-        let _ = self.partial.unmark();
+        Ok(self.environment.commit(txn)?)
     }
 }
 

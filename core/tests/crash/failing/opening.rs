@@ -1,11 +1,11 @@
 //! A store that is opened while the disk fails: it opens, or it does not, and holds what it held.
 
 use fastrand::Rng;
-use varve_disk_shim::{Call, Disk, Failure, Fault, Lasting, Watch};
+use varve_disk_shim::{Call, Failure, Fault, Lasting, Watch};
 
 use super::fail_each_call;
-use crate::boot::start_anew;
-use crate::history::{Commit, History, Progress};
+use super::left::{End, Left};
+use crate::history::Progress;
 use crate::{is_supported, is_whole, new_dir, power_cuts, scale};
 
 #[test]
@@ -54,51 +54,7 @@ fn fail_each_call_while_opening(end: End) {
     assert!(never_made.iter().all(|call| RARE.contains(call)), "{end:?}: {never_made:?}");
 }
 
-/// How the last owner of a store ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
-    Closed,
-    Killed,
-    PowerCut,
-}
-
-/// What an owner left.
-struct Left {
-    disk: Disk,
-    history: History,
-}
-
 impl Left {
-    /// A store of which a part is folded and a part is not.
-    fn make(end: End) -> Self {
-        let (dir, mut random) = (new_dir(), Rng::with_seed(end as u64));
-        let watch = Watch::recording(dir.path()).unwrap();
-        let mut history = History::new(end == End::Killed);
-        let mut varve = history.open(dir.path(), Progress::default()).unwrap();
-        for at in 0..COMMITS {
-            let commit = match at {
-                FOLD_AFTER => Commit::draw_upkeep(&mut random, history.contents(), dir.path()),
-                _ => Commit::draw(&mut random, history.contents()),
-            };
-            let first = history.begin(commit).perform(&mut varve).unwrap();
-            first.into_iter().for_each(|first| history.learn_first(first));
-        }
-        let killed = watch.take_operations();
-        drop(varve);
-        let closing = watch.take_operations();
-        let mut disk = Disk::new();
-        killed.iter().for_each(|operation| disk.apply(operation));
-        match end {
-            End::Closed => closing.iter().for_each(|operation| disk.apply(operation)),
-            End::Killed => {}
-            End::PowerCut => {
-                disk = disk.power_cut(&mut random);
-                start_anew(&mut disk);
-            }
-        }
-        Self { disk, history }
-    }
-
     /// Opens it while a call fails, and afterwards. Tells how many calls there were that could have failed.
     fn open_failing(&self, fault: Fault) -> Result<u64, String> {
         let dir = new_dir();
@@ -146,9 +102,3 @@ const RARE: [Call; 5] = [Call::Truncate, Call::Rename, Call::Remove, Call::List,
 /// How many trials a plain run makes of each fault, and a whole one: that is every call, but for those that read.
 const TRIALS: u64 = 3;
 const TRIALS_WHOLE: u64 = 250;
-
-/// How many commits the store has.
-const COMMITS: usize = 40;
-
-/// After how many of them it is looked after.
-const FOLD_AFTER: usize = 25;

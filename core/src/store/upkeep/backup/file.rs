@@ -2,13 +2,14 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufWriter, ErrorKind, Read, Seek, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
 use super::container::MAGIC;
+use crate::store::files::presence::is_at;
 
 /// A backup in the making. It stands beside its place under the same name with `.partial` added, locked for as long as
 /// its process writes it; dropped before it is finished, it leaves nothing.
@@ -98,15 +99,6 @@ fn open_locked(partial: &Path) -> io::Result<File> {
     }
 }
 
-/// Whether an open file is the one that `path` leads to.
-fn is_at(file: &File, path: &Path) -> io::Result<bool> {
-    match fs::symlink_metadata(path) {
-        Ok(there) => file.metadata().map(|here| (here.dev(), here.ino()) == (there.dev(), there.ino())),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
-    }
-}
-
 /// Whether a file is empty, or what a backup left that was not finished, and nothing that anyone else may miss.
 fn is_left_over(mut file: &File) -> io::Result<bool> {
     if !file.metadata()?.is_file() {
@@ -135,6 +127,8 @@ const FOREIGN: &str = "what stands beside it, with .partial added to its name, i
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt;
+
     use super::*;
 
     fn names(dir: &Path) -> Vec<String> {

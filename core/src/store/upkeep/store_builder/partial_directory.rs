@@ -10,8 +10,8 @@ use crate::store::files::environment::sync_directory;
 use crate::store::files::file_system::refuse_network;
 use crate::store::files::owner_lock::{self, OwnerLock};
 
-/// Removed when it is dropped, unless it was moved to its place. As long as it is marked, whoever owns it may take it for
-/// what a killed process left.
+/// Removed when it is dropped, unless it was moved to its place. It is marked until then: whoever owns it while it is marked
+/// may take it for what a killed process left.
 pub(super) struct PartialDirectory {
     path: PathBuf,
     /// Whether what is at the path, if anything, is another one by now.
@@ -35,9 +35,14 @@ impl PartialDirectory {
         }
         let owner = OwnerLock::acquire(&path)?;
         let partial = Self { path, is_moved: false };
-        let made = clear(&partial.path).and_then(|()| File::create(partial.mark()));
-        made.map_err(io_error(&partial.path))?;
-        Ok((partial, owner))
+        match clear(&partial.path).and_then(|()| File::create(partial.path.join(MARK))) {
+            Ok(_) => Ok((partial, owner)),
+            Err(error) => {
+                // It is to be owned again to be removed.
+                drop(owner);
+                Err(io_error(&partial.path)(error))
+            }
+        }
     }
 
     /// Where it is.
@@ -45,24 +50,27 @@ impl PartialDirectory {
         &self.path
     }
 
-    /// Says that it holds a whole store, or is about to be removed: nobody may take it over any more.
-    pub(super) fn unmark(&self) -> Result<(), OpenError> {
-        if self.is_moved {
-            return Ok(());
-        }
-        fs::remove_file(self.mark()).map_err(io_error(&self.path))?;
-        sync_directory(&self.path)
-    }
-
-    /// Moves it to where nothing is, or an empty directory.
+    /// Moves it, which holds a whole store and is still owned, to where nothing is, or an empty directory.
     pub(super) fn move_to(&mut self, dir: &Path) -> Result<(), OpenError> {
+        sync_directory(&self.path)?;
         fs::rename(&self.path, dir).map_err(io_error(dir))?;
         self.is_moved = true;
+        // Where it is now, the mark says nothing.
+        fs::remove_file(dir.join(MARK)).map_err(io_error(dir))?;
         sync_directory(dir)
     }
 
-    fn mark(&self) -> PathBuf {
-        self.path.join(MARK)
+    /// Removes it. Whatever part of it stays, should that fail, the next one to be made there takes over.
+    fn discard(&self) -> Result<(), OpenError> {
+        let _owner = OwnerLock::acquire(&self.path)?;
+        refuse_foreign(&self.path)?;
+        let removed = clear(&self.path).and_then(|()| {
+            [MARK, owner_lock::FILE_NAME]
+                .iter()
+                .try_for_each(|name| is_gone(fs::remove_file(self.path.join(name))))?;
+            fs::remove_dir(&self.path)
+        });
+        removed.map_err(io_error(&self.path))
     }
 }
 
@@ -70,7 +78,7 @@ impl Drop for PartialDirectory {
     fn drop(&mut self) {
         if !self.is_moved {
             // What cannot be removed is left under a name that no store has.
-            let _ = fs::remove_dir_all(&self.path);
+            let _ = self.discard();
         }
     }
 }
@@ -100,6 +108,14 @@ fn clear(path: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// A file that is not there need not be removed.
+fn is_gone(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// What a store in the making is called beside its place.
@@ -143,23 +159,21 @@ mod tests {
     }
 
     #[test]
-    fn one_process_at_a_time_makes_a_store_and_nobody_takes_over_what_is_whole() {
+    fn one_process_at_a_time_makes_a_store_and_nobody_takes_over_what_was_moved() {
         let parent = tempfile::tempdir().unwrap();
         let (dir, path) = (parent.path().join("store"), parent.path().join("store.partial"));
         let (mut partial, owner) = PartialDirectory::make(&dir).unwrap();
         fs::write(path.join("data.mdb"), "half").unwrap();
-        let again = || PartialDirectory::make(&dir).map(drop);
-        assert!(matches!(again(), Err(OpenError::Owned { .. })));
+        assert!(matches!(PartialDirectory::make(&dir).map(drop), Err(OpenError::Owned { .. })));
         assert_eq!(names(&path), ["data.mdb", "owner.lock", "unfinished"]);
-        partial.unmark().unwrap();
-        drop(owner);
-        assert!(matches!(again(), Err(OpenError::NotEmpty { .. })));
         partial.move_to(&dir).unwrap();
+        assert!(matches!(OwnerLock::acquire(&dir), Err(OpenError::Owned { .. })), "it is not closed");
         assert_eq!(names(&dir), ["data.mdb", "owner.lock"]);
-        let next = PartialDirectory::make(&dir).unwrap();
+        drop(owner);
+        let (next, owner) = PartialDirectory::make(&dir).unwrap();
         drop(partial);
         assert_eq!(names(&path), ["owner.lock", "unfinished"], "it is no longer this one's");
-        drop(next);
+        drop((owner, next));
         assert_eq!(names(parent.path()), ["store"]);
     }
 }
