@@ -89,7 +89,8 @@ fn a_map_that_cannot_grow_ends_no_process() {
 }
 
 /// Fails the calls that a trial makes, each in a trial of its own: of the calls of a kind as many as `trials_max`, evenly
-/// spread. A trial tells how many calls it made that could have failed. Returns the kinds of calls that it never makes.
+/// spread, and fewer where all later ones fail too. A trial tells how many calls it made that could have failed. Returns the
+/// kinds of calls that it never makes.
 fn fail_each_call(what: &str, trials_max: u64, trial: impl Fn(Fault) -> Result<u64, String>) -> Vec<Call> {
     let mut never_made = Vec::new();
     for (call, failures) in CALLS {
@@ -103,6 +104,10 @@ fn fail_each_call(what: &str, trials_max: u64, trial: impl Fn(Fault) -> Result<u
             };
             let calls = run(u64::MAX);
             calls_met = calls_met.max(calls);
+            let trials_max = match lasting {
+                Lasting::Once => trials_max,
+                Lasting::FromThenOn => trials_max.div_ceil(LASTING_SHARE),
+            };
             let step = calls.div_ceil(trials_max).max(1);
             (0..calls).step_by(step as usize).for_each(|after| {
                 run(after);
@@ -273,6 +278,9 @@ const CALLS: [(Call, &[Failure]); 15] = [
     (Call::Lock, &[Failure::Device, Failure::Exhausted]),
     (Call::Spawn, &[Failure::Exhausted]),
 ];
+
+/// One in so many of the calls that fail begins a failure that lasts.
+const LASTING_SHARE: u64 = 4;
 
 const LASTINGS: [Lasting; 2] = [Lasting::Once, Lasting::FromThenOn];
 

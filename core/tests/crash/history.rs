@@ -77,6 +77,11 @@ impl History {
         Self { retires, ..Self::default() }
     }
 
+    /// Whether the store retires events by itself.
+    pub(crate) fn retires(&self) -> bool {
+        self.retires
+    }
+
     /// What the store holds after every commit.
     pub(crate) fn contents(&self) -> &Contents {
         &self.contents

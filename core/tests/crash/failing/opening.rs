@@ -1,12 +1,14 @@
 //! A store that is opened while the disk fails: it opens, or it does not, and holds what it held.
 
 use fastrand::Rng;
+use varve_core::{OpenError, Varve, VarveView};
 use varve_disk_shim::{Call, Failure, Fault, Lasting, Watch};
 
 use super::fail_each_call;
 use super::left::{End, Left};
+use crate::contents::Contents;
 use crate::history::Progress;
-use crate::{is_supported, is_whole, new_dir, power_cuts, scale};
+use crate::{config, is_supported, is_whole, new_dir, power_cuts, scale};
 
 #[test]
 fn no_call_that_fails_costs_what_an_owner_left_that_closed_the_store() {
@@ -55,23 +57,20 @@ fn fail_each_call_while_opening(end: End) {
 }
 
 impl Left {
-    /// Opens it while a call fails, and afterwards. Tells how many calls there were that could have failed.
+    /// Opens it while a call fails, for reading and as its owner, and afterwards. Tells how many calls there were that could
+    /// have failed.
     fn open_failing(&self, fault: Fault) -> Result<u64, String> {
         let dir = new_dir();
         self.disk.restore(dir.path()).map_err(|error| error.to_string())?;
         let watch = Watch::recording(dir.path()).map_err(|error| error.to_string())?;
         let (mut history, progress) = (self.history.clone(), Progress::settled(self.history.len()));
+        let config = config(history.contents().master, history.retires());
         watch.fail(fault);
-        if let Err(reason) = history.look(dir.path(), progress)
-            && watch.struck() == 0
-        {
-            return Err(reason);
+        match Varve::open_read_only_with_config(dir.path(), config.clone()) {
+            Err(OpenError::Unrecovered { .. }) => {}
+            opened => self.check_opened(opened.as_ref(), &watch)?,
         }
-        if let Err(reason) = history.clone().open(dir.path(), progress)
-            && watch.struck() == 0
-        {
-            return Err(reason);
-        }
+        self.check_opened(Varve::with_config(dir.path(), config).as_deref(), &watch)?;
         let met = watch.met();
         watch.heal();
         history.open(dir.path(), progress)?;
@@ -85,6 +84,23 @@ impl Left {
         let progress = Progress::settled(history.len());
         power_cuts::check(&disk.power_cut(&mut random), &history, progress, &mut random)?;
         Ok(met)
+    }
+
+    /// What opens shows everything, at the latest once no call fails any more.
+    fn check_opened(&self, opened: Result<&VarveView, &OpenError>, watch: &Watch) -> Result<(), String> {
+        let view = match opened {
+            Err(_) if watch.struck() > 0 => return Ok(()),
+            opened => opened.map_err(|error| error.to_string())?,
+        };
+        let read = || Contents::read(view, self.history.contents().master);
+        let found = match read() {
+            Err(_) if watch.struck() > 0 => {
+                watch.heal();
+                read()?
+            }
+            found => found?,
+        };
+        self.history.settle(&found, Progress::settled(self.history.len())).map(|_| ())
     }
 }
 
