@@ -10,6 +10,7 @@ use crate::store::config::{Config, Durability, MAP_SIZE_MIN};
 use crate::store::error::OpenError;
 use crate::store::files::environment::{DATA_FILE, LOCK_FILE, map, sync_directory};
 use crate::store::files::full_disk::{PROBE_FILE, why_unwritten};
+use crate::store::files::presence::tolerate_missing;
 use crate::store::log::format;
 use crate::store::log::tables::Tables;
 
@@ -61,13 +62,9 @@ fn make(dir: &Path, config: &Config) -> Result<(), OpenError> {
 
 /// Removes what an earlier attempt has left.
 fn clear(making: &Path) -> io::Result<()> {
-    let is_gone = |removed: io::Result<()>| match removed {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    };
     let names = [DATA_FILE, LOCK_FILE, PROBE_FILE];
-    names.iter().try_for_each(|name| is_gone(fs::remove_file(making.join(name))))?;
-    is_gone(fs::remove_dir(making))
+    names.iter().try_for_each(|name| tolerate_missing(fs::remove_file(making.join(name))))?;
+    tolerate_missing(fs::remove_dir(making))
 }
 
 /// Where the data file is made.

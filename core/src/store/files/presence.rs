@@ -22,3 +22,11 @@ pub(in crate::store) fn is_there(path: &Path) -> io::Result<bool> {
         told => told,
     }
 }
+
+/// What was not there is as good as removed.
+pub(in crate::store) fn tolerate_missing(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}

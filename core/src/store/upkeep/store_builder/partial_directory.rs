@@ -9,6 +9,7 @@ use crate::store::error::OpenError;
 use crate::store::files::environment::sync_directory;
 use crate::store::files::file_system::refuse_network;
 use crate::store::files::owner_lock::{self, OwnerLock};
+use crate::store::files::presence::tolerate_missing;
 
 /// Removed when it is dropped, unless it was moved to its place. It is marked until then: whoever owns it while it is marked
 /// may take it for what a killed process left.
@@ -67,7 +68,7 @@ impl PartialDirectory {
         let removed = clear(&self.path).and_then(|()| {
             [MARK, owner_lock::FILE_NAME]
                 .iter()
-                .try_for_each(|name| is_gone(fs::remove_file(self.path.join(name))))?;
+                .try_for_each(|name| tolerate_missing(fs::remove_file(self.path.join(name))))?;
             fs::remove_dir(&self.path)
         });
         removed.map_err(io_error(&self.path))
@@ -108,14 +109,6 @@ fn clear(path: &Path) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-/// A file that is not there need not be removed.
-fn is_gone(removed: io::Result<()>) -> io::Result<()> {
-    match removed {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }
 
 /// What a store in the making is called beside its place.
