@@ -109,8 +109,8 @@ fn changes_the_disk(call: Call) -> bool {
     matches!(call, Call::Write | Call::Truncate | Call::Flush | Call::Rename | Call::Remove)
 }
 
-/// The files of a store that hold what it is.
-const FILES: [&str; 2] = ["data.mdb", "tail"];
+/// The files that a store cannot do without.
+const FILES: [&str; 3] = ["data.mdb", "tail", "keys"];
 
 /// Calls that not every opening makes.
 const RARE: [Call; 5] = [Call::Truncate, Call::Rename, Call::Remove, Call::List, Call::Spawn];

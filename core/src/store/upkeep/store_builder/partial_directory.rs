@@ -51,9 +51,9 @@ impl PartialDirectory {
         &self.path
     }
 
-    /// Moves it, which holds a whole store and is still owned, to where nothing is, or an empty directory.
+    /// Moves it, which is still owned and holds a whole store with names that are durable, to where nothing is, or an empty
+    /// directory.
     pub(super) fn move_to(&mut self, dir: &Path) -> Result<(), OpenError> {
-        sync_directory(&self.path)?;
         fs::rename(&self.path, dir).map_err(io_error(dir))?;
         self.is_moved = true;
         // Where it is now, the mark says nothing.
@@ -149,6 +149,18 @@ mod tests {
         let refused = PartialDirectory::make(&dir).map(drop);
         assert!(matches!(refused, Err(OpenError::NotEmpty { path: at }) if at == path));
         assert_eq!(names(&path), ["data.mdb"]);
+    }
+
+    #[test]
+    fn what_somebody_put_in_its_place_is_not_removed() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("store.partial");
+        let (partial, owner) = PartialDirectory::make(&parent.path().join("store")).unwrap();
+        drop(owner);
+        fs::remove_file(path.join("unfinished")).unwrap();
+        fs::write(path.join("a letter"), "dear").unwrap();
+        drop(partial);
+        assert_eq!(names(&path), ["a letter", "owner.lock"]);
     }
 
     #[test]
