@@ -14,7 +14,20 @@ use crate::store_view::cannot_open;
 /// # Errors
 /// There is no store, a daemon writes it, or the new directory holds something.
 pub(crate) fn salvage(args: &SalvageArgs) -> Result<ExitCode, Failure> {
-    let report = varve_core::salvage(&args.store, &args.to).map_err(|error| match error {
+    let (report, verified) = match varve_core::salvage(&args.store, &args.to) {
+        Ok(report) => (report, Ok(ExitCode::SUCCESS)),
+        Err(SalvageError::Unverified { report, error }) => (*report, Err(cannot_open(&args.to, &error))),
+        Err(error) => return Err(failure(args, error)),
+    };
+    let mut lines = Lines::new();
+    lines.write(report.to_string().trim_end().as_bytes())?;
+    lines.flush()?;
+    verified
+}
+
+/// Why nothing was salvaged, and what to do.
+fn failure(args: &SalvageArgs, error: SalvageError) -> Failure {
+    match error {
         SalvageError::Open(error @ OpenError::NotEmpty { .. }) => {
             Failure::new(error, "give a directory that is empty or not there")
         }
@@ -25,11 +38,7 @@ pub(crate) fn salvage(args: &SalvageArgs) -> Result<ExitCode, Failure> {
         error => {
             Failure::new(format!("store {}: {error}", args.store.display()), "check the path and the disk")
         }
-    })?;
-    let mut lines = Lines::new();
-    lines.write(report.to_string().trim_end().as_bytes())?;
-    lines.flush()?;
-    Ok(ExitCode::SUCCESS)
+    }
 }
 
 #[cfg(test)]

@@ -64,7 +64,8 @@ pub use report::{SalvageError, SalvageReport};
 /// [`OpenError::Owned`](crate::OpenError::Owned) where somebody writes the store; [`OpenError::NotEmpty`](crate::OpenError::NotEmpty) where something is at `new_path`;
 /// [`OpenError::NotAStore`](crate::OpenError::NotAStore) where the tail is another store's: take one of the two away;
 /// [`OpenError::OtherWordSize`](crate::OpenError::OtherWordSize): a program of that word size saves it with its names;
-/// [`SalvageError::Nothing`] where there is nothing of a store.
+/// [`SalvageError::Nothing`] where there is nothing of a store; [`SalvageError::Unverified`] where all of this was done, and the
+/// new store cannot be read.
 pub fn salvage(path: impl AsRef<Path>, new_path: impl AsRef<Path>) -> Result<SalvageReport, SalvageError> {
     let path = path.as_ref();
     // Nothing is made where nothing is: not even the owner's lock.
@@ -82,7 +83,10 @@ pub fn salvage(path: impl AsRef<Path>, new_path: impl AsRef<Path>) -> Result<Sal
     salvage.find_lost_runs()?;
     salvage.write_log()?;
     let mut report = salvage.finish()?;
-    report.verification = verify(new_path)?;
+    match verify(new_path) {
+        Ok(verification) => report.verification = verification,
+        Err(error) => return Err(SalvageError::Unverified { report: Box::new(report), error }),
+    }
     Ok(report)
 }
 

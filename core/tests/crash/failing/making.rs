@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use varve_core::{GlobalSequence, Place, ReadError, Varve, VarveView, restore, salvage};
-use varve_disk_shim::{Call, Fault, Watch};
+use varve_core::{GlobalSequence, Place, ReadError, SalvageError, Varve, VarveView, restore, salvage};
+use varve_disk_shim::{Call, Failure, Fault, Lasting, Watch};
 
 use super::fail_each_call;
 use super::left::{End, Left};
@@ -25,6 +25,27 @@ fn a_restored_store_is_whole_whichever_call_fails() {
 #[test]
 fn a_salvage_tells_what_a_call_that_failed_cost() {
     fail_each_call_while(Making::Salvage, &[]);
+}
+
+#[test]
+fn a_salvage_that_cannot_be_verified_tells_what_it_saved() {
+    if !is_supported() {
+        return;
+    }
+    let (source, parent) = (Source::new(), new_dir());
+    let (dir, made) = (parent.path().join(SOURCE), parent.path().join(MADE));
+    source.left.disk.restore(&dir).unwrap();
+    let watch = Watch::new(parent.path()).unwrap();
+    // It has this name once it is made.
+    let file = Some("made/data.mdb");
+    let (call, failure, lasting) = (Some(Call::Read), Failure::Device, Lasting::FromThenOn);
+    watch.fail(Fault { call, file, after: 0, failure, lasting });
+    let Err(SalvageError::Unverified { report, .. }) = salvage(&dir, &made) else {
+        panic!("it was verified");
+    };
+    assert_eq!((report.events > 0, report.lost_events), (true, 0));
+    watch.heal();
+    source.check(&made).unwrap();
 }
 
 fn fail_each_call_while(making: Making, never_made: &[Call]) {
@@ -120,7 +141,10 @@ impl Source {
                 Ok(Loss::default())
             }
             Making::Salvage => {
-                let report = salvage(source, made).map_err(|error| error.to_string())?;
+                let report = match salvage(source, made) {
+                    Err(SalvageError::Unverified { report, .. }) => *report,
+                    salvaged => salvaged.map_err(|error| error.to_string())?,
+                };
                 Ok(Loss { events: report.lost_events, rows: report.rows_made_up > 0 })
             }
         }

@@ -35,7 +35,7 @@ pub struct SalvageReport {
     pub verification: VerifyReport,
 }
 
-/// Why nothing was salvaged. There is then no new store.
+/// Why nothing was salvaged. There is then no new store, unless the disk failed as it got its name.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SalvageError {
@@ -45,6 +45,13 @@ pub enum SalvageError {
     Io(io::Error),
     /// The damaged store has an owner, or the new one could not be made.
     Open(OpenError),
+    /// The new store was made, and could not be read again to be verified.
+    Unverified {
+        /// What it has, but for the verification, which is empty.
+        report: Box<SalvageReport>,
+        /// Why it could not be read.
+        error: OpenError,
+    },
 }
 
 impl fmt::Display for SalvageReport {
@@ -65,6 +72,9 @@ impl fmt::Display for SalvageError {
             Self::Nothing => f.write_str("there is nothing of a store"),
             Self::Io(error) => write!(f, "the damaged store cannot be read: {error}"),
             Self::Open(error) => error.fmt(f),
+            Self::Unverified { error, .. } => {
+                write!(f, "the new store was made, and cannot be verified: {error}")
+            }
         }
     }
 }
