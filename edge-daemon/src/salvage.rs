@@ -12,7 +12,8 @@ use crate::store_view::cannot_open;
 /// Salvages a store, which no daemon may be writing, and prints what was saved and what was not. It stays as it is.
 ///
 /// # Errors
-/// There is no store, a daemon writes it, or the new directory holds something.
+/// There is no store, a daemon writes it, or the new directory holds something; or the new store, of which the report is
+/// printed all the same, cannot be read to be verified.
 pub(crate) fn salvage(args: &SalvageArgs) -> Result<ExitCode, Failure> {
     let (report, verified) = match varve_core::salvage(&args.store, &args.to) {
         Ok(report) => (report, Ok(ExitCode::SUCCESS)),

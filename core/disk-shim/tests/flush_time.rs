@@ -19,7 +19,7 @@ const TRIES: usize = 100;
 #[test]
 fn whatever_flushes_takes_the_time_and_nothing_else_does() {
     if !IS_SUPPORTED {
-        let _ = writeln!(std::io::stderr(), "skipped: calls are seen on Linux with 64-bit words alone");
+        let _ = writeln!(std::io::stderr(), "skipped: calls are seen with glibc on 64-bit Linux alone");
         return;
     }
     set_flush_time(FLUSH);

@@ -14,7 +14,7 @@ use varve_disk_shim::{Call, Disk, Failure, Fault, IS_SUPPORTED, Lasting, Operati
 /// Whether the tests can run here; says so where they cannot, past the test harness.
 fn is_supported() -> bool {
     if !IS_SUPPORTED {
-        let _ = writeln!(std::io::stderr(), "skipped: calls are seen on Linux with 64-bit words alone");
+        let _ = writeln!(std::io::stderr(), "skipped: calls are seen with glibc on 64-bit Linux alone");
     }
     IS_SUPPORTED
 }

@@ -101,7 +101,7 @@ fn new_dir() -> tempfile::TempDir {
 /// Whether the tests can run here; says so where they cannot, past the test harness.
 fn is_supported() -> bool {
     if !varve_disk_shim::IS_SUPPORTED {
-        let _ = writeln!(std::io::stderr(), "skipped: file calls are seen on Linux with 64-bit words alone");
+        let _ = writeln!(std::io::stderr(), "skipped: file calls are seen with glibc on 64-bit Linux alone");
     }
     varve_disk_shim::IS_SUPPORTED
 }
