@@ -26,8 +26,12 @@ struct Tail {
 
 impl Tail {
     fn new(failing: Option<u64>) -> Arc<Self> {
+        Self::with(Flusher::new(0), failing)
+    }
+
+    fn with(flusher: Flusher, failing: Option<u64>) -> Arc<Self> {
         Arc::new(Self {
-            flusher: Flusher::new(0),
+            flusher,
             written: Mutex::new(0),
             durable: AtomicU64::new(0),
             shown: AtomicU64::new(0),
@@ -78,7 +82,7 @@ impl Tail {
 
 #[test]
 fn who_returns_is_durable_and_nobody_waits_for_ever() {
-    check(None, |tail, outcomes| {
+    check(None, 0, |tail, outcomes| {
         let mut commits: Vec<_> = outcomes.into_iter().map(|outcome| outcome.unwrap()).collect();
         commits.sort_unstable();
         assert_eq!(commits, [1, 2, 3]);
@@ -87,10 +91,23 @@ fn who_returns_is_durable_and_nobody_waits_for_ever() {
     });
 }
 
+/// Whoever comes last may attend the flush, and wake the one that sleeps, or give up too soon.
+#[test]
+fn a_flush_that_is_attended_wakes_everyone() {
+    check(None, COMMITTERS, |tail, outcomes| {
+        assert!(outcomes.iter().all(Result::is_ok));
+        assert_eq!(tail.flusher.durable(), 3);
+    });
+    check(Some(0), COMMITTERS, |tail, outcomes| {
+        assert!(outcomes.iter().all(Result::is_err));
+        assert!(tail.flusher.has_failed());
+    });
+}
+
 #[test]
 fn after_a_failed_flush_only_what_was_durable_before_returns() {
     for failing in 0..2 {
-        check(Some(failing), move |tail, outcomes| {
+        check(Some(failing), 0, move |tail, outcomes| {
             let durable = tail.durable.load(Ordering::SeqCst);
             let returned = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
             assert!(returned as u64 <= durable);
@@ -133,10 +150,14 @@ fn a_reader_never_sees_what_is_not_durable() {
     });
 }
 
-/// Lets three threads commit once each, and hands over how it came out.
-fn check(failing: Option<u64>, check: impl Fn(&Tail, Vec<Result<u64, FlushFailed>>) + Send + Sync + 'static) {
+/// Lets three threads commit once each, after a flush that served `expected`, and hands over how it came out.
+fn check(
+    failing: Option<u64>,
+    expected: usize,
+    check: impl Fn(&Tail, Vec<Result<u64, FlushFailed>>) + Send + Sync + 'static,
+) {
     model(move || {
-        let tail = Tail::new(failing);
+        let tail = Tail::with(Flusher::expecting(expected), failing);
         let committers: Vec<_> = (1..COMMITTERS).map(|_| spawn(&tail)).collect();
         let mut outcomes = vec![tail.commit()];
         outcomes.extend(committers.into_iter().map(|committer| committer.join().unwrap()));

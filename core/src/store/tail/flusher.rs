@@ -2,8 +2,15 @@
 //!
 //! Threads that commit again and again would fall into two groups, each of which writes while the other's flush is under
 //! way, and every flush would serve a part of them. So a flush is put off a little for those that took part in the last
-//! one and are on their way to the next: whoever comes last flushes for all, without a switch to another thread. A thread
-//! that commits alone waits for nobody.
+//! one and are on their way to the next:
+//!
+//! - Whoever comes first puts it off, and flushes for all once they are there. Mostly that thread made the last flush, too,
+//!   on the processor that the disk's interrupts come to: where the flush ends, no other processor has to be told.
+//! - Whoever comes last attends the flush: it stays awake meanwhile, and wakes the others at its end. A processor that
+//!   sleeps needs longer to begin than several commits take, and the thread that flushed commits again while the others
+//!   are woken.
+//!
+//! A thread that commits alone waits for nobody, two have nobody to wake, and nobody attends a long flush.
 
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
@@ -23,8 +30,10 @@ struct State {
     durable: u64,
     /// Whether a thread flushes: the others wait for it.
     is_flushing: bool,
-    /// Whether a thread puts off its flush for the others: it flushes when its patience is over, if none of them did.
+    /// Whether a thread puts off its flush for the others.
     is_put_off: bool,
+    /// Whether a thread attends the flush, and tells the others of its end.
+    is_attended: bool,
     has_failed: bool,
     /// The last commit of the flush that is under way, or was last.
     target: u64,
@@ -36,6 +45,8 @@ struct State {
     expected: usize,
     /// How long the next flush may be put off for them.
     patience: Duration,
+    /// Whether the last flush was so short that the next one is worth attending.
+    is_brief: bool,
 }
 
 /// A flush failed, now or before: what the disk holds of the commits that are not durable is unknown.
@@ -49,14 +60,26 @@ impl Flusher {
             durable,
             is_flushing: false,
             is_put_off: false,
+            is_attended: false,
             has_failed: false,
             target: durable,
             served: 0,
             gathered: 0,
             expected: 0,
             patience: Duration::ZERO,
+            is_brief: false,
         };
         Self { state: Mutex::new(state), flushed: Condvar::new() }
+    }
+
+    /// As [`Flusher::new`], after a brief flush that served `threads`.
+    #[cfg(loom)]
+    pub(in crate::store) fn expecting(threads: usize) -> Self {
+        let flusher = Self::new(0);
+        let mut state = flusher.lock();
+        (state.expected, state.is_brief) = (threads, true);
+        drop(state);
+        flusher
     }
 
     /// The last commit that is durable.
@@ -80,7 +103,7 @@ impl Flusher {
     ) -> Result<(), FlushFailed> {
         let mut state = self.lock();
         state.arrive(commit);
-        let mut is_patient = true;
+        let (mut is_attendant, mut is_patient) = (state.needs_attendant(), true);
         loop {
             if state.durable >= commit {
                 return Ok(());
@@ -88,10 +111,13 @@ impl Flusher {
             if state.has_failed {
                 return Err(FlushFailed);
             }
-            if state.is_flushing || (state.is_put_off && !state.is_complete()) {
+            if is_attendant {
+                state = self.attend(state, commit);
+                is_attendant = false;
+            } else if state.is_flushing || state.is_put_off {
                 state = self.flushed.wait(state).unwrap_or_else(PoisonError::into_inner);
             } else if is_patient && !state.is_complete() {
-                state = self.put_off(state, commit);
+                state = self.put_off(state);
                 is_patient = false;
             } else {
                 let target = begin();
@@ -106,16 +132,28 @@ impl Flusher {
         }
     }
 
-    /// Leaves it to the thread that completes those that are expected to flush for all, while there is patience. Meanwhile it
-    /// does not sleep: its timer would go off during the flush, and have the end of that looked after late.
-    fn put_off<'s>(&'s self, mut state: MutexGuard<'s, State>, commit: u64) -> MutexGuard<'s, State> {
+    /// Lets the others come, while there is patience. Meanwhile it does not sleep: its timer would go off during the flush, and
+    /// have the end of that looked after late.
+    fn put_off<'s>(&'s self, mut state: MutexGuard<'s, State>) -> MutexGuard<'s, State> {
         state.is_put_off = true;
         let patience = state.patience;
-        let mut state = linger(&self.state, state, patience, |state| state.target >= commit);
-        if state.target < commit {
-            state.is_put_off = false;
-        }
+        let mut state = linger(&self.state, state, patience, State::is_complete);
+        state.is_put_off = false;
         state
+    }
+
+    /// Stays awake until it is known what became of `commit`, and tells the others; where that takes too long, the thread
+    /// that flushes tells them.
+    fn attend<'s>(&'s self, mut state: MutexGuard<'s, State>, commit: u64) -> MutexGuard<'s, State> {
+        state.is_attended = true;
+        let mut state = linger(&self.state, state, PATIENCE_MAX, |state| state.is_settled(commit));
+        state.is_attended = false;
+        if !state.is_settled(commit) {
+            return state;
+        }
+        drop(state);
+        self.flushed.notify_all();
+        self.lock()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -138,9 +176,20 @@ impl State {
         self.gathered >= self.expected
     }
 
+    /// Whether a thread that has come last is to attend the flush: others sleep, and it will not take long.
+    fn needs_attendant(&self) -> bool {
+        let is_last = self.is_put_off && self.is_complete();
+        is_last && !self.is_attended && self.gathered > 2 && self.is_brief
+    }
+
+    /// Whether it is known what became of `commit`.
+    fn is_settled(&self, commit: u64) -> bool {
+        self.durable >= commit || self.has_failed
+    }
+
     /// Notes that the flush of all up to the commit `target` begins.
     fn begin_flush(&mut self, target: u64) {
-        (self.is_flushing, self.is_put_off) = (true, false);
+        self.is_flushing = true;
         self.target = target;
         self.served = std::mem::take(&mut self.gathered);
     }
@@ -159,18 +208,22 @@ impl Drop for Turn<'_> {
         let mut state = self.flusher.lock();
         state.is_flushing = false;
         state.expected = state.served + state.gathered;
-        state.patience = self.since.elapsed().min(PATIENCE_MAX);
+        let time = self.since.elapsed();
+        (state.patience, state.is_brief) = (time.min(PATIENCE_MAX), time < PATIENCE_MAX);
         match self.flushed {
             Some(commit) => state.durable = commit,
             None => state.has_failed = true,
         }
+        let is_attended = state.is_attended;
         drop(state);
-        self.flusher.flushed.notify_all();
+        if !is_attended {
+            self.flusher.flushed.notify_all();
+        }
     }
 }
 
 /// A flush is put off for as long as the last one took, and never longer than this: several times what a few threads need
-/// to come to the next.
+/// to come to the next. It is attended no longer, either: to a long flush the waking adds little.
 const PATIENCE_MAX: Duration = Duration::from_micros(500);
 
 #[cfg(all(test, not(loom)))]
@@ -190,27 +243,106 @@ mod tests {
     /// More than any test takes.
     const FOR_EVER: Duration = Duration::from_secs(1_000);
 
-    #[test]
-    fn who_comes_last_of_those_that_took_part_in_the_last_flush_flushes_for_all() {
-        let (flusher, flushes) = (flusher(2, FOR_EVER), Mutex::new(Vec::new()));
-        let commit = |commit| {
-            let flush = |target| {
-                flushes.lock().unwrap().push((commit, target));
-                true
-            };
-            flusher.wait(commit, || commit, flush).unwrap();
-        };
+    /// Has threads come for the commits 1 to `last`, one after the other, so that the first puts off the flush, which it
+    /// makes by `flush` once all are there. Returns what each of them hears.
+    fn come_in_turn(
+        flusher: &Flusher,
+        last: u64,
+        flush: impl Fn() -> bool + Sync,
+    ) -> Vec<Result<(), FlushFailed>> {
+        let flush = &flush;
         thread::scope(|scope| {
-            scope.spawn(|| commit(1));
-            while flusher.lock().gathered < 1 {
-                thread::yield_now();
-            }
-            commit(2);
+            let come = |commit| {
+                let thread = scope.spawn(move || {
+                    flusher.wait(
+                        commit,
+                        || last,
+                        |_| {
+                            assert_eq!(commit, 1, "the thread that put the flush off flushes");
+                            flush()
+                        },
+                    )
+                });
+                while commit < last && flusher.lock().gathered < commit as usize {
+                    thread::yield_now();
+                }
+                thread
+            };
+            let threads: Vec<_> = (1..=last).map(come).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        })
+    }
+
+    #[test]
+    fn who_comes_first_of_those_that_took_part_in_the_last_flush_flushes_for_all() {
+        let (flusher, flushes) = (flusher(3, FOR_EVER), Mutex::new(0));
+        let heard = come_in_turn(&flusher, 3, || {
+            *flushes.lock().unwrap() += 1;
+            true
         });
-        assert_eq!(*flushes.lock().unwrap(), [(2, 2)]);
+        assert!(heard.iter().all(Result::is_ok));
+        assert_eq!(*flushes.lock().unwrap(), 1);
         let state = flusher.lock();
-        assert_eq!(state.expected, 2);
+        assert_eq!((state.expected, state.is_put_off, state.is_attended), (3, false, false));
         assert!(state.patience <= PATIENCE_MAX);
+    }
+
+    /// Waits until `is_met` by the flusher's state.
+    fn until(flusher: &Flusher, is_met: impl Fn(&State) -> bool) {
+        while !is_met(&flusher.lock()) {
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn who_attends_a_flush_wakes_the_others() {
+        for is_success in [true, false] {
+            let flusher = flusher(4, FOR_EVER);
+            flusher.lock().is_brief = true;
+            let heard = come_in_turn(&flusher, 4, || {
+                // It may have given up by now on a busy machine: then it was there.
+                until(&flusher, |state| state.gathered == 0);
+                is_success
+            });
+            assert!(heard.iter().all(|heard| heard.is_ok() == is_success), "{heard:?}");
+            assert!(!flusher.lock().is_attended);
+        }
+    }
+
+    #[test]
+    fn a_flush_that_takes_long_is_attended_no_more() {
+        for is_success in [true, false] {
+            let flusher = flusher(4, FOR_EVER);
+            flusher.lock().is_brief = true;
+            let heard = come_in_turn(&flusher, 4, || {
+                thread::sleep(2 * PATIENCE_MAX);
+                until(&flusher, |state| !state.is_attended);
+                is_success
+            });
+            assert!(heard.iter().all(|heard| heard.is_ok() == is_success), "{heard:?}");
+            assert!(!flusher.lock().is_brief);
+        }
+    }
+
+    #[test]
+    fn only_who_comes_last_of_many_attends_a_flush_that_is_put_off_and_short() {
+        let state = |gathered, is_put_off, is_attended, is_brief| {
+            let flusher = flusher(3, FOR_EVER);
+            let mut state = flusher.lock();
+            (state.gathered, state.is_put_off) = (gathered, is_put_off);
+            (state.is_attended, state.is_brief) = (is_attended, is_brief);
+            state.needs_attendant()
+        };
+        assert!(state(3, true, false, true));
+        assert!(state(4, true, false, true));
+        assert!(!state(2, true, false, true), "more are to come");
+        assert!(!state(3, false, false, true), "it flushes itself");
+        assert!(!state(3, true, true, true), "another does");
+        assert!(!state(3, true, false, false), "it takes long");
+        let pair = flusher(2, FOR_EVER);
+        let mut pair = pair.lock();
+        (pair.gathered, pair.is_put_off, pair.is_brief) = (2, true, true);
+        assert!(!pair.needs_attendant(), "nobody is to be woken");
     }
 
     #[test]
@@ -237,15 +369,9 @@ mod tests {
     }
 
     #[test]
-    fn who_put_a_flush_off_hears_of_its_failure_and_flushes_nothing() {
+    fn who_waits_for_a_flush_that_is_put_off_hears_of_its_failure_and_flushes_nothing() {
         let flusher = flusher(2, FOR_EVER);
-        thread::scope(|scope| {
-            let first = scope.spawn(|| flusher.wait(1, || 2, |_| panic!("it flushes no more")));
-            while flusher.lock().gathered < 1 {
-                thread::yield_now();
-            }
-            flusher.wait(2, || 2, |_| false).unwrap_err();
-            first.join().unwrap().unwrap_err();
-        });
+        let heard = come_in_turn(&flusher, 2, || false);
+        assert!(heard.iter().all(Result::is_err));
     }
 }
