@@ -12,13 +12,14 @@ mod sync {
         mutex: &'m Mutex<T>,
         guard: MutexGuard<'m, T>,
         _: Duration,
+        _: Duration,
         is_over: impl Fn(&T) -> bool,
-    ) -> MutexGuard<'m, T> {
+    ) -> (MutexGuard<'m, T>, bool) {
         if is_over(&guard) {
-            return guard;
+            return (guard, false);
         }
         drop(guard);
-        mutex.lock().unwrap()
+        (mutex.lock().unwrap(), false)
     }
 }
 

@@ -10,7 +10,9 @@
 //!   sleeps needs longer to begin than several commits take, and the thread that flushed commits again while the others
 //!   are woken.
 //!
-//! A thread that commits alone waits for nobody, two have nobody to wake, and nobody attends a long flush.
+//! A thread that commits alone waits for nobody, two have nobody to wake, and nobody attends a long flush. Both of these
+//! threads let others run again and again. Where those do not soon sleep, but keep the processors busy, all would wait for
+//! a thread that waits for its turn: the next flushes are not put off then.
 
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
@@ -23,6 +25,8 @@ pub(in crate::store) struct Flusher {
     state: Mutex<State>,
     /// Told of the end of each flush.
     flushed: Condvar,
+    /// How long a thread that lets others run waits for its next turn at most, where the processors have time for it.
+    turn_max: Duration,
 }
 
 #[derive(Debug)]
@@ -47,6 +51,8 @@ struct State {
     patience: Duration,
     /// Whether the last flush was so short that the next one is worth attending.
     is_brief: bool,
+    /// How many of the next flushes are not put off, because the processors were busy with something else.
+    hasty: u32,
 }
 
 /// A flush failed, now or before: what the disk holds of the commits that are not durable is unknown.
@@ -68,8 +74,9 @@ impl Flusher {
             expected: 0,
             patience: Duration::ZERO,
             is_brief: false,
+            hasty: 0,
         };
-        Self { state: Mutex::new(state), flushed: Condvar::new() }
+        Self { state: Mutex::new(state), flushed: Condvar::new(), turn_max: TURN_MAX }
     }
 
     /// As [`Flusher::new`], after a brief flush that served `threads`.
@@ -137,8 +144,9 @@ impl Flusher {
     fn put_off<'s>(&'s self, mut state: MutexGuard<'s, State>) -> MutexGuard<'s, State> {
         state.is_put_off = true;
         let patience = state.patience;
-        let mut state = linger(&self.state, state, patience, State::is_complete);
+        let (mut state, is_crowded) = linger(&self.state, state, patience, self.turn_max, State::is_complete);
         state.is_put_off = false;
+        state.note_crowd(is_crowded);
         state
     }
 
@@ -146,8 +154,10 @@ impl Flusher {
     /// that flushes tells them.
     fn attend<'s>(&'s self, mut state: MutexGuard<'s, State>, commit: u64) -> MutexGuard<'s, State> {
         state.is_attended = true;
-        let mut state = linger(&self.state, state, PATIENCE_MAX, |state| state.is_settled(commit));
+        let (mut state, is_crowded) =
+            linger(&self.state, state, PATIENCE_MAX, self.turn_max, |state| state.is_settled(commit));
         state.is_attended = false;
+        state.note_crowd(is_crowded);
         if !state.is_settled(commit) {
             return state;
         }
@@ -171,9 +181,16 @@ impl State {
         }
     }
 
-    /// Whether as many threads wait for the next flush as are to be expected.
+    /// Whether as many threads wait for the next flush as are to be expected, or nobody is waited for.
     fn is_complete(&self) -> bool {
-        self.gathered >= self.expected
+        self.gathered >= self.expected || self.hasty > 0
+    }
+
+    /// Has the next flushes not put off, where a thread that lets others run had to wait long for its turn.
+    fn note_crowd(&mut self, is_crowded: bool) {
+        if is_crowded {
+            self.hasty = HASTY_FLUSHES;
+        }
     }
 
     /// Whether a thread that has come last is to attend the flush: others sleep, and it will not take long.
@@ -190,6 +207,7 @@ impl State {
     /// Notes that the flush of all up to the commit `target` begins.
     fn begin_flush(&mut self, target: u64) {
         self.is_flushing = true;
+        self.hasty = self.hasty.saturating_sub(1);
         self.target = target;
         self.served = std::mem::take(&mut self.gathered);
     }
@@ -226,6 +244,14 @@ impl Drop for Turn<'_> {
 /// to come to the next. It is attended no longer, either: to a long flush the waking adds little.
 const PATIENCE_MAX: Duration = Duration::from_micros(500);
 
+/// Threads that soon sleep again run for less: those that commit do so for some ten microseconds. Others run for several
+/// milliseconds at a time.
+const TURN_MAX: Duration = Duration::from_millis(2);
+
+/// After how many flushes it is tried again whether the processors have time for a thread that does not sleep. A trial that
+/// fails costs as much as several flushes.
+const HASTY_FLUSHES: u32 = 100;
+
 #[cfg(all(test, not(loom)))]
 mod tests {
     use std::sync::Mutex;
@@ -234,7 +260,8 @@ mod tests {
     use super::*;
 
     fn flusher(expected: usize, patience: Duration) -> Flusher {
-        let flusher = Flusher::new(0);
+        let mut flusher = Flusher::new(0);
+        flusher.turn_max = FOR_EVER;
         flusher.lock().expected = expected;
         flusher.lock().patience = patience;
         flusher
@@ -359,6 +386,33 @@ mod tests {
             assert_eq!(flusher.lock().expected, 1);
             flusher.lock().patience = FOR_EVER;
         }
+    }
+
+    #[test]
+    fn a_flush_is_not_put_off_while_the_processors_are_busy() {
+        let flusher = flusher(2, FOR_EVER);
+        flusher.lock().hasty = 1;
+        flusher.wait(1, || 1, |_| true).unwrap();
+        assert_eq!(flusher.lock().hasty, 0);
+        flusher.wait(2, || 2, |_| true).unwrap();
+        assert_eq!(flusher.lock().hasty, 0);
+    }
+
+    #[test]
+    fn who_puts_a_flush_off_and_has_its_turn_late_waits_no_longer() {
+        let mut flusher = flusher(2, FOR_EVER);
+        flusher.turn_max = Duration::ZERO;
+        flusher.wait(1, || 1, |_| true).unwrap();
+        let state = flusher.lock();
+        assert_eq!((state.hasty, state.is_put_off), (HASTY_FLUSHES - 1, false));
+    }
+
+    #[test]
+    fn who_attends_a_flush_and_has_its_turn_late_gives_up() {
+        let mut flusher = flusher(4, FOR_EVER);
+        flusher.turn_max = Duration::ZERO;
+        let state = flusher.attend(flusher.lock(), 1);
+        assert_eq!((state.hasty, state.is_attended), (HASTY_FLUSHES, false));
     }
 
     #[test]
