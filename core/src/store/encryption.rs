@@ -35,7 +35,6 @@ pub(super) use keyring::{Found, Keyring};
 pub use master_key::{MasterKey, MasterKeyError};
 pub use opened_units::SNAPSHOT_OPENED_LEN_MAX;
 pub(super) use opened_units::{Full, OpenedUnits};
-use replacement::{at, read};
 pub(super) use stream_key::{Meaning, StreamKey};
 pub use suite::Suite;
 
@@ -103,7 +102,7 @@ pub(super) fn verify_keys(dir: &Path) -> Vec<Damage> {
         return Vec::new();
     }
     let damage = |reason| vec![Damage { place: Place::Keys(0), reason }];
-    match replacement::read_beside_owner(dir, |file, path| key_file::check(&at(path, |_| read(&file))?)) {
+    match replacement::read_beside_owner(dir, |_, bytes| key_file::check(bytes)) {
         Ok(findings) => findings,
         Err(KeysError::Corrupt(found)) => vec![found],
         Err(KeysError::Io { .. }) => damage("it cannot be read"),

@@ -13,7 +13,9 @@ use super::key_file::{
     fill_page,
 };
 use super::master_key::MasterKey;
-use super::replacement::{Replacement, at, discard, exists, read, read_beside_owner, read_from, settle};
+use super::replacement::{
+    Replacement, at, begins_with, discard, exists, read, read_beside_owner, read_from, settle,
+};
 use super::secret::{Secret, random};
 use super::stream_key::StreamKey;
 use super::suite::{Cipher, Suite};
@@ -233,8 +235,13 @@ impl State {
     /// Reads a whole file of keys, and opens what wraps them.
     fn load(file: File, path: &Path, master: &MasterKey) -> Result<Self, KeysError> {
         let bytes = at(path, |_| read(&file))?;
-        let header = Header::parse(&bytes)?;
-        header.check_entries(&bytes)?;
+        Self::of(file, &bytes, master)
+    }
+
+    /// The same of its bytes.
+    fn of(file: File, bytes: &[u8], master: &MasterKey) -> Result<Self, KeysError> {
+        let header = Header::parse(bytes)?;
+        header.check_entries(bytes)?;
         let kek = header.open(master)?;
         let mut state = Self {
             file,
@@ -256,7 +263,7 @@ impl State {
 
     /// Reads the file of keys that counts at the moment.
     fn load_beside_owner(dir: &Path, master: &MasterKey) -> Result<Self, KeysError> {
-        read_beside_owner(dir, |file, path| Self::load(file, path, master))
+        read_beside_owner(dir, |file, bytes| Self::of(file, bytes, master))
     }
 
     /// Takes up what the owner has written since.
@@ -267,7 +274,11 @@ impl State {
             *self = Self::load_beside_owner(dir, &self.master)?;
         } else if metadata.len() > self.end {
             let bytes = at(&path, |_| read_from(&self.file, self.end))?;
-            self.take(&bytes);
+            if at(&path, |_| begins_with(&self.file, &self.header.to_bytes()))? {
+                self.take(&bytes);
+            } else {
+                *self = Self::load_beside_owner(dir, &self.master)?;
+            }
         }
         Ok(())
     }

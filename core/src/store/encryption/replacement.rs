@@ -14,6 +14,7 @@ use std::time::Duration;
 use super::error::KeysError;
 use super::key_file::{DAMAGED_MAX, ENTRY_LEN, HEADER_LEN, Header, PAGE_LEN, entries_of};
 use super::keyring::{KEYS_MAX, SPARE_PAGES_MAX};
+use crate::store::error::{Damage, Place};
 use crate::store::sealing::{KEYS_FILE, NEW_KEYS_FILE};
 
 /// The replacement of a store's file of keys, step by step.
@@ -123,11 +124,12 @@ fn is_old_given_up(dir: &Path) -> Result<bool, KeysError> {
     Ok(!holds(KEYS_FILE, is_intact)? && holds(NEW_KEYS_FILE, is_whole)?)
 }
 
-/// Reads the file of keys, or the one that is about to take its place, whichever counts at the moment, and for good: that
-/// the old one was given up is flushed before anybody goes by it.
+/// Hands over the file of keys, or the one that is about to take its place, whichever counts at the moment, and for good: that
+/// the old one was given up is flushed before anybody goes by it. With it come its bytes, as they were before it was
+/// given up itself.
 pub(super) fn read_beside_owner<R>(
     dir: &Path,
-    read: impl Fn(File, &Path) -> Result<R, KeysError>,
+    take: impl Fn(File, &[u8]) -> Result<R, KeysError>,
 ) -> Result<R, KeysError> {
     let read_once = || {
         let is_given_up = is_old_given_up(dir)?;
@@ -137,7 +139,12 @@ pub(super) fn read_beside_owner<R>(
             at(&old, sync)?;
         }
         let path = if is_given_up { dir.join(NEW_KEYS_FILE) } else { old };
-        read(at(&path, |path| File::open(path))?, &path)
+        let file = at(&path, |path| File::open(path))?;
+        let bytes = at(&path, |_| read(&file))?;
+        if !at(&path, |_| begins_with(&file, &bytes[..bytes.len().min(HEADER_LEN)]))? {
+            return Err(Damage { place: Place::Keys(0), reason: "it was replaced while it was read" }.into());
+        }
+        take(file, &bytes)
     };
     for _ in 1..READ_ATTEMPTS_MAX {
         match read_once() {
@@ -183,6 +190,14 @@ pub(super) fn read_from(file: &File, offset: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Whether a file still begins with the header that was read. A file is wiped from its header on: where that is as it was, so
+/// was whatever was read of the file before.
+pub(super) fn begins_with(file: &File, header: &[u8]) -> io::Result<bool> {
+    let mut found = vec![0; header.len()];
+    file.read_exact_at(&mut found, 0)?;
+    Ok(found == header)
+}
+
 /// Whether a file holds all that was written when it was made.
 fn is_whole(bytes: &[u8]) -> bool {
     Header::parse(bytes).is_ok_and(|header| header.check_entries(bytes).is_ok())
@@ -193,7 +208,7 @@ fn is_intact(bytes: &[u8]) -> bool {
     is_whole(bytes) && entries_of(&bytes[HEADER_LEN..]).all(|(_, entry)| entry.is_some())
 }
 
-/// Overwrites a file with zeros, where it lies.
+/// Overwrites a file with zeros, where it lies, from its header on.
 fn overwrite(path: &Path) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).open(path)?;
     let len = file.metadata()?.len();

@@ -273,6 +273,40 @@ fn an_attacker_with_the_master_key_and_every_byte_finds_a_key_before_its_shreddi
     assert_eq!(key_bytes(&open(dir.path()).unwrap(), 2), Err("shredded"));
 }
 
+/// A reader takes up what was appended to the old file, and nothing of what is being wiped.
+#[test]
+fn a_reader_finds_every_key_at_each_step_of_a_replacement() {
+    for steps in 0..=7 {
+        let (dir, keyring) = with_keys(1);
+        let reader = Keyring::open_read_only(dir.path(), &master(), None).unwrap();
+        draw(&keyring, "person", StreamId(1), StreamSequence(0));
+        keyring.store_fresh().unwrap();
+        let after = copy_of(dir.path());
+        open(after.path()).unwrap().rotate_master(&master()).unwrap();
+        let file = fs::read(after.path().join(KEYS_FILE)).unwrap();
+        let mut replacement = Replacement::new(dir.path(), &file);
+        for _ in 0..steps {
+            assert!(replacement.step().unwrap());
+        }
+        assert_eq!(keys(&reader, 2), keys(&keyring, 2), "after {steps} steps");
+        let opened = Keyring::open_read_only(dir.path(), &master(), None).unwrap();
+        assert_eq!(keys(&opened, 2), keys(&keyring, 2), "after {steps} steps");
+    }
+}
+
+#[test]
+fn a_file_that_was_wiped_since_it_was_read_is_told_by_its_header() {
+    let (dir, keyring) = with_keys(1);
+    let file = File::open(dir.path().join(KEYS_FILE)).unwrap();
+    let header = read(&file).unwrap()[..HEADER_LEN].to_vec();
+    assert!(begins_with(&file, &header).unwrap());
+    draw(&keyring, "person", StreamId(1), StreamSequence(0));
+    keyring.store_fresh().unwrap();
+    assert!(begins_with(&file, &header).unwrap(), "appending leaves it as it was");
+    keyring.rotate_master(&master()).unwrap();
+    assert!(!begins_with(&file, &header).unwrap());
+}
+
 /// The files of a directory, and a directory with the same.
 fn copy_of(dir: &Path) -> TempDir {
     let copy = tempfile::tempdir().unwrap();
