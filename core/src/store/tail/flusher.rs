@@ -10,9 +10,9 @@
 //!   sleeps needs longer to begin than several commits take, and the thread that flushed commits again while the others
 //!   are woken.
 //!
-//! A thread that commits alone waits for nobody, two have nobody to wake, and nobody attends a long flush. Both of these
-//! threads let others run again and again. Where those do not soon sleep, but keep the processors busy, all would wait for
-//! a thread that waits for its turn: the next flushes are not put off then.
+//! A thread that commits alone waits for nobody, two have nobody to wake, and nobody attends a long flush. Who puts a
+//! flush off or attends it lets other threads run again and again. Where those do not soon sleep, but keep the processors
+//! busy, all would wait for a thread that waits for its turn: the next flushes are not put off then.
 
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
@@ -244,8 +244,8 @@ impl Drop for Turn<'_> {
 /// to come to the next. It is attended no longer, either: to a long flush the waking adds little.
 const PATIENCE_MAX: Duration = Duration::from_micros(500);
 
-/// Threads that soon sleep again run for less: those that commit do so for some ten microseconds. Others run for several
-/// milliseconds at a time.
+/// See [`Flusher::turn_max`]. Threads that soon sleep again run for less: those that commit do so for some ten microseconds.
+/// Others run for several milliseconds at a time.
 const TURN_MAX: Duration = Duration::from_millis(2);
 
 /// After how many flushes it is tried again whether the processors have time for a thread that does not sleep. A trial that
